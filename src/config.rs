@@ -1,0 +1,55 @@
+//! What a shard is told when it starts. Plain data: the driver reads flags, environment and file.
+
+use crate::ids::{NodeId, ShardId};
+use alloc::string::String;
+use alloc::collections::BTreeMap;
+
+/// Everything a shard must know and cannot compute.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub node: NodeId,
+    /// Which of the node's shards this is, and how many there are.
+    pub shard: ShardId,
+    pub shards: u16,
+    /// Listeners of this shard, named `0..listeners` in `Op::Accept`.
+    pub listeners: u16,
+    /// What Metadata tells clients to connect to.
+    pub advertised_host: String,
+    pub advertised_port: u16,
+    /// This shard's share of `--memory`, in bytes: staging, connections, disk reads, all of it.
+    pub memory_bytes: u64,
+    pub journal: JournalConfig,
+    /// Broker configurations by Kafka's names, only those that differ from the default; names and values were checked
+    /// by `configs::check_broker`.
+    pub broker: BTreeMap<String, String>,
+}
+
+/// The shape of a shard's journal.
+#[derive(Clone, Copy, Debug)]
+pub struct JournalConfig {
+    /// Size of a full-grown file of the ring, a multiple of 4 KiB.
+    pub file_bytes: u64,
+    /// Size of the first file of an empty folder, so that it serves at once.
+    pub first_file_bytes: u64,
+    /// Files in the ring.
+    pub files: u16,
+    /// The largest commit.
+    pub commit_bytes_max: usize,
+    /// Memory is taken in arenas of this size.
+    pub arena_bytes: usize,
+    /// A partition's staged run is written to its segment at this size.
+    pub run_bytes: usize,
+}
+
+impl Default for JournalConfig {
+    fn default() -> JournalConfig {
+        JournalConfig {
+            file_bytes: 64 << 20,
+            first_file_bytes: 4 << 20,
+            files: 4,
+            commit_bytes_max: 4 << 20,
+            arena_bytes: 1 << 20,
+            run_bytes: 512 << 10,
+        }
+    }
+}
