@@ -9,3 +9,8 @@ pub mod config;
 pub mod ids;
 pub mod mail;
 pub mod shard;
+pub mod checkpoint;
+pub mod journal;
+pub mod log;
+pub mod memory;
+pub mod replica;
