@@ -6,6 +6,7 @@ extern crate alloc;
 
 pub mod boundary;
 pub mod config;
+pub mod configs;
 pub mod ids;
 pub mod mail;
 pub mod shard;
