@@ -9,4 +9,5 @@ pub mod config;
 pub mod configs;
 pub mod ids;
 pub mod mail;
+pub mod metadata;
 pub mod shard;
