@@ -11,3 +11,4 @@ pub mod ids;
 pub mod mail;
 pub mod metadata;
 pub mod shard;
+pub mod wire;
