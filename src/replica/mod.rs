@@ -176,6 +176,30 @@ impl Replica {
         self.end = Position { epoch: line.epoch, offset: self.end.offset, zero_width };
     }
 
+    /// Recovery: a journalled vote.
+    pub fn apply_vote(&mut self, epoch: Epoch, voted_for: NodeId) {
+        assert!(epoch >= self.epoch, "a vote in epoch {epoch} behind {}", self.epoch);
+        self.epoch = epoch;
+        self.voted_for = Some(voted_for);
+    }
+
+    /// Recovery: journalled records up to `end`.
+    pub fn recover_records(&mut self, end: Offset) {
+        assert!(end > self.end.offset, "records up to {end} behind {:?}", self.end);
+        self.end.offset = end;
+    }
+
+    /// Recovery: a journalled start of the log, which was below the high watermark when it was written.
+    pub fn recover_start(&mut self, start: Offset) {
+        self.high_watermark.offset = self.high_watermark.offset.max(start);
+        self.advance_start(start);
+    }
+
+    /// Recovery is over: everything that was read back has been synced.
+    pub fn recovered(&mut self) {
+        self.durable = self.end;
+    }
+
     /// Moves the start of the log forward (retention, DeleteRecords); never back.
     pub fn advance_start(&mut self, start: Offset) {
         assert!(start <= self.high_watermark.offset, "start {start} above {:?}", self.high_watermark);
