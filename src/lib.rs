@@ -8,5 +8,6 @@ pub mod boundary;
 pub mod config;
 pub mod ids;
 pub mod mail;
+pub mod records;
 pub mod shard;
 pub mod wire;
