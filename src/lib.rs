@@ -4,6 +4,7 @@
 
 extern crate alloc;
 
+pub mod api;
 pub mod boundary;
 pub mod config;
 pub mod configs;
