@@ -2,6 +2,7 @@
 //!
 //! A version that the broker does not know is answered with a body of version 0 and UNSUPPORTED_VERSION (KIP-511).
 //! Version 3 is flexible and has features (KIP-584), 5 checks that the client reached the broker it meant (KIP-1242).
+//! Before version 4 clients choke on a supported feature whose least level is 0 (KAFKA-17011): leave such features out.
 
 use crate::wire::{ApiKey, ErrorCode, Str};
 use alloc::vec::Vec;
