@@ -305,7 +305,7 @@ fn effective(values: &Values, view: &View<'_>) -> Vec<CreatableTopicConfigs<'sta
         let effective = configs::topic(def.name, values, view.broker);
         CreatableTopicConfigs {
             name: Cow::Borrowed(def.name),
-            value: values.get(def.name).cloned().or(effective.value).map(Cow::Owned),
+            value: values.get(def.name).cloned().map(Cow::Owned).or(effective.value),
             read_only: false,
             config_source: effective.source as i8,
             is_sensitive: false,
