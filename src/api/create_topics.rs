@@ -64,10 +64,12 @@ pub fn decide(
 }
 
 /// The records that make the topics of these names, as the broker's defaults have it. Names that exist by now, collide,
-/// or find no room are passed over: asking for them says why.
+/// or find no room are passed over: asking for them says why. No more than [`PARTITIONS_PER_REQUEST_MAX`] at a time.
 pub fn auto_create(names: &[String], view: &View<'_>, now: Timestamp, rng: &mut dyn RngCore) -> Vec<Record> {
     let mut plan = Plan::new(view, now);
-    for name in names.iter().filter(|name| super::metadata::can_be_made(name, view)) {
+    let most = PARTITIONS_PER_REQUEST_MAX / i64::from(view.settings.num_partitions);
+    let makeable = names.iter().filter(|name| super::metadata::can_be_made(name, view));
+    for name in makeable.take(usize::try_from(most).unwrap_or(0)) {
         let topic = CreatableTopic {
             name: Cow::Borrowed(name),
             num_partitions: -1,
@@ -305,7 +307,7 @@ fn effective(values: &Values, view: &View<'_>) -> Vec<CreatableTopicConfigs<'sta
         let effective = configs::topic(def.name, values, view.broker);
         CreatableTopicConfigs {
             name: Cow::Borrowed(def.name),
-            value: values.get(def.name).cloned().or(effective.value).map(Cow::Owned),
+            value: values.get(def.name).cloned().map(Cow::Owned).or(effective.value),
             read_only: false,
             config_source: effective.source as i8,
             is_sensitive: false,

@@ -3,17 +3,17 @@
 //! Clients that read, modify and write back need every key, so none is left out. Differences from Kafka, all in what no
 //! client depends on: entries stand in the order of their names; a default that was set in another unit
 //! (`log.retention.hours`) is named as such; the broker's configurations are all read-only; loggers, client metrics and
-//! groups are not described.
+//! groups are not described; an answer is bounded ([`ENTRIES_MAX`]).
 
 use super::View;
-use crate::configs::{self, Def, Effective, Rule, Source, Values};
+use crate::configs::{self, Def, Effective, Source, Values};
 use crate::metadata::name;
 use crate::wire::ErrorCode;
 use crate::wire::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
     DescribeConfigsResult, DescribeConfigsSynonym,
 };
-use alloc::borrow::{Cow, ToOwned};
+use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -25,7 +25,12 @@ const BROKER: i8 = 4;
 type Entries = Vec<DescribeConfigsResourceResult<'static>>;
 type Refusal = (ErrorCode, Option<String>);
 
+/// The most entries that one answer holds: some 10,000 topics with all their keys. A resource of a few bytes asks for
+/// kilobytes, so that a small request could take all memory. Resources beyond it are refused, to be asked for again.
+pub const ENTRIES_MAX: usize = 400_000;
+
 pub fn answer<'a>(request: &'a DescribeConfigsRequest<'_>, view: &View<'a>) -> DescribeConfigsResponse<'a> {
+    let mut left = ENTRIES_MAX;
     let describe = |resource: &'a DescribeConfigsResource<'_>| {
         let asked = Asked {
             keys: resource.configuration_keys.as_deref().filter(|keys| !keys.is_empty()),
@@ -33,7 +38,15 @@ pub fn answer<'a>(request: &'a DescribeConfigsRequest<'_>, view: &View<'a>) -> D
             documentation: request.include_documentation,
         };
         let (error_code, error_message, configs) = match entries(resource, &asked, view) {
-            Ok(entries) => (ErrorCode::NONE, None, entries),
+            Ok(entries) if entries.len() > left => {
+                let text =
+                    format!("One request describes at most {ENTRIES_MAX} configurations: ask for fewer at a time.");
+                (ErrorCode::POLICY_VIOLATION, Some(text), Vec::new())
+            }
+            Ok(entries) => {
+                left -= entries.len();
+                (ErrorCode::NONE, None, entries)
+            }
             Err((code, message)) => (code, message, Vec::new()),
         };
         DescribeConfigsResult {
@@ -73,7 +86,7 @@ impl Asked<'_> {
     ) -> DescribeConfigsResourceResult<'static> {
         DescribeConfigsResourceResult {
             name: Cow::Borrowed(def.name),
-            value: effective.value.map(Cow::Owned),
+            value: effective.value,
             read_only,
             config_source: effective.source as i8,
             is_sensitive: false,
@@ -138,7 +151,7 @@ fn topic_entries(values: &Values, asked: &Asked<'_>, view: &View<'_>) -> Entries
 fn topic_synonyms(def: &Def, values: &Values, view: &View<'_>) -> Vec<DescribeConfigsSynonym<'static>> {
     let mut synonyms = Vec::new();
     if let Some(text) = values.get(def.name) {
-        synonyms.push(synonym(def, def.canonical(text), Source::DynamicTopic));
+        synonyms.push(synonym(def, Cow::Owned(def.canonical(text)), Source::DynamicTopic));
     }
     let broker = def.synonyms.iter().map(|synonym| configs::broker_def(synonym.name).expect("a name from the table"));
     for def in broker.clone().filter(|def| view.broker.contains_key(def.name)) {
@@ -146,35 +159,36 @@ fn topic_synonyms(def: &Def, values: &Values, view: &View<'_>) -> Vec<DescribeCo
         synonyms.push(synonym(def, value, Source::StaticBroker));
     }
     let default = broker.clone().next().and_then(|def| def.default.map(|value| (def, value)));
-    synonyms.extend(default.map(|(def, value)| synonym(def, value.to_owned(), Source::Default)));
+    synonyms.extend(default.map(|(def, value)| synonym(def, Cow::Borrowed(value), Source::Default)));
     synonyms
 }
 
-fn synonym(def: &Def, value: String, source: Source) -> DescribeConfigsSynonym<'static> {
-    DescribeConfigsSynonym { name: Cow::Borrowed(def.name), value: Some(Cow::Owned(value)), source: source as i8 }
+fn synonym(def: &Def, value: Cow<'static, str>, source: Source) -> DescribeConfigsSynonym<'static> {
+    DescribeConfigsSynonym { name: Cow::Borrowed(def.name), value: Some(value), source: source as i8 }
 }
 
 fn broker_entries(asked: &Asked<'_>, view: &View<'_>) -> Entries {
     let entry = |def: &'static Def| {
         let effective = match told(def, view) {
-            Some(value) => Effective { value: Some(value), source: Source::StaticBroker },
+            Some(value) => Effective { value: Some(Cow::Owned(value)), source: Source::StaticBroker },
             None => configs::broker(def.name, view.broker),
         };
         let mut synonyms = Vec::new();
         if effective.source == Source::StaticBroker {
             synonyms.push(synonym(def, effective.value.clone().unwrap_or_default(), Source::StaticBroker));
         }
-        synonyms.extend(def.default.map(|value| synonym(def, value.to_owned(), Source::Default)));
+        synonyms.extend(def.default.map(|value| synonym(def, Cow::Borrowed(value), Source::Default)));
         asked.entry(def, effective, true, synonyms)
     };
     configs::BROKER.iter().filter(|def| asked.wants(def)).map(entry).collect()
 }
 
-/// What the command line told, as far as the shard knows it better than the broker's configurations do.
+/// What the command line told, as far as the shard knows it without being told again.
 fn told(def: &Def, view: &View<'_>) -> Option<String> {
-    match (def.name, def.rule) {
-        (configs::NODE_ID | configs::BROKER_ID, _) => Some(view.node.0.to_string()),
-        (configs::ADVERTISED_LISTENERS, Rule::Flag(_)) if !view.broker.contains_key(def.name) => {
+    match def.name {
+        configs::NODE_ID | configs::BROKER_ID => Some(view.node.0.to_string()),
+        configs::LOG_DIR => view.broker.get(configs::LOG_DIRS).cloned(),
+        configs::ADVERTISED_LISTENERS if !view.broker.contains_key(def.name) => {
             // An IPv6 address stands in brackets before a port.
             let (open, close) = if view.host.contains(':') { ("[", "]") } else { ("", "") };
             Some(format!("PLAINTEXT://{open}{}{close}:{}", view.host, view.port))

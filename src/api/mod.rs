@@ -1,23 +1,43 @@
-//! The handlers that need no log: what is served, what exists, and how it is changed.
+//! What is served, and the handlers that need no log: what exists, how it is configured, how it is changed.
 //!
-//! | file | what it answers |
-//! | --- | --- |
-//! | `table.rs` | which APIs and versions are served, and where a request goes |
-//! | `api_versions.rs` | ApiVersions, from the table |
-//! | `metadata.rs` | Metadata, and which topics it wishes into being |
-//! | `describe_topic_partitions.rs` | DescribeTopicPartitions, page by page |
-//! | `describe_cluster.rs` | DescribeCluster |
-//! | `describe_configs.rs` | DescribeConfigs, for topics and this broker |
-//! | `create_topics.rs` | CreateTopics, and topics created by being asked for |
-//! | `delete_topics.rs` | DeleteTopics |
+//! ```text
+//!   header ──route(key, version)──▶ Serve(api) ── decode ──▶ answer(&request, &view) ─────────▶ response
+//!                  │                                   │
+//!                  │                                   └────▶ decide(&request, &view, ..) ──▶ Decision
+//!                  │                                             records: commit, apply on every shard,
+//!                  │                                             then its response
+//!                  ├──▶ ApiVersionsFallback ──▶ api_versions::unsupported(), encoded in version 0
+//!                  └──▶ Version, Key: the connection is closed
+//! ```
 //!
-//! A handler is a function of a decoded request and a [`View`] of what the shard knows. Those that only ask have an
-//! `answer`; those that change something have a `decide` that gives the records to commit and the response to send once
-//! every shard has applied them ([`Decision`](crate::metadata::Decision)). None has an effect, reads a clock or draws
-//! chance that was not passed to it.
+//! | file | what it answers | step |
+//! | --- | --- | --- |
+//! | `table.rs` | which APIs and versions are served, how large their requests may be, where they go | |
+//! | `api_versions.rs` | ApiVersions, from the table | `answer` |
+//! | `metadata.rs` | Metadata; which topics it wishes into being (`missing`) | `answer` |
+//! | `describe_topic_partitions.rs` | DescribeTopicPartitions, page by page | `answer` |
+//! | `describe_cluster.rs` | DescribeCluster | `answer` |
+//! | `describe_configs.rs` | DescribeConfigs, for topics and for this broker | `answer` |
+//! | `create_topics.rs` | CreateTopics; topics that are made because they were asked for (`auto_create`) | `decide` |
+//! | `delete_topics.rs` | DeleteTopics | `decide` |
 //!
-//! Error codes, messages and special cases are those of an Apache Kafka 4.4.0 broker, compared with what it answers;
-//! where ours differ, the handler says so. There is no authorizer, so everyone may do everything.
+//! A handler is a function of a decoded request and a [`View`] of what the shard knows. An `answer` borrows from both and
+//! may be given by any shard. A `decide` runs only where the metadata log is owned, on an image that has everything
+//! applied that was decided before, and its response owns its strings, because it waits for the commit
+//! ([`Decision`](crate::metadata::Decision)). What reads or writes records (Produce, Fetch, ListOffsets,
+//! OffsetForLeaderEpoch, InitProducerId) is in the table too, and answered by the shard.
+//!
+//! What is deliberately absent:
+//! - **effects**: no handler writes, sends, reads a clock, or draws chance that was not passed to it, so that equal
+//!   arguments give equal answers;
+//! - **refusals of its own making**: error codes, messages, the order of checks and the special cases are those of an
+//!   Apache Kafka 4.4.0 broker, compared with what it answers; where ours differ, the handler's header says so;
+//! - **authorization**: everyone may do everything, and is told so where a request asks for operations (KIP-430);
+//! - **features**: none is supported or finalized, so that clients keep to what needs none;
+//! - **throttling**: every `throttle_time_ms` is 0.
+//!
+//! To serve another API: a variant of [`Api`] and its row in [`TABLE`]; the compiler then names every place that must
+//! know it.
 
 pub mod api_versions;
 pub mod create_topics;

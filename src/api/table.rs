@@ -75,6 +75,21 @@ impl Api {
         let row = TABLE.iter().find(|row| row.api == self);
         row.unwrap_or_else(|| panic!("{self:?} has no row"))
     }
+
+    /// The largest request of this API, in bytes; a connection that announces a larger one is closed, as it is above
+    /// `socket.request.max.bytes`. Only records take room: everything else is names and numbers, of which some bytes
+    /// on the wire become a hundred in memory, so that 100 MiB of them would be more than the whole process may use.
+    pub fn request_bytes_max(self, socket_request_max_bytes: u32) -> u32 {
+        const MIB: u32 = 1 << 20;
+        let max = match self {
+            Api::Produce => socket_request_max_bytes,
+            // They name every partition that a client follows.
+            Api::Fetch | Api::ListOffsets | Api::OffsetForLeaderEpoch => 8 * MIB,
+            Api::Metadata | Api::DescribeTopicPartitions | Api::CreateTopics | Api::DeleteTopics => 4 * MIB,
+            Api::ApiVersions | Api::InitProducerId | Api::DescribeConfigs | Api::DescribeCluster => MIB,
+        };
+        max.min(socket_request_max_bytes)
+    }
 }
 
 /// Finds the handler of a request.

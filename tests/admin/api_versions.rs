@@ -64,6 +64,16 @@ fn requests_are_routed_by_key_and_version() {
 }
 
 #[test]
+fn only_records_may_fill_a_request() {
+    let socket_max = 100 << 20;
+    assert_eq!(Api::Produce.request_bytes_max(socket_max), socket_max);
+    for row in TABLE.iter().filter(|row| row.api != Api::Produce) {
+        assert!((1 << 20..=8 << 20).contains(&row.api.request_bytes_max(socket_max)), "{row:?}");
+        assert_eq!(row.api.request_bytes_max(1000), 1000);
+    }
+}
+
+#[test]
 fn produce_0_to_2_are_advertised_and_not_served() {
     assert_eq!(Api::Produce.served().min, 0);
     assert_eq!(route(ApiKey::PRODUCE, 2), Route::Version { min: 3, max: 13 });

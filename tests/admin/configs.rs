@@ -63,6 +63,68 @@ fn topics_have_every_configuration_of_kafka_with_its_type_and_default() {
     assert_eq!(ours, KAFKA_TOPIC.lines().collect::<Vec<_>>());
 }
 
+/// Type and default, in Kafka 4.4.0, of every broker configuration that a file may set here.
+const KAFKA_BROKER: &str = "\
+auto.create.topics.enable BOOLEAN true
+compression.gzip.level INT -1
+compression.lz4.level INT 9
+compression.type STRING producer
+compression.zstd.level INT 3
+connections.max.idle.ms LONG 600000
+default.replication.factor INT 1
+delete.topic.enable BOOLEAN true
+fetch.max.bytes INT 57671680
+log.cleaner.delete.retention.ms LONG 86400000
+log.cleaner.max.compaction.lag.ms LONG 9223372036854775807
+log.cleaner.min.cleanable.ratio DOUBLE 0.5
+log.cleaner.min.compaction.lag.ms LONG 0
+log.cleanup.policy LIST delete
+log.flush.interval.messages LONG 9223372036854775807
+log.flush.interval.ms LONG null
+log.flush.scheduler.interval.ms LONG 9223372036854775807
+log.index.interval.bytes INT 4096
+log.index.size.max.bytes INT 10485760
+log.local.retention.bytes LONG -2
+log.local.retention.ms LONG -2
+log.message.timestamp.after.max.ms LONG 3600000
+log.message.timestamp.before.max.ms LONG 9223372036854775807
+log.message.timestamp.type STRING CreateTime
+log.preallocate BOOLEAN false
+log.remote.copy.lag.bytes LONG -1
+log.remote.copy.lag.ms LONG 0
+log.retention.bytes LONG -1
+log.retention.check.interval.ms LONG 300000
+log.retention.hours INT 168
+log.retention.minutes INT null
+log.retention.ms LONG null
+log.roll.hours INT 168
+log.roll.jitter.hours INT 0
+log.roll.jitter.ms LONG null
+log.roll.ms LONG null
+log.segment.bytes INT 1073741824
+log.segment.delete.delay.ms LONG 60000
+max.decompressed.message.bytes INT 2147483639
+max.request.partition.size.limit INT 2000
+message.max.bytes INT 1048588
+min.insync.replicas INT 1
+num.partitions INT 1
+offsets.topic.num.partitions INT 50
+offsets.topic.replication.factor SHORT 3
+producer.id.expiration.ms INT 86400000
+socket.request.max.bytes INT 104857600
+transaction.max.timeout.ms INT 900000
+unclean.leader.election.enable BOOLEAN false";
+
+#[test]
+fn the_brokers_configurations_have_kafkas_types_and_defaults() {
+    let row = |def: &Def| {
+        let kind = format!("{:?}", def.kind).to_uppercase();
+        format!("{} {kind} {}", def.name, def.default.unwrap_or("null"))
+    };
+    let in_files = BROKER.iter().filter(|def| !matches!(def.rule, Rule::Flag(_)));
+    assert_eq!(in_files.map(row).collect::<Vec<_>>(), KAFKA_BROKER.lines().collect::<Vec<_>>());
+}
+
 #[test]
 fn tables_are_sorted_and_every_key_is_documented() {
     for table in [TOPIC, BROKER] {
@@ -318,7 +380,7 @@ fn an_effective_value_says_where_it_comes_from() {
     let (own, broker) = (values(&[("retention.ms", " 5")]), values(&[("log.segment.bytes", "2000000")]));
     let told = |name: &str| {
         let effective = configs::topic(name, &own, &broker);
-        (effective.value.unwrap(), effective.source)
+        (effective.value.unwrap().into_owned(), effective.source)
     };
     assert_eq!(told("retention.ms"), ("5".to_string(), Source::DynamicTopic));
     assert_eq!(told("segment.bytes"), ("2000000".to_string(), Source::StaticBroker));

@@ -1,7 +1,7 @@
 //! DescribeConfigs: topics, this broker, and everything else.
 
 use crate::world::World;
-use highwater::api::describe_configs::answer;
+use highwater::api::describe_configs::{ENTRIES_MAX, answer};
 use highwater::configs::{BROKER, TOPIC};
 use highwater::wire::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResult,
@@ -175,6 +175,7 @@ fn what_the_command_line_told_is_told_on() {
     let advertised = value(&world, BROKER_TYPE, "1", "advertised.listeners");
     assert_eq!(advertised, (text("PLAINTEXT://localhost:9092"), 4, true, 7));
     assert_eq!(value(&world, BROKER_TYPE, "1", "log.dirs"), (text("./highwater-data"), 4, true, 7));
+    assert_eq!(value(&world, BROKER_TYPE, "1", "log.dir"), (text("./highwater-data"), 4, true, 7));
     assert_eq!(value(&world, BROKER_TYPE, "1", "listeners"), (None, 5, true, 7));
 
     let mut view = world.view();
@@ -217,4 +218,19 @@ fn each_resource_is_answered_for_itself() {
     let response = answer(&request, &world.view());
     let shape: Vec<_> = response.results.iter().map(|result| (result.error_code.0, result.configs.len())).collect();
     assert_eq!(shape, [(0, 1), (3, 0), (0, 1)]);
+}
+
+#[test]
+fn an_answer_is_bounded_however_often_a_topic_is_asked_for() {
+    let mut world = World::new();
+    world.topic("t", 1, &[]);
+    let mut request = ask(TOPIC_TYPE, "t", None);
+    request.resources = vec![request.resources[0].clone(); 20_000];
+    let response = answer(&request, &world.view());
+    let entries: usize = response.results.iter().map(|result| result.configs.len()).sum();
+    let keys = response.results[0].configs.len();
+    assert_eq!(entries, ENTRIES_MAX / keys * keys);
+    let last = response.results.last().unwrap();
+    let text = "One request describes at most 400000 configurations: ask for fewer at a time.";
+    assert_eq!((last.error_code.0, last.error_message.as_deref()), (44, Some(text)));
 }

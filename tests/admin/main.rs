@@ -8,6 +8,7 @@ mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod describe_topic_partitions;
+mod encoding;
 mod metadata;
 mod records;
 mod world;

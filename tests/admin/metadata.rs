@@ -206,3 +206,10 @@ fn nothing_is_made_where_the_default_needs_more_brokers() {
     let world = World::with(&[("default.replication.factor", "3")]);
     assert_eq!(auto_create(&["new".to_string()], &world.view(), NOW, &mut world.rng.clone()), []);
 }
+
+#[test]
+fn one_request_makes_a_bounded_number_of_partitions() {
+    let world = World::with(&[("num.partitions", "3000")]);
+    let names: Vec<String> = (0..9).map(|number| format!("t{number}")).collect();
+    assert_eq!(auto_create(&names, &world.view(), NOW, &mut world.rng.clone()).len(), 3);
+}
