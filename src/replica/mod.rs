@@ -148,7 +148,8 @@ impl Replica {
         let Role::Leader { durable } = &mut self.role else { return };
         let known = durable.entry(voter).or_default();
         *known = (*known).max(position);
-        let mut held: Vec<Position> = self.voters.iter().map(|voter| durable.get(voter).copied().unwrap_or_default()).collect();
+        let mut held: Vec<Position> =
+            self.voters.iter().map(|voter| durable.get(voter).copied().unwrap_or_default()).collect();
         held.sort_unstable_by(|a, b| b.cmp(a));
         let majority_holds = held[self.voters.len() / 2];
         if majority_holds.epoch == self.epoch && majority_holds > self.high_watermark {
@@ -219,6 +220,11 @@ impl Replica {
         let index = self.epochs.iter().rposition(|line| line.epoch <= epoch)?;
         let end = self.epochs.get(index + 1).map_or(self.high_watermark.offset, |next| next.start);
         Some((self.epochs[index].epoch, end))
+    }
+
+    /// The epoch in which the record at `offset` was, or will be, written.
+    pub fn epoch_of(&self, offset: Offset) -> Epoch {
+        self.epochs.iter().rev().find(|line| line.start <= offset).map_or(self.epoch, |line| line.epoch)
     }
 
     pub fn leads(&self) -> bool {

@@ -205,9 +205,6 @@ impl Shard {
         for topic in deleting {
             self.delete_topic(topic);
         }
-        for slot in 0..self.partitions.len() as u32 {
-            self.campaign(slot);
-        }
         self.boot.image_applied = true;
         self.announce_boot();
     }
@@ -217,10 +214,10 @@ impl Shard {
         if !self.boot.image_applied || self.boot.booted {
             return;
         }
-        let lead = |partition: &super::Partition| {
-            partition.deleted || partition.refusal.is_some() || partition.replica.is_serving()
+        let settled = |partition: &super::Partition| {
+            if partition.deleted { partition.deletion_durable } else { partition.replica.is_serving() }
         };
-        if self.partitions.iter().flatten().all(|partition| lead(partition)) {
+        if self.partitions.iter().flatten().all(|partition| settled(partition)) {
             self.boot.booted = true;
             let leads = self.leads();
             self.broadcast(|| Letter::Leads(leads.clone()));
@@ -230,6 +227,7 @@ impl Shard {
 
     pub(super) fn on_booted(&mut self) {
         if self.all_reached() {
+            self.confirm_deletions();
             self.broadcast(|| Letter::Serve);
         }
     }
@@ -298,12 +296,16 @@ impl Shard {
         let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
         let version = value("version").ok_or_else(|| format!("{FORMAT}: no version in it"))?;
         if version != FORMAT_VERSION.to_string() {
-            return Err(format!("{FORMAT}: the data folder has format version {version}, this program reads {FORMAT_VERSION}"));
+            return Err(format!(
+                "{FORMAT}: the data folder has format version {version}, this program reads {FORMAT_VERSION}"
+            ));
         }
         let shards = value("shards").ok_or_else(|| format!("{FORMAT}: no number of shards in it"))?;
         if shards != self.config.shards.to_string() {
             let asked = self.config.shards;
-            return Err(format!("{FORMAT}: the data folder has {shards} shards, not {asked}: start with --shards {shards}"));
+            return Err(format!(
+                "{FORMAT}: the data folder has {shards} shards, not {asked}: start with --shards {shards}"
+            ));
         }
         value("cluster.id").map(String::from).ok_or_else(|| format!("{FORMAT}: no cluster id in it"))
     }

@@ -92,9 +92,7 @@ impl Shard {
     }
 
     pub(super) fn pump_checkpoint(&mut self) {
-        if self.journal_full {
-            self.check_checkpoint_due();
-        }
+        self.check_checkpoint_due();
         match self.checkpoints.stage {
             Stage::Flushing => self.flush_below_target(),
             Stage::Syncing => self.pump_syncs(),
@@ -250,7 +248,8 @@ impl Shard {
         self.file_starts.retain(|file_seq, _| *file_seq >= keep);
         self.journal_full = false;
         let (generation, frame) = (self.checkpoints.generation, self.checkpoints.frame);
-        let text = format!("shard {}: checkpoint {generation} as of frame {frame}; journal kept from file {keep}", self.me.0);
+        let text =
+            format!("shard {}: checkpoint {generation} as of frame {frame}; journal kept from file {keep}", self.me.0);
         self.fx.log(Level::Debug, text);
         self.expire_producers();
         self.fill_ring();
@@ -266,7 +265,7 @@ impl Shard {
 
     /// Adds the next missing file to the ring, or grows one that is smaller than the others, behind everything else.
     pub(super) fn fill_ring(&mut self) {
-        if self.boot.filling || self.phase != Phase::Serving {
+        if self.boot.filling || self.phase == Phase::Stopping {
             return;
         }
         let folder = self.folder();
@@ -332,7 +331,9 @@ impl Shard {
         }
         self.pump_flusher();
         let staged = |partition: &super::Partition| {
-            !partition.deleted && (partition.log.staged_bytes() > 0 && partition.log.oldest_staged_below(partition.replica.high_watermark()))
+            !partition.deleted
+                && (partition.log.staged_bytes() > 0
+                    && partition.log.oldest_staged_below(partition.replica.high_watermark()))
         };
         let rolling = |partition: &super::Partition| {
             partition.log.segments.iter().any(|segment| segment.rolled && !segment.sealed)

@@ -118,6 +118,8 @@ impl Shard {
             self.sealed_frame = frame;
             self.timers.set(self.fx.now.mono.after(IDLE), Timer::Seal { frame });
         }
+        self.announce_boot();
+        self.check_applied();
         self.check_checkpoint_due();
         self.check_stopped();
     }
@@ -143,11 +145,10 @@ impl Shard {
                 }
                 self.remove_doomed(slot);
             }
-            Note::Deleted { key } => {
+            Note::Deleted { .. } => {
                 if let Some(partition) = self.partition(slot) {
                     partition.deletion_durable = true;
                 }
-                self.on_deletion_durable(*key);
                 self.remove_partition(slot);
             }
         }
@@ -174,7 +175,7 @@ impl Shard {
     }
 
     /// The partition's durable end or high watermark may have moved: answers whom that concerns.
-    fn advance(&mut self, slot: u32) {
+    pub(super) fn advance(&mut self, slot: u32) {
         let Some(partition) = self.partitions[slot as usize].as_deref_mut() else { return };
         let (high_watermark, durable) = (partition.replica.high_watermark(), partition.replica.durable().offset);
         let start = partition.replica.start();
@@ -190,13 +191,9 @@ impl Shard {
         }
         let key = partition.key;
         let woken = core::mem::take(&mut partition.watchers);
-        for watcher in woken {
+        for watcher in woken.into_values() {
             self.send(watcher.ticket.shard, Letter::Woken { ticket: watcher.ticket, round: watcher.round });
         }
-        if self.phase == Phase::Booting || !self.boot.booted {
-            self.on_boot_progress(key);
-        }
-        self.on_led(slot);
         if key == PartitionKey::METADATA {
             self.on_metadata_committed();
         }
@@ -211,7 +208,7 @@ impl Shard {
         for waiter in waiters {
             answer_waiter(&mut self.fx, &mut self.local, self.me, waiter, appended.clone());
         }
-        for watcher in watchers {
+        for watcher in watchers.into_values() {
             self.send(watcher.ticket.shard, Letter::Woken { ticket: watcher.ticket, round: watcher.round });
         }
     }
@@ -260,6 +257,7 @@ impl Partition {
         while self.log.segments.front().is_some_and(|segment| segment.rolled && segment.end <= start) {
             let segment = self.log.segments.pop_front().expect("just seen");
             self.doomed.push(segment.base);
+            self.doomed_files.extend(segment.open.file);
         }
     }
 }

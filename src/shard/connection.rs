@@ -81,7 +81,9 @@ pub enum Slot {
     /// Shard 0 decides it.
     Forwarded,
     /// Waits for a block of producer ids.
-    ProducerId { header: Header, epoch_only: Option<(i64, i16)> },
+    ProducerId {
+        header: Header,
+    },
 }
 
 /// What of a request's header its response needs.
@@ -307,11 +309,7 @@ impl Shard {
             Ok(header) => header,
             Err(error) => return self.refuse(conn, &format!("a frame that is no request: {error}")),
         };
-        let short = Header {
-            key: header.api_key,
-            version: header.api_version,
-            correlation: header.correlation_id,
-        };
+        let short = Header { key: header.api_key, version: header.api_version, correlation: header.correlation_id };
         match route(header.api_key, header.api_version) {
             Route::Serve(api) => self.serve(conn, api, short, &header, &mut reader, &frame),
             Route::ApiVersionsFallback => {

@@ -106,6 +106,9 @@ impl Shard {
     }
 
     pub(super) fn on_forwarded(&mut self, ticket: Ticket, response: Vec<Bytes>) {
+        if response.is_empty() {
+            return self.refuse(ticket.conn, "a request that cannot be read");
+        }
         self.conns.complete(ticket.conn, ticket.request, response);
     }
 
@@ -284,7 +287,9 @@ impl Shard {
     }
 
     pub(super) fn on_applied(&mut self, number: u64) {
-        let Some(deciding) = &mut self.controller.deciding else { panic!("change {number} is applied, but none is decided") };
+        let Some(deciding) = &mut self.controller.deciding else {
+            panic!("change {number} is applied, but none is decided")
+        };
         assert!(deciding.number == number, "change {number} is applied while {} is decided", deciding.number);
         let left = deciding.left.as_mut().expect("nobody applies before the commit");
         *left -= 1;
@@ -307,7 +312,8 @@ impl Shard {
             Reply::Again(ticket, frame) => {
                 let mut reader = Reader::new(&frame);
                 let header = decode_header(&mut reader).expect("it was read before");
-                let request = crate::wire::Message::decode(&mut reader, header.api_version).expect("it was read before");
+                let request =
+                    crate::wire::Message::decode(&mut reader, header.api_version).expect("it was read before");
                 let answer = api::metadata::answer(&request, header.api_version, &self.view());
                 let response = encode_response(header.correlation_id, header.api_key, header.api_version, &answer);
                 self.send(ticket.shard, Letter::Forwarded { ticket, response });

@@ -94,10 +94,6 @@ impl Effects {
         self.halted
     }
 
-    pub fn has_actions(&self) -> bool {
-        !self.actions.is_empty()
-    }
-
     pub fn pop(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }

@@ -428,7 +428,10 @@ impl Partition {
                 return Read::Done(result);
             }
         }
-        if self.refusal.is_some() && part.offset >= end && part.offset < self.replica.high_watermark().max(Offset(end.0 + 1)) {
+        if self.refusal.is_some()
+            && part.offset >= end
+            && part.offset < self.replica.high_watermark().max(Offset(end.0 + 1))
+        {
             result.error = ErrorCode::CORRUPT_MESSAGE;
             return Read::Done(result);
         }

@@ -160,7 +160,8 @@ impl Shard {
             bytes => u64::from(partition.settings.segment_bytes).saturating_sub(bytes),
         };
         let old = segment.bytes > 0 && now.saturating_sub(segment.created) >= partition.settings.segment_ms as i64;
-        let run_bytes = if segment.bytes == 0 { run_bytes.min(partition.settings.segment_bytes as usize) } else { run_bytes };
+        let run_bytes =
+            if segment.bytes == 0 { run_bytes.min(partition.settings.segment_bytes as usize) } else { run_bytes };
         let run = if old { None } else { partition.log.next_run(limit, run_bytes, room) };
         match run {
             Some(run) => match segment.open.file {
@@ -208,7 +209,11 @@ impl Shard {
         let Some(partition) = self.partition(slot) else { return };
         let segment = partition.log.segments.back().expect("an active segment");
         let at = round_down(segment.bytes);
-        assert!(partition.log.partial.len() as u64 == segment.bytes - at, "the last sector of {} is lost", partition.key);
+        assert!(
+            partition.log.partial.len() as u64 == segment.bytes - at,
+            "the last sector of {} is lost",
+            partition.key
+        );
         let whole = round_up(segment.bytes - at + u64::from(run.chunk.len));
         let mut buf = memory::aligned(whole as usize);
         buf.extend_from_slice(&partition.log.partial);
@@ -223,7 +228,8 @@ impl Shard {
         let allocating = (at + whole > allocated).then(|| grown(allocated, at + whole));
         partition.log.writing = true;
         partition.log.segments.back_mut().expect("an active segment").trimmed = false;
-        let flight = Flight { partition: slot, run, file, at, data: buf.freeze(), written: 0, allocating, stuck: false };
+        let flight =
+            Flight { partition: slot, run, file, at, data: buf.freeze(), written: 0, allocating, stuck: false };
         let id = self.flusher.next;
         self.flusher.next += 1;
         self.flusher.in_flight.insert(id, flight);
@@ -325,20 +331,31 @@ impl Shard {
         let table = sidecar::encode(key, base, &segment.chunks);
         let Some(file) = segment.open.file else { return self.open_segment(slot) };
         segment.rolled = true;
-        let (log, side) = (segment::log_path(key, base), segment::sidecar_path(key, base));
-        let steps = vec![
-            Step::Truncate(bytes),
-            Step::Sync,
-            Step::Open(side, OpenMode { create: true, truncate: true, direct: false }),
-            Step::Write { offset: 0, data: Bytes::from(table) },
-            Step::Sync,
-            Step::Close,
-            Step::SyncDir(segment::folder(key)),
-            Step::SyncDir("partitions".to_string()),
-        ];
+        let log = segment::log_path(key, base);
+        let mut steps = vec![Step::Truncate(bytes), Step::Sync];
+        steps.extend(seal_steps(key, base, table));
         self.fx.log(Level::Debug, format!("{log} is rolled at {bytes} bytes"));
         self.start_task(steps, Some(file), &log, Then::Rolled { partition: slot, base });
         self.flush(slot);
+    }
+
+    /// After a crash: segments that had rolled, whose tables are not known to be in sidecars.
+    pub(super) fn finish_rolls(&mut self, slot: u32) {
+        let Some(partition) = self.partition(slot) else { return };
+        let key = partition.key;
+        let unsealed = partition.log.segments.iter().filter(|segment| segment.rolled && !segment.sealed);
+        let unsealed: Vec<(Offset, u64, Vec<u8>)> = unsealed
+            .map(|segment| (segment.base, segment.bytes, sidecar::encode(key, segment.base, &segment.chunks)))
+            .collect();
+        for (base, bytes, table) in unsealed {
+            let log = segment::log_path(key, base);
+            let mut steps = vec![Step::Open(log.clone(), OpenMode { create: false, truncate: false, direct: false })];
+            steps.push(Step::Truncate(bytes));
+            steps.push(Step::Sync);
+            steps.push(Step::Close);
+            steps.extend(seal_steps(key, base, table));
+            self.start_task(steps, None, &log, Then::Rolled { partition: slot, base });
+        }
     }
 
     pub(super) fn on_rolled(&mut self, slot: u32, base: Offset) {
@@ -361,6 +378,18 @@ impl Shard {
             .and_then(|partition| partition.log.segments.back().map(|segment| path(partition.key, segment.base)))
             .unwrap_or_else(|| "partitions".to_string())
     }
+}
+
+/// Writes a segment's table beside it, and makes both names durable.
+fn seal_steps(key: PartitionKey, base: Offset, table: Vec<u8>) -> Vec<Step> {
+    vec![
+        Step::Open(segment::sidecar_path(key, base), OpenMode { create: true, truncate: true, direct: false }),
+        Step::Write { offset: 0, data: Bytes::from(table) },
+        Step::Sync,
+        Step::Close,
+        Step::SyncDir(segment::folder(key)),
+        Step::SyncDir("partitions".to_string()),
+    ]
 }
 
 fn allocated(partition: &super::Partition) -> u64 {

@@ -29,13 +29,12 @@ mod removal;
 mod tasks;
 mod timers;
 
-use crate::boundary::{Action, ConnId, Done, Halt, Input, Instant, Level, Now};
+use crate::boundary::{Action, Done, Halt, Input, Instant, Level, Now};
 use crate::config::Config;
 use crate::configs::{BrokerSettings, TopicSettings};
 use crate::ids::{Epoch, Offset, PartitionKey, ShardId, TopicId};
 use crate::journal::Journal;
 use crate::journal::frame::Place;
-use crate::log::segment::Chunk;
 use crate::mail::Letter;
 use crate::metadata::Image;
 use alloc::boxed::Box;
@@ -48,7 +47,7 @@ use boot::Boot;
 use bytes::Bytes;
 use checkpoints::Checkpoints;
 use connection::Connections;
-use controller::Controller;
+use controller::{Applying, Controller};
 use effects::{Effects, Pending};
 use flush::Flusher;
 use partition::Partition;
@@ -126,6 +125,8 @@ pub struct Shard {
     image: Image,
     leaders: BTreeMap<PartitionKey, Epoch>,
     controller: Controller,
+    /// Committed metadata that this shard has not carried out whole, oldest first.
+    applying: VecDeque<Applying>,
     producer_ids: controller::ProducerIdBlock,
     topic_settings: BTreeMap<TopicId, Arc<TopicSettings>>,
     dirty: bool,
@@ -169,6 +170,7 @@ impl Shard {
             image: Image::default(),
             leaders: BTreeMap::new(),
             controller: Controller::default(),
+            applying: VecDeque::new(),
             producer_ids: controller::ProducerIdBlock::default(),
             topic_settings: BTreeMap::new(),
             dirty: true,
@@ -257,6 +259,7 @@ impl Shard {
             self.pump_flusher();
             self.pump_checkpoint();
             self.pump_campaigns();
+            self.pump_controller();
             self.start_commit();
             self.snapshot_if_ready();
         }
@@ -307,7 +310,6 @@ impl Shard {
             Then::Synced { partition } => self.on_synced(partition),
             Then::CheckpointSaved => self.on_checkpoint_saved(),
             Then::Trimmed => self.on_trimmed(),
-            Then::Nothing => {}
         }
     }
 
@@ -355,7 +357,8 @@ impl Shard {
             }
             Letter::Read { ticket, round, parts, max_bytes } => self.on_read(ticket, round, parts, max_bytes),
             Letter::ReadDone { ticket, round, results } => self.on_read_done(from, ticket, round, results),
-            Letter::Watch { ticket, round, parts, .. } => self.on_watch(ticket, round, &parts),
+            Letter::Watch { ticket, round, parts } => self.on_watch(ticket, round, &parts),
+            Letter::Unwatch { shard, conn, keys } => self.on_unwatch(shard, conn, &keys),
             Letter::Woken { ticket, round } => self.on_woken(ticket, round),
             Letter::Ask { ticket, key, query } => self.on_ask(ticket, key, query),
             Letter::Answer { ticket, answer } => self.on_answer(ticket, answer),
@@ -425,6 +428,3 @@ pub struct Observed {
     /// Damage was found: nothing is served from there on.
     pub refused_from: Option<Offset>,
 }
-
-/// A segment's table as it is shared by readers.
-type Table = Arc<Vec<Chunk>>;

@@ -2,15 +2,16 @@
 //!
 //! Invariant: whoever waits for an offset is answered when it is reached or the partition goes, never dropped.
 
+use crate::boundary::{ConnId, FileId};
 use crate::checkpoint::PartitionSnapshot;
 use crate::configs::TopicSettings;
-use crate::ids::{NodeId, Offset, PartitionKey};
+use crate::ids::{NodeId, Offset, PartitionKey, ShardId};
 use crate::journal::NoteHint;
 use crate::log::{Log, Refusal};
 use crate::mail::Ticket;
 use crate::replica::Replica;
 use crate::replica::producers::Producers;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -45,7 +46,8 @@ pub struct Partition {
     /// `acks=all`: answered at the high watermark. `acks=1`: at the leader's durable end. In order of `end`.
     pub at_high_watermark: VecDeque<Waiter>,
     pub at_durable: VecDeque<Waiter>,
-    pub watchers: Vec<Watcher>,
+    /// By the connection that waits: it has one fetch at a time.
+    pub watchers: BTreeMap<(ShardId, ConnId), Watcher>,
     /// Deleted by a committed decision; files go when nothing is in flight.
     pub deleted: bool,
     /// The deletion is durable.
@@ -53,6 +55,8 @@ pub struct Partition {
     pub removing: bool,
     /// Base offsets of segments below the start whose files are not gone yet.
     pub doomed: Vec<Offset>,
+    /// Those of them that are open.
+    pub doomed_files: Vec<FileId>,
     /// The log start that is journalled; segments below it may be unlinked.
     pub durable_start: Offset,
     /// In the flusher's queue.
@@ -75,11 +79,12 @@ impl Partition {
             hint: NoteHint::default(),
             at_high_watermark: VecDeque::new(),
             at_durable: VecDeque::new(),
-            watchers: Vec::new(),
+            watchers: BTreeMap::new(),
             deleted: snapshot.deleted,
             deletion_durable: snapshot.deleted,
             removing: false,
             doomed: snapshot.doomed,
+            doomed_files: Vec::new(),
             durable_start,
             queued: false,
             folder_made: false,

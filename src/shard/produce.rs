@@ -3,12 +3,11 @@
 //! Invariant: a batch is never re-encoded: its base offset, epoch and (where the topic says so) time are patched in the one
 //! copy, from the receive buffer into the journal's arena.
 
+use super::Shard;
 use super::connection::{Header, Slot};
 use super::partition::{Partition, Waiter};
-use super::Shard;
 use crate::boundary::{ConnId, Timestamp};
-use crate::configs::settings::TimestampType;
-use crate::configs::TopicSettings;
+use crate::configs::{TimestampType, TopicSettings};
 use crate::ids::{Epoch, Offset, PartitionKey, ShardId, TopicId};
 use crate::journal::Entry;
 use crate::mail::{Letter, Ticket};
@@ -187,7 +186,7 @@ impl Shard {
         }
     }
 
-    fn can_append_local(&mut self, len: usize) -> bool {
+    pub(super) fn can_append_local(&mut self, len: usize) -> bool {
         if self.journal().has_room(len) || self.journal_refuses() {
             return true;
         }
@@ -210,8 +209,7 @@ impl Shard {
         let refuses = self.journal_refuses();
         let serving = self.phase == super::Phase::Serving;
         let slot = *self.slots.get(&key).ok_or_else(|| Appended::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION))?;
-        let (Some(partition), Some(journal)) =
-            (self.partitions[slot as usize].as_deref_mut(), self.journal.as_mut())
+        let (Some(partition), Some(journal)) = (self.partitions[slot as usize].as_deref_mut(), self.journal.as_mut())
         else {
             return Err(Appended::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
         };
@@ -230,7 +228,7 @@ impl Shard {
             Verdict::Duplicate { base, end } => {
                 (waiter.base, waiter.end) = (base, end);
                 partition.answer_later(waiter, acks);
-                self.answer_what_is_due(slot);
+                self.advance(slot);
                 return Ok(());
             }
             Verdict::Fenced { current } => {
@@ -239,7 +237,8 @@ impl Shard {
             }
             Verdict::OutOfOrder { expected } => {
                 let (id, found) = (checked.header.producer_id, checked.header.base_sequence);
-                let text = format!("out of order sequence number for producer {id} in {key}: {found}, expected {expected}");
+                let text =
+                    format!("out of order sequence number for producer {id} in {key}: {found}, expected {expected}");
                 return Err(Appended::because(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, text));
             }
         }
@@ -374,7 +373,8 @@ fn check(
         let found = if too_old { oldest } else { max_timestamp.0 };
         let from = now.0.saturating_sub(before);
         let to = now.0.saturating_add(after);
-        let text = format!("Timestamp {found} of message is out of range. The timestamp should be within [{from}, {to}]");
+        let text =
+            format!("Timestamp {found} of message is out of range. The timestamp should be within [{from}, {to}]");
         return Err(Appended { record: Some(0), ..Appended::because(ErrorCode::INVALID_TIMESTAMP, text) });
     }
     Ok(Checked { header, max_timestamp, append_time: None, correct_max })

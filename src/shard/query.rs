@@ -186,8 +186,7 @@ impl Shard {
             return self.search_segment(slot, offset, Search { from: offset, ..search });
         }
         let end = partition.served_end();
-        let mut tail = partition.log.tail_from(search.from).take_while(|batch| batch.end <= end);
-        let found = tail.find_map(|batch| {
+        let found = partition.log.tail_from(search.from).take_while(|batch| batch.end <= end).find_map(|batch| {
             records::find_timestamp(&batch.bytes, search.target, search.from, DECOMPRESSED_MAX).transpose()
         });
         let answer = match found.transpose() {
@@ -218,7 +217,8 @@ impl Shard {
                     Ok(None) => {}
                     Ok(found) => return self.reply(search.ticket, found_answer(partition, found)),
                     Err(error) => {
-                        let text = format!("{}: a lookup by time met a batch that cannot be read: {error}", partition.key);
+                        let text =
+                            format!("{}: a lookup by time met a batch that cannot be read: {error}", partition.key);
                         self.fx.log(Level::Warn, text);
                         return self.reply(search.ticket, Answer::error(ErrorCode::CORRUPT_MESSAGE));
                     }
@@ -265,7 +265,8 @@ impl Shard {
             let Some(producer_id) = self.producer_ids.take() else { return self.want_producer_ids() };
             self.producer_ids.waiting.pop_front();
             let Some(Slot::ProducerId { header }) = self.conns.slot(ticket.conn, ticket.request) else { continue };
-            let response = InitProducerIdResponse { producer_id, producer_epoch: 0, ..InitProducerIdResponse::default() };
+            let response =
+                InitProducerIdResponse { producer_id, producer_epoch: 0, ..InitProducerIdResponse::default() };
             let response = encode_response(header.correlation, header.key, header.version, &response);
             self.conns.complete(ticket.conn, ticket.request, response);
         }
@@ -332,7 +333,8 @@ impl Partition {
     /// The largest timestamp of all records that are served.
     fn max_timestamp(&self) -> Option<Timestamp> {
         let end = self.served_end();
-        let segments = self.log.segments.iter().filter(|segment| segment.bytes > 0).map(|segment| segment.max_timestamp);
+        let segments =
+            self.log.segments.iter().filter(|segment| segment.bytes > 0).map(|segment| segment.max_timestamp);
         let tail = self.log.tail_from(self.log.flushed()).take_while(|batch| batch.end <= end);
         segments.chain(tail.map(|batch| batch.max_timestamp)).max().map(Timestamp)
     }
@@ -402,7 +404,8 @@ impl Querying {
             topic: Cow::Borrowed(topic),
             partitions: parts.by_ref().take(*count as usize).collect(),
         });
-        let response = OffsetForLeaderEpochResponse { topics: topics.collect(), ..OffsetForLeaderEpochResponse::default() };
+        let response =
+            OffsetForLeaderEpochResponse { topics: topics.collect(), ..OffsetForLeaderEpochResponse::default() };
         encode_response(self.header.correlation, self.header.key, self.header.version, &response)
     }
 }

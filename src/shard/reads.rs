@@ -66,7 +66,11 @@ struct Job {
 
 enum Purpose {
     /// Batches from `part.offset` on, about `bytes` of them.
-    Fetch { gather: u64, part: ReadPart, bytes: usize },
+    Fetch {
+        gather: u64,
+        part: ReadPart,
+        bytes: usize,
+    },
     Search(Search),
 }
 
@@ -123,7 +127,12 @@ impl Reads {
 
 impl Shard {
     /// Reads the parts of one letter that are not in memory.
-    pub(super) fn read_segments(&mut self, reader: Reader, results: Vec<ReadResult>, parts: Vec<(u32, ReadPart, usize)>) {
+    pub(super) fn read_segments(
+        &mut self,
+        reader: Reader,
+        results: Vec<ReadResult>,
+        parts: Vec<(u32, ReadPart, usize)>,
+    ) {
         let gather = self.reads.next;
         self.reads.next += 1;
         self.reads.gathers.insert(gather, Gather { reader, results, left: parts.len() });
@@ -223,7 +232,8 @@ impl Shard {
         let to = round_up(last.position + u64::from(last.len));
         let offset = from + have.len() as u64;
         let partition = self.partitions[job.slot as usize].as_deref();
-        let segment = partition.and_then(|partition| partition.log.segments.iter().find(|segment| segment.base == job.base));
+        let segment =
+            partition.and_then(|partition| partition.log.segments.iter().find(|segment| segment.base == job.base));
         let Some(file) = segment.and_then(|segment| segment.open.file) else {
             return self.end_read(id, Err(ErrorCode::OFFSET_OUT_OF_RANGE));
         };
@@ -276,7 +286,11 @@ impl Shard {
                         have.truncate(whole);
                     }
                     job.stage = Stage::Reading { chunks, from, have };
-                    if enough || count == 0 { self.on_chunks_read(id) } else { self.submit_read(id) }
+                    if enough || count == 0 {
+                        self.on_chunks_read(id)
+                    } else {
+                        self.submit_read(id)
+                    }
                     Ok(())
                 }
                 Err(error) => Err(error),
@@ -291,8 +305,8 @@ impl Shard {
     fn on_log_opened(&mut self, id: u64, file: crate::boundary::FileId) {
         let job = &self.reads.jobs[&id];
         let partition = self.partitions[job.slot as usize].as_deref_mut();
-        let segment = partition
-            .and_then(|partition| partition.log.segments.iter_mut().find(|segment| segment.base == job.base));
+        let segment =
+            partition.and_then(|partition| partition.log.segments.iter_mut().find(|segment| segment.base == job.base));
         match segment {
             // The flusher, or another reader, may have opened it meanwhile; an active one knows its length by opening it.
             Some(segment) if segment.open.file.is_none() && segment.rolled => segment.open.file = Some(file),
@@ -308,7 +322,8 @@ impl Shard {
     fn read_sidecar(&mut self, id: u64) {
         let Stage::Sidecar { read, len, file } = &self.reads.jobs[&id].stage else { panic!("job {id} reads no table") };
         let left = len.saturating_sub(read.len() as u64) as usize;
-        let op = Op::Read { file: *file, offset: read.len() as u64, buf: BytesMut::zeroed(left.min(READ_MAX as usize)) };
+        let op =
+            Op::Read { file: *file, offset: read.len() as u64, buf: BytesMut::zeroed(left.min(READ_MAX as usize)) };
         if left == 0 {
             let (file, read) = (*file, read.clone());
             return self.on_sidecar(id, file, &read);
@@ -327,7 +342,9 @@ impl Shard {
             return self.step_read(id);
         };
         let covers = |chunks: &Vec<Chunk>| {
-            chunks.last().is_some_and(|last| (last.position + u64::from(last.len), last.end) == (segment.bytes, segment.end))
+            chunks
+                .last()
+                .is_some_and(|last| (last.position + u64::from(last.len), last.end) == (segment.bytes, segment.end))
         };
         match sidecar::decode(key, base, read) {
             Ok(chunks) if covers(&chunks) => {
@@ -354,7 +371,8 @@ impl Shard {
         let mut damaged = None;
         for chunk in &chunks {
             let start = (chunk.position - from) as usize;
-            let bytes = (have.len() >= start + chunk.len as usize).then(|| have.slice(start..start + chunk.len as usize));
+            let bytes =
+                (have.len() >= start + chunk.len as usize).then(|| have.slice(start..start + chunk.len as usize));
             match bytes.filter(|bytes| crc32fast::hash(bytes) == chunk.check) {
                 Some(bytes) => verified.push(bytes),
                 None => {
@@ -426,9 +444,7 @@ impl Shard {
                         read
                     }
                     (Ok(_), None) => ReadResult::error(part.item, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
-                    (Err(error), Some(partition)) => {
-                        ReadResult { error, ..partition.empty_result(part.item) }
-                    }
+                    (Err(error), Some(partition)) => ReadResult { error, ..partition.empty_result(part.item) },
                     (Err(error), None) => ReadResult::error(part.item, error),
                 };
                 self.gathered(gather, read);
@@ -450,10 +466,7 @@ impl Shard {
     }
 }
 
-fn partition_key(
-    partitions: &[Option<alloc::boxed::Box<Partition>>],
-    slot: u32,
-) -> Option<crate::ids::PartitionKey> {
+fn partition_key(partitions: &[Option<alloc::boxed::Box<Partition>>], slot: u32) -> Option<crate::ids::PartitionKey> {
     partitions[slot as usize].as_deref().map(|partition| partition.key)
 }
 

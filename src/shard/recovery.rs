@@ -171,8 +171,8 @@ impl Shard {
 
     fn replay_batch(&mut self, key: PartitionKey, bytes: &[u8], file_seq: u64, known: bool) {
         let slot = self.recovered(key);
-        let Some(header) = BatchHeader::parse(bytes) else { panic!("{key}: a journalled batch has no header") };
-        let (base, end) = (Offset(header.base_offset), Offset(header.base_offset + header.records_count as i64));
+        let header = BatchHeader::parse(bytes).unwrap_or_else(|error| panic!("{key}: a journalled batch: {error}"));
+        let (base, end, stamp) = (header.base_offset, header.end_offset(), header.max_timestamp.0);
         let at = self.boot.recovery.damaged_at.clone();
         let Some(partition) = self.partition(slot) else { return };
         if partition.deleted || partition.refusal.as_ref().is_some_and(|refusal| refusal.from < end) {
@@ -181,15 +181,17 @@ impl Shard {
         let log_end = partition.log.end();
         if base >= log_end {
             if base > log_end {
-                let Some(at) = at else { panic!("{key}: a batch at {base} behind {log_end}, and no damage between them") };
-                return self.refuse(slot, log_end, &at);
+                let Some(at) = at else {
+                    panic!("{key}: a batch at {base} behind {log_end}, and no damage between them")
+                };
+                return self.refuse_partition(slot, log_end, &at);
             }
-            partition.log.push(base, end, header.max_timestamp, Bytes::copy_from_slice(bytes), file_seq);
+            partition.log.push(base, end, stamp, Bytes::copy_from_slice(bytes), file_seq);
         }
         if !known {
             partition.replica.recover_records(end);
             if let Some(sequence) = produce::sequence_of(&header) {
-                partition.producers.apply(sequence, base, end, header.max_timestamp);
+                partition.producers.apply(sequence, base, end, stamp);
             }
         }
         self.boot.recovery.unproved.remove(&slot);
@@ -216,7 +218,8 @@ impl Shard {
     fn on_damage(&mut self, damage: Damage) {
         let path = self.boot.ring.slots[damage.slot].path.clone();
         let (first, last) = (damage.first_frame, damage.proof - 1);
-        let text = format!("{path} is damaged at offset {}: frames {first} to {last} are not what was written", damage.offset);
+        let text =
+            format!("{path} is damaged at offset {}: frames {first} to {last} are not what was written", damage.offset);
         self.fx.log(Level::Error, text);
         self.boot.recovery.damage = Some(damage);
     }
@@ -258,7 +261,7 @@ impl Shard {
                 if partition.log.flushed() >= *end {
                     return;
                 }
-                self.refuse(slot, (*first).max(Offset(0)), at);
+                self.refuse_partition(slot, (*first).max(Offset(0)), at);
             }
             Note::EpochStart { .. }
             | Note::Vote { .. }
@@ -273,7 +276,7 @@ impl Shard {
     }
 
     /// From `from` on the partition is damaged.
-    pub(super) fn refuse(&mut self, slot: u32, from: Offset, at: &(String, u64)) {
+    pub(super) fn refuse_partition(&mut self, slot: u32, from: Offset, at: &(String, u64)) {
         let Some(partition) = self.partition(slot) else { return };
         if partition.deleted || partition.refusal.as_ref().is_some_and(|refusal| refusal.from <= from) {
             return;
@@ -302,7 +305,8 @@ impl Shard {
         if resume.next_frame <= checkpoint.frame {
             let slot = scanner.slot_of(resume.place.file_seq).unwrap_or(0);
             let path = self.boot.ring.slots[slot].path.clone();
-            let reason = format!("frame {} is missing, and the checkpoint knows frame {}", resume.next_frame, checkpoint.frame);
+            let reason =
+                format!("frame {} is missing, and the checkpoint knows frame {}", resume.next_frame, checkpoint.frame);
             self.fx.log(Level::Error, format!("{path} is damaged at offset {}: {reason}", resume.place.offset));
             return self.fx.halt(Halt::Damage { path, offset: resume.place.offset, reason });
         }
@@ -348,7 +352,31 @@ impl Shard {
             let Some(at) = self.boot.recovery.damaged_at.clone() else {
                 panic!("{key} ends at {log_end}, the checkpoint says {end}, and no damage was found");
             };
-            self.refuse(slot, log_end, &at);
+            self.refuse_partition(slot, log_end, &at);
         }
+    }
+
+    /// Elections for everything that was brought back, and work that a crash interrupted.
+    fn after_recovery(&mut self) {
+        if self.me == ShardId(0) && !self.slots.contains_key(&PartitionKey::METADATA) {
+            let settings = self.default_settings();
+            self.make_partition(PartitionKey::METADATA, settings);
+        }
+        for slot in 0..self.partitions.len() as u32 {
+            let Some(partition) = self.partition(slot) else { continue };
+            if partition.deleted {
+                self.remove_partition(slot);
+                continue;
+            }
+            self.remove_doomed(slot);
+            self.finish_rolls(slot);
+            if self.partition(slot).is_some_and(|partition| !partition.replica.leads())
+                && !self.campaigns.contains(&slot)
+            {
+                self.campaigns.push_back(slot);
+            }
+        }
+        self.fill_ring();
+        self.dirty = true;
     }
 }

@@ -104,22 +104,26 @@ impl Shard {
     }
 
     /// A committed deletion: refuses whoever waits, and journals it.
-    pub(super) fn delete_topic(&mut self, topic: TopicId) {
+    pub(super) fn delete_topic(&mut self, topic: TopicId) -> Vec<u32> {
         self.topic_settings.remove(&topic);
         let from = PartitionKey { topic, index: 0 };
         let to = PartitionKey { topic, index: i32::MAX };
         let mine: Vec<(PartitionKey, u32)> = self.slots.range(from..=to).map(|(key, slot)| (*key, *slot)).collect();
-        for (key, slot) in mine {
+        for (key, slot) in &mine {
+            let (key, slot) = (*key, *slot);
             let Some(partition) = self.partition(slot) else { continue };
             if !partition.deleted {
                 partition.deleted = true;
-                let staged = partition.log.staged_bytes();
-                self.staged_bytes -= if partition_is_writing(self, slot) { 0 } else { staged };
                 self.refuse_waiters(slot, &Appended::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
                 self.journal().append_note(Note::Deleted { key });
             }
+        }
+        let (from, to) = (PartitionKey { topic, index: 0 }, PartitionKey { topic, index: i32::MAX });
+        let gone: Vec<PartitionKey> = self.leaders.range(from..=to).map(|(key, _)| *key).collect();
+        for key in gone {
             self.leaders.remove(&key);
         }
+        mine.into_iter().map(|(_, slot)| slot).collect()
     }
 
     pub(super) fn remove_partition_if_due(&mut self, slot: u32) {
@@ -154,6 +158,7 @@ impl Shard {
     pub(super) fn on_partition_removed(&mut self, slot: u32) {
         if let Some(partition) = self.partitions[slot as usize].take() {
             self.slots.remove(&partition.key);
+            self.staged_bytes -= partition.log.staged_bytes();
         }
     }
 
@@ -176,17 +181,14 @@ impl Shard {
 
     /// The leaders among this shard's replicas, for everybody's metadata.
     pub(super) fn leads(&self) -> Vec<(PartitionKey, Epoch)> {
-        let serving = self.partitions.iter().flatten().filter(|partition| !partition.deleted && partition.replica.is_serving());
+        let serving =
+            self.partitions.iter().flatten().filter(|partition| !partition.deleted && partition.replica.is_serving());
         serving.map(|partition| (partition.key, partition.replica.epoch())).collect()
     }
 
     pub(super) fn default_settings(&self) -> Arc<TopicSettings> {
         Arc::new(TopicSettings::resolve(&Default::default(), &self.config.broker))
     }
-}
-
-fn partition_is_writing(_shard: &Shard, _slot: u32) -> bool {
-    false
 }
 
 impl Partition {

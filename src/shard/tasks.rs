@@ -23,16 +23,28 @@ const ZEROS_BYTES: usize = 1 << 20;
 pub enum Step {
     MakeDir(String),
     Open(String, OpenMode),
-    Allocate { offset: u64, len: u64 },
-    Write { offset: u64, data: Bytes },
+    Allocate {
+        offset: u64,
+        len: u64,
+    },
+    Write {
+        offset: u64,
+        data: Bytes,
+    },
     /// Writes zeros over `[from, to)`, whole sectors.
-    Zero { from: u64, to: u64 },
+    Zero {
+        from: u64,
+        to: u64,
+    },
     /// Reads the file to its end; a file that is not there is no file.
     ReadAll(String),
     Sync,
     Truncate(u64),
     Close,
-    Rename { from: String, to: String },
+    Rename {
+        from: String,
+        to: String,
+    },
     /// Unlinks; what is gone already is fine.
     Remove(String),
     /// Unlinks every file of a folder.
@@ -56,7 +68,6 @@ pub enum Then {
     Synced { partition: Option<u32> },
     CheckpointSaved,
     Trimmed,
-    Nothing,
 }
 
 /// What a task leaves behind.
@@ -84,8 +95,7 @@ impl Shard {
         let id = self.next_task;
         self.next_task += 1;
         let outcome = Outcome { file, ..Outcome::default() };
-        let task =
-            Task { steps: steps.into(), then, path: path.into(), outcome, read: Vec::new(), names: Vec::new() };
+        let task = Task { steps: steps.into(), then, path: path.into(), outcome, read: Vec::new(), names: Vec::new() };
         self.tasks.insert(id, task);
         self.run_task(id);
     }
