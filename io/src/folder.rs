@@ -1,0 +1,2 @@
+//! The data folder.
+pub const LOCK: &str = "lock";
