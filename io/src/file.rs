@@ -24,7 +24,8 @@ pub struct ConfigFile {
 
 impl ConfigFile {
     pub fn read(path: &Path) -> Result<ConfigFile, String> {
-        let text = std::fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
         ConfigFile::parse(&text).map_err(|reason| format!("{}: {}", path.display(), reason.trim_end()))
     }
 
@@ -42,7 +43,9 @@ impl ConfigFile {
     fn set(&mut self, name: String, value: Value) -> Result<(), String> {
         if name == "listen" {
             self.listen = match value {
-                Value::Array(values) => values.into_iter().map(|value| scalar(&name, value)).collect::<Result<_, _>>()?,
+                Value::Array(values) => {
+                    values.into_iter().map(|value| scalar(&name, value)).collect::<Result<_, _>>()?
+                }
                 value => scalar(&name, value)?.split(',').map(str::to_owned).collect(),
             };
             return Ok(());
@@ -159,8 +162,9 @@ mod tests {
 
     #[test]
     fn tables_and_lists_are_kafkas_names_and_lists() {
-        let file = ConfigFile::parse("listen = 'a:1,b:2'\n[log]\nretention.ms = 100\ncleanup.policy = ['compact', 'delete']")
-            .expect("parsed");
+        let file =
+            ConfigFile::parse("listen = 'a:1,b:2'\n[log]\nretention.ms = 100\ncleanup.policy = ['compact', 'delete']")
+                .expect("parsed");
         assert_eq!(file.listen, ["a:1", "b:2"]);
         let broker: Vec<_> = file.broker.iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(broker, ["log.cleanup.policy=compact,delete", "log.retention.ms=100"]);

@@ -28,8 +28,7 @@ pub fn open(listen: &[HostPort], shards: u16) -> Result<Listeners, String> {
 
 fn open_one(wanted: &HostPort, all: &mut Listeners) -> Result<(), String> {
     let resolved = (wanted.host.as_str(), wanted.port).to_socket_addrs();
-    let mut found: Vec<SocketAddr> =
-        resolved.map_err(|error| format!("cannot listen on {wanted}: {error}"))?.collect();
+    let mut found: Vec<SocketAddr> = resolved.map_err(|error| format!("cannot listen on {wanted}: {error}"))?.collect();
     // The resolver may name an address once for each kind of socket.
     found.sort_by_key(|address| !address.is_ipv4());
     found.dedup();

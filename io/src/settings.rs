@@ -97,7 +97,9 @@ fn addresses(name: &str, texts: &[String]) -> Result<Vec<HostPort>, String> {
 fn advertised(name: &str, text: &str) -> Result<HostPort, String> {
     let address: HostPort = text.trim().parse().map_err(|reason| format!("{name}: {reason}"))?;
     if address.is_wildcard() || address.port == 0 {
-        return Err(format!("{name}: no client can connect to {address}: it takes a host and a port that they can reach"));
+        return Err(format!(
+            "{name}: no client can connect to {address}: it takes a host and a port that they can reach"
+        ));
     }
     Ok(address)
 }
