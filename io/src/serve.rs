@@ -30,10 +30,12 @@ use std::thread;
 
 /// Serves until a signal or a fault ends it.
 pub fn run(args: &ServeArgs) -> ExitCode {
+    end_process_on_panic();
     match prepare(args).and_then(Node::run) {
         Ok(()) => ExitCode::SUCCESS,
+        // Not through the log: whoever has switched it off still wants to know why nothing runs.
         Err(reason) => {
-            tracing::error!("{reason}");
+            eprintln!("highwater: {reason}");
             ExitCode::FAILURE
         }
     }
@@ -162,6 +164,15 @@ fn run_shard(outfit: Outfit, config: Config, processor: Option<usize>, halted: &
 fn end_process(reason: &str) -> ! {
     tracing::error!("{reason}");
     std::process::exit(1)
+}
+
+/// A shard that has broken its own rules must not leave half a node behind. (Release builds abort by themselves.)
+fn end_process_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
 }
 
 /// The first SIGTERM or SIGINT stops the shards, the second ends the process.

@@ -88,11 +88,6 @@ impl Broker {
         (status, took, rest)
     }
 
-    pub fn terminate(&mut self) -> (ExitStatus, Duration, String) {
-        self.signal(rustix::process::Signal::TERM);
-        self.wait()
-    }
-
     /// As if the power went, but for the page cache.
     pub fn kill(&mut self) {
         self.signal(rustix::process::Signal::KILL);
