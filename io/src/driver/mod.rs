@@ -272,6 +272,7 @@ impl<C: Core> Driver<C> {
         later.chain(self.core.deadline()).chain(starved).min()
     }
 
+    /// Inputs that have come in together are told the same time.
     fn set_now(&mut self) {
         let now = self.clock.now();
         assert!(now.mono >= self.now.mono, "the monotonic clock went back: {:?}, {:?}", self.now.mono, now.mono);

@@ -13,6 +13,7 @@ use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
 use pool::Pool;
 pub use pool::{BLOCK_BYTES, BLOCKS_MAX};
+use std::collections::VecDeque;
 use std::ffi::CString;
 use std::io;
 use std::net::SocketAddr;
@@ -42,6 +43,8 @@ pub struct Ring<T> {
     free: Vec<u32>,
     pool: Pool,
     abilities: Abilities,
+    /// Completions that had to make room before anybody collected them.
+    early: VecDeque<cqueue::Entry>,
 }
 
 /// What the kernel at hand offers beyond what we cannot do without.
@@ -114,7 +117,7 @@ impl<T> Ring<T> {
             truncate: probe.is_supported(opcode::Ftruncate::CODE),
         };
         let pool = Pool::register(&ring.submitter())?;
-        Ok(Ring { ring, slots: Vec::new(), free: Vec::new(), pool, abilities })
+        Ok(Ring { ring, slots: Vec::new(), free: Vec::new(), pool, abilities, early: VecDeque::new() })
     }
 
     pub fn abilities(&self) -> Abilities {
@@ -150,7 +153,7 @@ impl<T> Ring<T> {
     /// Appends everything that has completed.
     pub fn collect(&mut self, events: &mut Vec<Event<T>>) {
         loop {
-            let Some(entry) = self.ring.completion().next() else { return };
+            let Some(entry) = self.early.pop_front().or_else(|| self.ring.completion().next()) else { return };
             match entry.user_data() {
                 IGNORED => {}
                 WOKEN => events.push(Event::Woken),
@@ -197,6 +200,10 @@ impl<T> Ring<T> {
             }
             let outcome = self.ring.submit();
             self.expect_entered(outcome);
+            // Older kernels take nothing more while their completions have no room.
+            if self.ring.submission().is_full() {
+                self.early.extend(self.ring.completion());
+            }
         }
     }
 
