@@ -140,6 +140,7 @@ impl<T> Ring<T> {
 
     /// Submits what is queued, and waits until something has completed or `timeout` has passed.
     pub fn wait(&mut self, timeout: Option<Duration>) {
+        let timeout = if self.early.is_empty() { timeout } else { Some(Duration::ZERO) };
         let outcome = match timeout {
             None => self.ring.submit_and_wait(1),
             Some(timeout) => {
