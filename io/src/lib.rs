@@ -1,1 +1,3 @@
 //! The production runtime.
+
+pub mod bench;
