@@ -1,5 +1,6 @@
 //! The command line: a table of what this program can do.
 
+use crate::bench;
 use crate::serve;
 use crate::settings::ServeArgs;
 use clap::{Parser, Subcommand};
@@ -23,6 +24,8 @@ struct Cli {
 enum Command {
     /// Run a broker (the default)
     Serve(ServeArgs),
+    /// Drive a Kafka broker, this one or another, and measure it
+    Bench(bench::Args),
 }
 
 /// Does what the command line asks.
@@ -31,6 +34,7 @@ pub fn run() -> ExitCode {
     match cli.command {
         None => serve_logged(&cli.serve),
         Some(Command::Serve(args)) => serve_logged(&args),
+        Some(Command::Bench(args)) => bench::run(args),
     }
 }
 

@@ -6,6 +6,7 @@
 //!                        -> driver, one per shard  runs highwater::shard::Shard
 //!                             -> ring              the only talk with io_uring
 //!                             -> mailbox           letters between shards
+//!               -> bench                          a load generator, a client like any other
 //! ```
 //!
 //! Invariants: no rule of the protocol is here (`driver` performs and answers, nothing else); `unsafe` is only in
@@ -14,6 +15,7 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 mod address;
+mod bench;
 pub mod cli;
 mod clock;
 mod driver;
