@@ -179,3 +179,17 @@ fn more_ops_than_the_queues_hold_all_complete_once() {
 fn far_end() -> RawFd {
     rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).expect("eventfd").into_raw_fd()
 }
+
+#[test]
+fn a_refusal_says_what_to_do() {
+    for (errno, advice) in [
+        (libc::EPERM, "io_uring is forbidden"),
+        (libc::ENOSYS, "Linux 5.19 or later"),
+        (libc::EINVAL, "Linux 5.19 or later"),
+        (libc::ENOMEM, "`ulimit -l`"),
+        (libc::EMFILE, "cannot be set up: Too many open files"),
+    ] {
+        let text = explain(&io::Error::from_raw_os_error(errno));
+        assert!(text.contains(advice), "{text}");
+    }
+}
