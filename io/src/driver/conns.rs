@@ -203,7 +203,7 @@ impl<C: Core> Driver<C> {
 fn net_error(errno: i32) -> NetError {
     match errno {
         libc::ECONNRESET | libc::EPIPE | libc::ECONNABORTED => NetError::Reset,
-        libc::ECANCELED => NetError::Canceled,
+        libc::ECANCELED | libc::EINTR => NetError::Canceled,
         errno => NetError::Os(errno),
     }
 }

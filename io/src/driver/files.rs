@@ -259,7 +259,8 @@ fn io_error(errno: i32) -> IoError {
         libc::ENOSPC | libc::EDQUOT => IoError::NoSpace,
         libc::ENOENT => IoError::NotFound,
         libc::ENOTEMPTY => IoError::NotEmpty,
-        libc::ECANCELED => IoError::Canceled,
+        // A worker of the kernel that was at it is interrupted; nothing else interrupts one.
+        libc::ECANCELED | libc::EINTR => IoError::Canceled,
         errno => IoError::Os(errno),
     }
 }
