@@ -77,7 +77,8 @@ class Reader(threading.Thread):
     def __init__(self, address, partitions):
         super().__init__(daemon=True)
         self.client = Consumer({
-            "bootstrap.servers": address, "group.id": "unused", "enable.auto.commit": False, "check.crcs": True, "log_level": 0,
+            "bootstrap.servers": address, "group.id": "unused", "enable.auto.commit": False, "check.crcs": True,
+            "log_level": 0,
             "reconnect.backoff.ms": 5, "reconnect.backoff.max.ms": 50, "auto.offset.reset": "error"})
         self.client.assign([TopicPartition(TOPIC, partition, 0) for partition in range(partitions)])
         self.seen, self.failures, self.is_over = {}, [], False
@@ -97,7 +98,8 @@ class Reader(threading.Thread):
 
 def read_all(address, partitions):
     """Every partition's numbers in the order of offsets, from 0 to the end."""
-    client = Consumer({"bootstrap.servers": address, "group.id": "unused", "enable.auto.commit": False, "check.crcs": True, "log_level": 0})
+    client = Consumer({"bootstrap.servers": address, "group.id": "unused", "enable.auto.commit": False,
+                       "check.crcs": True, "log_level": 0})
     places = [TopicPartition(TOPIC, partition, 0) for partition in range(partitions)]
     ends = [client.get_watermark_offsets(place, 30, False)[1] for place in places]
     client.assign(places)
@@ -156,6 +158,8 @@ def main():
     writer, reader = Writer(broker.address, args.partitions), Reader(broker.address, args.partitions)
     writer.start()
     reader.start()
+    while not writer.count() and not writer.failures:
+        time.sleep(0.01)
     outages = []
     for number in range(args.rounds):
         time.sleep(draw.uniform(0.1, 1.5))

@@ -96,7 +96,7 @@ def main():
             if args.kafka:
                 broker.start()
             else:
-                broker._start_ours()
+                broker.launch()
             took.append(first_acknowledged(broker.port, began))
             print(f"round {number + 1}: the first produce was acknowledged {took[-1]:.3f} s after the start", flush=True)
             time.sleep(1)
