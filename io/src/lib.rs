@@ -1,3 +1,29 @@
-//! The production runtime.
+//! Highwater's production runtime: what the core asks for, performed with io_uring.
+//!
+//! ```text
+//!   main -> cli -> settings (+ file, address)      what is asked
+//!               -> serve -> limits, folder, listen what is there
+//!                        -> driver, one per shard  runs highwater::shard::Shard
+//!                             -> ring              the only talk with io_uring
+//!                             -> mailbox           letters between shards
+//!               -> bench                          a load generator, a client like any other
+//! ```
+//!
+//! Invariants: no rule of the protocol is here (`driver` performs and answers, nothing else); `unsafe` is only in
+//! `ring`, where the kernel and our memory meet, and where a descriptor of the kernel's becomes ours; nothing here waits
+//! but [`ring::Ring::wait`].
+#![deny(unsafe_op_in_unsafe_fn)]
 
-pub mod bench;
+mod address;
+mod bench;
+pub mod cli;
+mod clock;
+mod driver;
+mod file;
+mod folder;
+mod limits;
+mod listen;
+mod mailbox;
+mod ring;
+mod serve;
+mod settings;

@@ -1,23 +1,12 @@
 //! The `highwater` binary.
 
-use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-#[derive(Parser)]
-#[command(version)]
-struct Cli {
-    #[command(subcommand)]
-    mode: Mode,
-}
-
-#[derive(Subcommand)]
-enum Mode {
-    /// Drive a Kafka broker, this one or another, and measure it.
-    Bench(highwater_io::bench::Args),
-}
+/// Blocks of 64 KiB to some MiB come and go all the time; this allocator hands them out again without asking the kernel
+/// for fresh pages, and keeps threads out of each other's way.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match Cli::parse().mode {
-        Mode::Bench(args) => highwater_io::bench::run(args),
-    }
+    highwater_io::cli::run()
 }

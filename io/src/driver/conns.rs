@@ -1,0 +1,209 @@
+//! Ops on connections and listeners.
+//!
+//! Invariant: at most one receive and one send of a connection are in flight; after its hang-up there is no new one, and
+//! the descriptor is closed when both have ended. An id carries a generation: none is used twice.
+
+use super::files::own;
+use super::{Core, Driver, Flight};
+use crate::ring::Payload;
+use bytes::{Bytes, BytesMut};
+use highwater::boundary::{Accepted, ConnId, Done, NetError, Token};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+/// Who is there where nobody is asked.
+const ANONYMOUS: &str = "User:ANONYMOUS";
+/// How long a listener rests when a connection cannot be taken for want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[derive(Default)]
+pub(super) struct Conns {
+    places: Vec<Place>,
+    free: Vec<u32>,
+}
+
+/// A connection's id is its place and how many were there before.
+#[derive(Default)]
+struct Place {
+    generation: u32,
+    conn: Option<Conn>,
+}
+
+struct Conn {
+    /// `None` once its close is submitted.
+    fd: Option<OwnedFd>,
+    receiving: Receiving,
+    sending: bool,
+    closing: Option<Token>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Receiving {
+    No,
+    InRing,
+    /// Waits for a buffer of the pool.
+    Starved,
+}
+
+impl Conns {
+    fn insert(&mut self, fd: OwnedFd) -> ConnId {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.places.push(Place::default());
+            u32::try_from(self.places.len() - 1).expect("connections fit in 32 bits")
+        });
+        let place = &mut self.places[index as usize];
+        place.generation = place.generation.checked_add(1).expect("four billion connections in one place");
+        place.conn = Some(Conn { fd: Some(fd), receiving: Receiving::No, sending: false, closing: None });
+        ConnId(u64::from(place.generation) << 32 | u64::from(index))
+    }
+
+    fn find(&mut self, id: ConnId) -> Option<&mut Conn> {
+        let place = self.places.get_mut(id.0 as u32 as usize)?;
+        place.conn.as_mut().filter(|_| u64::from(place.generation) == id.0 >> 32)
+    }
+
+    fn get(&mut self, id: ConnId) -> &mut Conn {
+        self.find(id).unwrap_or_else(|| panic!("{id:?} is not open"))
+    }
+
+    fn open(&mut self, id: ConnId) -> &mut Conn {
+        let conn = self.get(id);
+        assert!(conn.closing.is_none(), "an op on {id:?} after its hang-up");
+        conn
+    }
+
+    fn forget(&mut self, id: ConnId) {
+        let index = id.0 as u32;
+        self.places[index as usize].conn = None;
+        self.free.push(index);
+    }
+}
+
+impl Conn {
+    fn fd(&self) -> RawFd {
+        self.fd.as_ref().expect("open until its last op has ended").as_raw_fd()
+    }
+}
+
+impl<C: Core> Driver<C> {
+    pub(super) fn accept(&mut self, token: Token, listener: u16) {
+        let fd = self.listeners[usize::from(listener)].as_raw_fd();
+        self.ring.accept(Flight::Accept { token, listener }, fd);
+    }
+
+    pub(super) fn ended_accept(&mut self, token: Token, listener: u16, result: Result<u32, i32>, payload: Payload) {
+        match result {
+            Ok(fd) => {
+                let Payload::Peer(peer) = payload else { unreachable!("an accept returns its peer") };
+                let peer = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
+                let conn = self.conns.insert(own(fd));
+                let principal = ANONYMOUS.to_owned();
+                self.answer(token, Done::Accepted(Ok(Accepted { conn, listener, peer, principal })));
+            }
+            // Asked again at once, it would fail again at once.
+            Err(errno @ (libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)) => {
+                let due = self.now.mono.after(ACCEPT_PAUSE);
+                self.later.push((due, token, Done::Accepted(Err(NetError::Os(errno)))));
+            }
+            Err(errno) => self.answer(token, Done::Accepted(Err(net_error(errno)))),
+        }
+    }
+
+    pub(super) fn receive(&mut self, token: Token, id: ConnId, into: Option<BytesMut>) {
+        let conn = self.conns.open(id);
+        assert!(conn.receiving == Receiving::No, "two receives on {id:?}");
+        conn.receiving = Receiving::InRing;
+        let (fd, flight) = (conn.fd(), Flight::Receive { token, conn: id });
+        match into {
+            Some(buf) => self.ring.receive(flight, fd, buf),
+            None => self.ring.receive_pooled(flight, fd),
+        }
+    }
+
+    pub(super) fn ended_receive(&mut self, token: Token, id: ConnId, result: Result<u32, i32>, payload: Payload) {
+        let conn = self.conns.get(id);
+        if result == Err(libc::ENOBUFS) && conn.closing.is_none() {
+            // The kernel had bytes and no buffer of the pool for them: the core never sees this.
+            conn.receiving = Receiving::Starved;
+            self.starved.push((token, id));
+            return;
+        }
+        conn.receiving = Receiving::No;
+        let received = match (result, payload) {
+            (Ok(0), _) => Err(NetError::Closed),
+            (Ok(_), Payload::Buffer(buf)) => Ok(buf),
+            (Ok(count), Payload::Nothing | Payload::Peer(_)) => unreachable!("{count} bytes received into nothing"),
+            (Err(libc::ENOBUFS), _) => Err(NetError::Canceled),
+            (Err(errno), _) => Err(net_error(errno)),
+        };
+        self.answer(token, Done::Received(received));
+        self.hang_up_if_quiet(id);
+    }
+
+    /// Gives the pool its buffers back, and lets those receive again that found it empty.
+    pub(super) fn feed_starved(&mut self) {
+        if !self.ring.refill() {
+            return;
+        }
+        for (token, id) in std::mem::take(&mut self.starved) {
+            // It may have been hung up, and answered, meanwhile.
+            let Some(conn) = self.conns.find(id).filter(|conn| conn.receiving == Receiving::Starved) else { continue };
+            conn.receiving = Receiving::InRing;
+            let fd = conn.fd();
+            self.ring.receive_pooled(Flight::Receive { token, conn: id }, fd);
+        }
+    }
+
+    pub(super) fn send(&mut self, token: Token, id: ConnId, data: Vec<Bytes>) {
+        let conn = self.conns.open(id);
+        assert!(!conn.sending, "two sends on {id:?}");
+        conn.sending = true;
+        let fd = conn.fd();
+        self.ring.send(Flight::Send { token, conn: id }, fd, data);
+    }
+
+    pub(super) fn ended_send(&mut self, token: Token, id: ConnId, result: Result<u32, i32>) {
+        self.conns.get(id).sending = false;
+        self.answer(token, Done::Sent(result.map(|count| count as usize).map_err(net_error)));
+        self.hang_up_if_quiet(id);
+    }
+
+    pub(super) fn hang_up(&mut self, token: Token, id: ConnId) {
+        let conn = self.conns.open(id);
+        conn.closing = Some(token);
+        if conn.receiving == Receiving::Starved {
+            conn.receiving = Receiving::No;
+            let at = self.starved.iter().position(|(_, starved)| *starved == id).expect("a starved one is listed");
+            let (receive, _) = self.starved.swap_remove(at);
+            self.ready.push_back((receive, Done::Received(Err(NetError::Canceled))));
+        }
+        let conn = self.conns.get(id);
+        if conn.receiving == Receiving::InRing || conn.sending {
+            let fd = conn.fd();
+            self.ring.cancel(fd);
+        }
+        self.hang_up_if_quiet(id);
+    }
+
+    fn hang_up_if_quiet(&mut self, id: ConnId) {
+        let conn = self.conns.get(id);
+        let quiet = conn.receiving == Receiving::No && !conn.sending;
+        let Some(token) = conn.closing.filter(|_| quiet) else { return };
+        let fd = conn.fd.take().expect("hung up once").into_raw_fd();
+        self.ring.close(Flight::Hangup { token, conn: id }, fd);
+    }
+
+    pub(super) fn ended_hang_up(&mut self, token: Token, id: ConnId) {
+        self.conns.forget(id);
+        // Whatever close says: the descriptor is gone.
+        self.answer(token, Done::Ended(Ok(())));
+    }
+}
+
+fn net_error(errno: i32) -> NetError {
+    match errno {
+        libc::ECONNRESET | libc::EPIPE | libc::ECONNABORTED => NetError::Reset,
+        libc::ECANCELED | libc::EINTR => NetError::Canceled,
+        errno => NetError::Os(errno),
+    }
+}

@@ -1,0 +1,198 @@
+//! `highwater serve`: from settings to running shards, and to the end of the process.
+//!
+//! Everything that can be refused is refused before the first shard starts. Afterwards the process ends in one of two
+//! ways: every shard has stopped (exit code 0), or one has halted for another reason, which ends all at once (1).
+
+use crate::address::HostPort;
+use crate::clock::Clock;
+use crate::driver::{Driver, Outfit};
+use crate::folder::Folder;
+use crate::limits;
+use crate::listen::{self, Listeners};
+use crate::mailbox::Mailboxes;
+use crate::ring::{self, Ring};
+use crate::settings::{ServeArgs, Settings};
+use highwater::boundary::Halt;
+use highwater::config::{Config, JournalConfig};
+use highwater::configs;
+use highwater::ids::{NodeId, ShardId};
+use highwater::mail::Mail;
+use highwater::shard::Shard;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+/// Serves until a signal or a fault ends it.
+pub fn run(args: &ServeArgs) -> ExitCode {
+    end_process_on_panic();
+    match prepare(args).and_then(Node::run) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Not through the log: whoever has switched it off still wants to know why nothing runs.
+        Err(reason) => {
+            eprintln!("highwater: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A node that is ready to start.
+struct Node {
+    settings: Settings,
+    folder: Folder,
+    shards: u16,
+    share_bytes: u64,
+    listeners: Listeners,
+    advertised: HostPort,
+}
+
+/// Checks and takes everything that a node needs, in the order in which it is least intrusive.
+fn prepare(args: &ServeArgs) -> Result<Node, String> {
+    let settings = Settings::resolve(args)?;
+    drop(Ring::<()>::new().map_err(|error| ring::explain(&error))?);
+    if let Some(warning) = limits::raise_descriptors() {
+        tracing::warn!("{warning}");
+    }
+    let folder = Folder::open(&settings.data).map_err(|error| error.to_string())?;
+    let default = || limits::default_shards(settings.memory_bytes);
+    let shards = settings.shards.or(folder.shards()).unwrap_or_else(default);
+    let share_bytes = limits::memory_share(settings.memory_bytes, shards)?;
+    let listeners = listen::open(&settings.listen, shards)?;
+    let first = HostPort { host: settings.listen[0].host.clone(), port: listeners.addresses[0].port() };
+    let advertised = settings.advertise.clone().unwrap_or(first);
+    Ok(Node { settings, folder, shards, share_bytes, listeners, advertised })
+}
+
+impl Node {
+    fn run(mut self) -> Result<(), String> {
+        let clock = Clock::start();
+        let mailboxes = Mailboxes::new(self.shards).map_err(|error| format!("no mailboxes: {error}"))?;
+        let mailboxes = Arc::new(mailboxes);
+        stop_on_signals(Arc::clone(&mailboxes))?;
+        let processors = limits::processors();
+        let pinned = usize::from(self.shards) <= processors.len();
+        let (halted, halts) = channel();
+        for index in 0..self.shards {
+            let shard = ShardId(index);
+            let ready_line = self.ready_line();
+            let outfit = Outfit {
+                shard,
+                mailboxes: Arc::clone(&mailboxes),
+                clock,
+                folder: self.folder.descriptor().map_err(|error| format!("the data folder: {error}"))?,
+                listeners: std::mem::take(&mut self.listeners.by_shard[usize::from(index)]),
+                on_ready: Box::new(move || print(&ready_line)),
+            };
+            let config = self.config(shard);
+            let processor = pinned.then(|| processors[usize::from(index)]);
+            let halted = halted.clone();
+            thread::Builder::new()
+                .name(format!("shard-{index}"))
+                .spawn(move || run_shard(outfit, config, processor, &halted))
+                .map_err(|error| format!("no thread for shard {index}: {error}"))?;
+        }
+        drop(halted);
+        // Every other end of a shard ends the process where it happens.
+        for _ in 0..self.shards {
+            halts.recv().map_err(|_| "a shard ended without a word".to_owned())?;
+        }
+        tracing::info!("stopped");
+        Ok(())
+    }
+
+    fn ready_line(&self) -> String {
+        let addresses: Vec<String> = self.listeners.addresses.iter().map(SocketAddr::to_string).collect();
+        format!("highwater ready on {}, data in {}", addresses.join(", "), self.folder.path().display())
+    }
+
+    fn config(&self, shard: ShardId) -> Config {
+        Config {
+            node: NodeId(self.settings.node),
+            shard,
+            shards: self.shards,
+            listeners: u16::try_from(self.listeners.addresses.len()).expect("few listeners"),
+            advertised_host: self.advertised.host.clone(),
+            advertised_port: self.advertised.port,
+            memory_bytes: self.share_bytes,
+            journal: JournalConfig::default(),
+            broker: self.broker(),
+        }
+    }
+
+    /// The configurations of the file, and those that the command line tells, for people to see.
+    fn broker(&self) -> BTreeMap<String, String> {
+        let plaintext = |address: &dyn std::fmt::Display| format!("PLAINTEXT://{address}");
+        let addresses: Vec<String> = self.listeners.addresses.iter().map(|address| plaintext(address)).collect();
+        let mut broker = self.settings.broker.clone();
+        broker.insert(configs::LISTENERS.to_owned(), addresses.join(","));
+        broker.insert(configs::ADVERTISED_LISTENERS.to_owned(), plaintext(&self.advertised));
+        broker.insert(configs::LOG_DIRS.to_owned(), self.folder.path().display().to_string());
+        broker.insert(configs::NODE_ID.to_owned(), self.settings.node.to_string());
+        broker
+    }
+}
+
+/// The whole life of a shard's thread.
+fn run_shard(outfit: Outfit, config: Config, processor: Option<usize>, halted: &Sender<ShardId>) {
+    let shard = outfit.shard;
+    if let Some(Err(reason)) = processor.map(limits::pin) {
+        tracing::warn!("{reason}");
+    }
+    let mut seed = [0; 32];
+    if let Err(error) = getrandom::fill(&mut seed) {
+        end_process(&format!("the system has no random numbers: {error}"));
+    }
+    let driver = match Driver::new(outfit, |now| Shard::new(config, seed, now)) {
+        Ok(driver) => driver,
+        Err(error) => end_process(&ring::explain(&error)),
+    };
+    match driver.run() {
+        Halt::Stopped => {
+            // The main thread gone already means that the process ends anyway.
+            let _ = halted.send(shard);
+        }
+        halt @ (Halt::Disk { .. } | Halt::Damage { .. } | Halt::Refused { .. }) => end_process(&halt.to_string()),
+    }
+}
+
+/// Ends the process from any thread, with nothing more written anywhere.
+fn end_process(reason: &str) -> ! {
+    tracing::error!("{reason}");
+    std::process::exit(1)
+}
+
+/// A shard that has broken its own rules must not leave half a node behind. (Release builds abort by themselves.)
+fn end_process_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
+}
+
+/// The first SIGTERM or SIGINT stops the shards, the second ends the process.
+fn stop_on_signals(mailboxes: Arc<Mailboxes<Mail>>) -> Result<(), String> {
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| format!("signals: {error}"))?;
+    let wait = move || {
+        for (count, _) in signals.forever().enumerate() {
+            if count > 0 {
+                end_process("asked twice to stop: ended without a checkpoint");
+            }
+            tracing::info!("stopping");
+            mailboxes.stop_all();
+        }
+    };
+    let spawned = thread::Builder::new().name("signals".to_owned()).spawn(wait);
+    spawned.map(drop).map_err(|error| format!("no thread for signals: {error}"))
+}
+
+/// Whoever started us and closed the pipe does not want to know.
+fn print(line: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
