@@ -49,7 +49,7 @@ class Broker:
                 env={**os.environ, "KAFKA_PROPERTIES": lines}, stdout=subprocess.PIPE, check=True)
             self.pid = int(started.stdout)
         else:
-            self._start_ours()
+            self.launch()
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
@@ -61,7 +61,8 @@ class Broker:
                     raise SystemExit(f"no connection to {self.address} within a minute: {self.log_tail()}")
                 time.sleep(0.002)
 
-    def _start_ours(self):
+    def launch(self):
+        """Starts our process and does not wait for it."""
         command = [BINARY, "--listen", self.address, "--data", self.folder / "data", *self.arguments]
         if self.properties:
             config = self.folder / "highwater.toml"

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,8 +33,10 @@ def main():
         return 0
     tally = Tally(args.only)
     if args.broker:
-        tally.run_all(checks.CHECKS, Suite(args.broker))
+        suite = Suite(args.broker)
+        tally.run_all(checks.CHECKS, suite)
         tally.run_franz(args.broker)
+        with_confluent.clean_up(suite)
         return tally.close()
     if kind == "highwater":
         brokers.need_binary()
@@ -144,18 +147,22 @@ def survives_kill(broker):
 
 def segments_are_kafkas(broker):
     """After a clean stop Kafka's DumpLogSegments reads all segments, every record, without complaint."""
+    suite = Suite(broker.address)
+    for codec in checks.CODECS:
+        topic = with_confluent.create(suite, f"dump-{codec}", 2, {"segment.bytes": "1048576"})
+        with_confluent.send(suite, topic, checks.records(10_000, 2), compression_type=codec)
     broker.stop()
     segments = [file for file in broker.segments() if file.stat().st_size]
-    if len(segments) < 5:
+    if len(segments) < 10:
         raise AssertionError(f"only {len(segments)} segments hold anything")
     seen = 0
     for start in range(0, len(segments), 200):
         some = segments[start:start + 200]
         printed = java("DumpLogSegments", "--deep-iteration", "--files", ",".join(map(str, some)), fails=None, timeout=600)
-        for complaint in ["isvalid: false", "Exception", "invalid bytes", "Non-secutive", "Non-consecutive", "Error", "Mismatches"]:
-            if complaint in printed:
-                at = printed.index(complaint)
-                raise AssertionError(f"{complaint!r}: ...{printed[max(0, at - 400):at + 200]}")
+        # The tool begins at -1, so it calls the start of every segment but a partition's first a gap (Kafka's own too).
+        complaint = re.search(r"isvalid: false|Exception|invalid bytes|Error|Mismatch|(?<!-1 is )(?<=is )followed by", printed)
+        if complaint:
+            raise AssertionError(f"{complaint[0]!r}: ...{printed[max(0, complaint.start() - 400):complaint.end() + 200]}")
         seen += printed.count("baseOffset: ")
         for file in some:
             expect_in(f"Dumping {file}", printed)

@@ -32,6 +32,14 @@ def create(suite, about, partitions=1, config=None):
     return topic
 
 
+def clean_up(suite):
+    """Deletes the topics that the checks have made and that are still there."""
+    there = admin(suite).list_topics(timeout=TIMEOUT_S).topics
+    left = [topic for topic in suite.topics if topic in there]
+    for answer in admin(suite).delete_topics(left).values() if left else []:
+        answer.result(TIMEOUT_S)
+
+
 def error_of(call):
     """The code of the error that a call ends with."""
     try:

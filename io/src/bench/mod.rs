@@ -93,6 +93,9 @@ struct Produce {
     /// Seconds to measure.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     duration: Duration,
+    /// Go on, however long it takes, until so many bytes of batches are written.
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    at_least: u64,
 }
 
 #[derive(ClapArgs, Debug)]
@@ -185,6 +188,7 @@ fn produce(args: &Produce) -> io::Result<(Meter, Vec<Line>)> {
         warmup: args.common.warmup,
         duration: args.duration,
         bytes: args.common.bytes,
+        at_least: args.at_least,
     };
     let mut admin = Admin::connect(&args.common.bootstrap)?;
     if let Err(error) = admin.create_topic(&topic, args.partitions, &args.configs) {

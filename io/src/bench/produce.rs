@@ -34,6 +34,8 @@ pub struct Load {
     pub duration: Duration,
     /// Stop after so many bytes in the window.
     pub bytes: Option<u64>,
+    /// Go on after `duration` until so many bytes are written.
+    pub at_least: u64,
 }
 
 /// What all connections share.
@@ -86,7 +88,8 @@ pub fn run(load: &Load, leaders: &Leaders, meter: &mut Meter) -> io::Result<()> 
             meter.restart()?;
         }
         let enough = warm_at.is_none() && load.bytes.is_some_and(|bytes| meter.bytes >= bytes);
-        if now >= end || enough || connections.iter().all(|connection| connection.lost) {
+        let over = now >= end && meter.bytes >= load.at_least;
+        if over || enough || connections.iter().all(|connection| connection.lost) {
             break;
         }
         match &mut schedule {
@@ -96,7 +99,8 @@ pub fn run(load: &Load, leaders: &Leaders, meter: &mut Meter) -> io::Result<()> 
         for connection in &mut connections {
             connection.make_and_send(&shared, &poller, meter);
         }
-        let next = schedule.as_ref().map_or(end, |schedule| schedule.next.min(end));
+        let last = end.max(now + Duration::from_millis(100));
+        let next = schedule.as_ref().map_or(last, |schedule| schedule.next.min(last));
         let wake = warm_at.map_or(next, |at| at.min(next));
         serve(&mut poller, wake.saturating_duration_since(Instant::now()), &mut connections, &shared, meter)?;
     }
