@@ -9,3 +9,4 @@ pub mod config;
 pub mod ids;
 pub mod mail;
 pub mod shard;
+pub mod wire;
