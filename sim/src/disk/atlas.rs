@@ -40,6 +40,7 @@ pub struct Hit {
     /// A later durable write to the same folder stands unharmed, so that the loss can be seen.
     pub proven: bool,
     file: usize,
+    bad: Vec<u8>,
 }
 
 #[derive(Clone, Default)]
@@ -173,9 +174,10 @@ impl Disk {
             around,
             proven: !journal,
             file: recent.file,
+            bad: bytes,
         };
+        self.file_mut(recent.file).overwrite(recent.offset, &hit.bad);
         self.atlas.hits.push(hit);
-        self.file_mut(recent.file).overwrite(recent.offset, &bytes);
         self.prove();
     }
 
@@ -215,8 +217,11 @@ impl Disk {
     /// Undoes all damage that nothing has overwritten since.
     pub fn heal(&mut self) {
         for hit in std::mem::take(&mut self.atlas.hits) {
-            if let Some(file) = self.files[hit.file].as_mut() {
-                file.overwrite(hit.offset as usize, &hit.good);
+            let (start, end) = (hit.offset as usize, hit.offset as usize + hit.bad.len());
+            if let Some(file) = self.files[hit.file].as_mut()
+                && file.stable().get(start..end) == Some(&hit.bad[..])
+            {
+                file.overwrite(start, &hit.good);
             }
         }
     }
