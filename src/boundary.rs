@@ -79,12 +79,21 @@ pub enum Input {
 /// What a shard asks of its driver.
 #[derive(Debug)]
 pub enum Action {
-    Submit { token: Token, op: Op },
-    Mail { to: ShardId, mail: Mail },
+    Submit {
+        token: Token,
+        op: Op,
+    },
+    Mail {
+        to: ShardId,
+        mail: Mail,
+    },
     /// The shard is over; the driver ends the whole process. Nothing follows.
     Halt(Halt),
     /// A line for the operator.
-    Log { level: Level, text: String },
+    Log {
+        level: Level,
+        text: String,
+    },
     /// Shard 0, once: every shard serves. The driver prints its ready line.
     Ready,
 }
@@ -170,7 +179,10 @@ pub enum Done {
     /// Ops without a result of their own: Allocate, Sync, Truncate, Close, MakeDir, Rename, Remove, SyncDir, Hangup.
     Ended(Result<(), IoError>),
     /// The buffer, and how many of its bytes were read: fewer than asked at the end of the file, or for no reason.
-    Read { buf: BytesMut, result: Result<usize, IoError> },
+    Read {
+        buf: BytesMut,
+        result: Result<usize, IoError>,
+    },
     /// How many bytes were written: fewer than asked for no reason but bad luck.
     Wrote(Result<usize, IoError>),
     Listed(Result<Vec<String>, IoError>),

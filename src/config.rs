@@ -1,8 +1,8 @@
 //! What a shard is told when it starts. Plain data: the driver reads flags, environment and file.
 
 use crate::ids::{NodeId, ShardId};
-use alloc::string::String;
 use alloc::collections::BTreeMap;
+use alloc::string::String;
 
 /// Everything a shard must know and cannot compute.
 #[derive(Clone, Debug)]

@@ -1,0 +1,147 @@
+//! Configurations of topics and of the broker: names, types, defaults, ranges, and what they come to.
+//!
+//! ```text
+//!   topic's own value            "retention.ms"             DYNAMIC_TOPIC_CONFIG
+//!     else the broker's value    "log.retention.ms"         STATIC_BROKER_CONFIG
+//!                                "log.retention.minutes"       (x 60,000)
+//!                                "log.retention.hours"         (x 3,600,000)
+//!     else the default           "604800000"                DEFAULT_CONFIG
+//! ```
+//!
+//! Names, types, defaults, ranges and messages are those of an Apache Kafka 4.4.0 broker (`LogConfig`, `KafkaConfig`,
+//! `ServerTopicConfigSynonyms`), compared with what it answers. Values are checked when they enter ([`check_topic`],
+//! [`check_topic_all`], [`check_broker`]) and kept as they were written; whoever acts on them resolves them once
+//! ([`TopicSettings`], [`BrokerSettings`]). Nothing here is ever written or read by itself: the metadata log keeps
+//! topics' values, the driver reads the broker's.
+
+mod broker;
+mod def;
+mod settings;
+mod topic;
+
+pub use broker::{
+    ADVERTISED_LISTENERS, AUTO_CREATE_TOPICS_ENABLE, BROKER, BROKER_ID, CONNECTIONS_MAX_IDLE_MS,
+    DEFAULT_REPLICATION_FACTOR, DELETE_TOPIC_ENABLE, FETCH_MAX_BYTES, LISTENERS, LOG_DIR, LOG_DIRS,
+    LOG_RETENTION_CHECK_INTERVAL_MS, MAX_REQUEST_PARTITION_SIZE_LIMIT, NODE_ID, NUM_PARTITIONS,
+    OFFSETS_TOPIC_NUM_PARTITIONS, OFFSETS_TOPIC_REPLICATION_FACTOR, PRODUCER_ID_EXPIRATION_MS,
+    SOCKET_REQUEST_MAX_BYTES, TRANSACTION_MAX_TIMEOUT_MS,
+};
+pub use def::{Def, Kind, Rule, Synonym, Value};
+pub use settings::{BrokerSettings, Cleanup, Compression, TimestampType, TopicSettings};
+pub use topic::*;
+
+use alloc::borrow::{Cow, ToOwned};
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString};
+
+/// Values by name, as they were written.
+pub type Values = BTreeMap<String, String>;
+
+/// Where a value comes from. The numbers are those of DescribeConfigs' `ConfigSource`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Set on the topic.
+    DynamicTopic = 1,
+    /// Set in the broker's configuration file.
+    StaticBroker = 4,
+    Default = 5,
+}
+
+/// What a configuration comes to, in the spelling that DescribeConfigs shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effective {
+    /// `None` where nothing is set and there is no default.
+    pub value: Option<String>,
+    pub source: Source,
+}
+
+pub fn topic_def(name: &str) -> Option<&'static Def> {
+    TOPIC.binary_search_by(|def| def.name.cmp(name)).ok().map(|place| &TOPIC[place])
+}
+
+pub fn broker_def(name: &str) -> Option<&'static Def> {
+    BROKER.binary_search_by(|def| def.name.cmp(name)).ok().map(|place| &BROKER[place])
+}
+
+/// Checks one topic configuration by itself. The error is Kafka's message for INVALID_CONFIG.
+pub fn check_topic(name: &str, value: &str) -> Result<(), String> {
+    let def = topic_def(name).ok_or_else(|| format!("Unknown topic config name: {name}"))?;
+    def.read(value).map(|_| ())
+}
+
+/// Checks a topic's configurations together: names, then values, then what they mean side by side.
+pub fn check_topic_all(values: &Values, broker: &Values) -> Result<(), String> {
+    for name in values.keys() {
+        topic_def(name).ok_or_else(|| format!("Unknown topic config name: {name}"))?;
+    }
+    for (name, value) in values {
+        check_topic(name, value)?;
+    }
+    let settings = TopicSettings::resolve(values, broker);
+    let (least, most) = (settings.min_compaction_lag_ms, settings.max_compaction_lag_ms);
+    if least > most {
+        return Err(format!(
+            "conflict topic config setting {MIN_COMPACTION_LAG_MS} ({least}) > {MAX_COMPACTION_LAG_MS} ({most})"
+        ));
+    }
+    if topic(REMOTE_STORAGE_ENABLE, values, broker).value.as_deref() == Some("true") {
+        return Err("Tiered Storage functionality is disabled in the broker. \
+                    Topic cannot be configured with remote log storage."
+            .to_owned());
+    }
+    Ok(())
+}
+
+/// Checks one broker configuration, as a configuration file has it. Keys that the command line tells (`listeners`,
+/// `log.dirs`, ...) are refused with the flag's name.
+pub fn check_broker(name: &str, value: &str) -> Result<(), String> {
+    let def = broker_def(name).ok_or_else(|| format!("Unknown broker config name: {name}"))?;
+    def.read(value).map(|_| ())
+}
+
+/// What the topic configuration `name` comes to. Panics where there is no such configuration.
+pub fn topic(name: &str, values: &Values, broker: &Values) -> Effective {
+    let def = topic_def(name).unwrap_or_else(|| panic!("{name} is not a topic configuration"));
+    if let Some(text) = values.get(name) {
+        return Effective { value: Some(def.canonical(text)), source: Source::DynamicTopic };
+    }
+    let set = def.synonyms.iter().find_map(|synonym| broker.get(synonym.name).map(|text| scaled(*synonym, text)));
+    match set {
+        Some(value) => Effective { value: Some(value), source: Source::StaticBroker },
+        None => Effective { value: def.default.map(ToOwned::to_owned), source: Source::Default },
+    }
+}
+
+/// What the broker configuration `name` comes to. Panics where there is no such configuration.
+pub fn broker(name: &str, broker: &Values) -> Effective {
+    let def = broker_def(name).unwrap_or_else(|| panic!("{name} is not a broker configuration"));
+    match broker.get(name) {
+        Some(text) => Effective { value: Some(shown(def, text).into_owned()), source: Source::StaticBroker },
+        None => Effective { value: def.default.map(ToOwned::to_owned), source: Source::Default },
+    }
+}
+
+/// What the command line tells needs no check: it is shown as it is.
+fn shown<'a>(def: &Def, text: &'a str) -> Cow<'a, str> {
+    match def.rule {
+        Rule::Flag(_) => Cow::Borrowed(text),
+        Rule::Any
+        | Rule::AtLeast(_)
+        | Rule::Between(..)
+        | Rule::BetweenOr(..)
+        | Rule::NotZero
+        | Rule::OneOf(_)
+        | Rule::Replicas => Cow::Owned(def.canonical(text)),
+    }
+}
+
+/// A broker's value in the unit of the topic's. Negative times mean "no limit", which topics write as -1.
+fn scaled(synonym: Synonym, text: &str) -> String {
+    let def = broker_def(synonym.name).unwrap_or_else(|| panic!("{} is not a broker configuration", synonym.name));
+    match def.must_read(text) {
+        Value::Number(number) if synonym.name.starts_with("log.retention.") && number < 0 => "-1".to_string(),
+        Value::Number(number) => number.saturating_mul(synonym.scale).to_string(),
+        Value::Boolean(_) | Value::Text(_) | Value::Double(_) | Value::List(_) => def.canonical(text),
+    }
+}

@@ -1,0 +1,85 @@
+//! The files of the journal: written full of zeros once, then used in turn and recycled.
+//!
+//! A slot is a file; a file sequence counts the uses of slots. Invariant: a slot is used again only after a checkpoint has
+//! freed it, and file sequences are used without a gap.
+
+use super::frame::Place;
+use crate::boundary::FileId;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+#[derive(Clone, Debug)]
+pub struct Slot {
+    pub path: String,
+    pub file: FileId,
+    /// Bytes written full of zeros, or of older frames.
+    pub bytes: u64,
+    pub state: SlotState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlotState {
+    /// Being extended with zeros.
+    Filling,
+    Free,
+    /// Holds the frames of this file sequence.
+    Live { file_seq: u64 },
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Ring {
+    pub slots: Vec<Slot>,
+}
+
+impl Ring {
+    pub fn slot_path(shard_folder: &str, index: usize) -> String {
+        format!("{shard_folder}/journal-{index:02}")
+    }
+
+    /// Makes sure that `bytes` fit at `place`, moving on to a free file where they do not. False where none is free.
+    pub fn reserve(&mut self, place: &mut Place, bytes: u64) -> bool {
+        if let Some(slot) = self.live(place.file_seq)
+            && place.offset + bytes <= slot.bytes
+        {
+            return true;
+        }
+        let Some(free) = self.slots.iter_mut().find(|slot| slot.state == SlotState::Free && slot.bytes >= bytes) else {
+            return false;
+        };
+        *place = Place { file_seq: place.file_seq + 1, offset: 0 };
+        free.state = SlotState::Live { file_seq: place.file_seq };
+        true
+    }
+
+    /// Whether `bytes` fit at `place` with `spare` bytes left behind them, or in a free file.
+    pub fn fits(&self, place: Place, bytes: u64, spare: u64) -> bool {
+        self.live(place.file_seq).is_some_and(|slot| place.offset + bytes + spare <= slot.bytes)
+            || self.slots.iter().any(|slot| slot.state == SlotState::Free && slot.bytes >= bytes + spare)
+    }
+
+    pub fn live(&self, file_seq: u64) -> Option<&Slot> {
+        self.slots.iter().find(|slot| slot.state == SlotState::Live { file_seq })
+    }
+
+    pub fn file_of(&self, file_seq: u64) -> FileId {
+        self.live(file_seq).map(|slot| slot.file).expect("a frame is written to a live file")
+    }
+
+    /// Frees every file before `file_seq`: a checkpoint no longer needs them.
+    pub fn free_before(&mut self, file_seq: u64) {
+        for slot in &mut self.slots {
+            if matches!(slot.state, SlotState::Live { file_seq: used } if used < file_seq) {
+                slot.state = SlotState::Free;
+            }
+        }
+    }
+
+    pub fn free_slots(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.state == SlotState::Free).count()
+    }
+
+    pub fn live_slots(&self) -> usize {
+        self.slots.iter().filter(|slot| matches!(slot.state, SlotState::Live { .. })).count()
+    }
+}

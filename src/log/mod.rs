@@ -1,0 +1,214 @@
+//! `Log`: the bytes of one partition, in memory and in segments.
+//!
+//! ```text
+//!        start          tail.front().base        flushed            high watermark        end
+//!          |---- segments on disk -----------------|
+//!                            |------------- tail: batches in memory -------------------|
+//! ```
+//!
+//! What is committed enters the tail at its end; runs of it are written to the active segment, always whole batches and
+//! always below the high watermark; what is written may leave the tail at its front. Invariant: every committed batch
+//! from the start on is in a segment below `flushed`, or in the tail, or in both.
+
+mod refusal;
+pub mod segment;
+pub mod sidecar;
+
+pub use refusal::Refusal;
+
+use crate::ids::Offset;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use segment::{Chunk, Segment};
+use serde::{Deserialize, Serialize};
+
+/// A committed batch in memory.
+#[derive(Clone, Debug)]
+pub struct TailBatch {
+    pub base: Offset,
+    pub end: Offset,
+    pub max_timestamp: i64,
+    pub bytes: Bytes,
+    /// The journal file that makes it durable until its segment is synced.
+    pub file_seq: u64,
+    /// Bytes of the log before it, for counting what lies between two batches.
+    pub position: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// Oldest first; the last one is active (unless it has rolled, or there is none yet).
+    pub segments: VecDeque<Segment>,
+    tail: VecDeque<TailBatch>,
+    /// How many batches at the front of the tail are in a segment already.
+    tail_flushed: usize,
+    /// Everything below has arrived in its segment.
+    flushed: Offset,
+    /// Bytes in the tail that are in no segment.
+    staged_bytes: usize,
+    /// The last bytes of the active segment, behind its last full sector: written again with the next run.
+    pub partial: Vec<u8>,
+    /// Bytes appended since the process started, for `TailBatch::position`.
+    position: u64,
+    /// A run is on its way to the active segment.
+    pub writing: bool,
+}
+
+/// What of a log outlives its process, beside its segments' files and the journal.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogSnapshot {
+    pub segments: Vec<Segment>,
+    pub partial: Vec<u8>,
+    pub flushed: Offset,
+}
+
+/// A run of staged batches, ready to be written behind `at` of the active segment.
+#[derive(Debug)]
+pub struct Run {
+    pub chunk: Chunk,
+    pub batches: usize,
+}
+
+impl Log {
+    pub fn new(snapshot: LogSnapshot) -> Log {
+        Log {
+            segments: snapshot.segments.into(),
+            tail: VecDeque::new(),
+            tail_flushed: 0,
+            flushed: snapshot.flushed,
+            staged_bytes: 0,
+            partial: snapshot.partial,
+            position: 0,
+            writing: false,
+        }
+    }
+
+    pub fn to_snapshot(&self) -> LogSnapshot {
+        LogSnapshot {
+            segments: self.segments.iter().cloned().collect(),
+            partial: self.partial.clone(),
+            flushed: self.flushed,
+        }
+    }
+
+    /// A committed batch joins the tail.
+    pub fn push(&mut self, base: Offset, end: Offset, max_timestamp: i64, bytes: Bytes, file_seq: u64) {
+        if let Some(last) = self.tail.back() {
+            assert!(last.end == base, "a batch at {base} behind {}", last.end);
+        } else {
+            assert!(self.flushed == base, "a batch at {base}, but the segments end at {}", self.flushed);
+        }
+        self.staged_bytes += bytes.len();
+        let position = self.position;
+        self.position += bytes.len() as u64;
+        self.tail.push_back(TailBatch { base, end, max_timestamp, bytes, file_seq, position });
+    }
+
+    /// One past the last batch that the log holds, in memory or in segments.
+    pub fn end(&self) -> Offset {
+        self.tail.back().map_or(self.flushed, |batch| batch.end)
+    }
+
+    pub fn flushed(&self) -> Offset {
+        self.flushed
+    }
+
+    pub fn staged_bytes(&self) -> usize {
+        self.staged_bytes
+    }
+
+    /// The journal file of the oldest batch that is in no segment yet.
+    pub fn oldest_staged_file(&self) -> Option<u64> {
+        self.tail.get(self.tail_flushed).map(|batch| batch.file_seq)
+    }
+
+    /// Whether a batch below `limit` waits to be written.
+    pub fn oldest_staged_below(&self, limit: Offset) -> bool {
+        self.tail.get(self.tail_flushed).is_some_and(|batch| batch.end <= limit)
+    }
+
+    /// Where the tail begins: reads from here on need no disk.
+    pub fn tail_base(&self) -> Offset {
+        self.tail.front().map_or(self.flushed, |batch| batch.base)
+    }
+
+    /// Drops the oldest batch of the tail if a segment holds it. False: it must be written first.
+    pub fn evict_front(&mut self) -> bool {
+        if self.tail_flushed == 0 {
+            return false;
+        }
+        self.tail.pop_front();
+        self.tail_flushed -= 1;
+        true
+    }
+
+    /// The batches of the tail from the one that holds `offset`, oldest first.
+    pub fn tail_from(&self, offset: Offset) -> impl Iterator<Item = &TailBatch> {
+        let index = self.tail.partition_point(|batch| batch.end <= offset);
+        self.tail.range(index..)
+    }
+
+    /// Bytes between `offset` and the end of the tail, or `None` where the disk must be asked.
+    pub fn bytes_from(&self, offset: Offset) -> Option<u64> {
+        if offset < self.tail_base() {
+            return None;
+        }
+        Some(self.tail_from(offset).next().map_or(0, |batch| self.position - batch.position))
+    }
+
+    /// The next run: staged batches below `limit`, as many as fit in `bytes_max`, at least one; `room` is what the active
+    /// segment can still take, and an empty segment takes any batch. `None` where the segment must roll first.
+    pub fn next_run(&self, limit: Offset, bytes_max: usize, room: u64) -> Option<Run> {
+        let mut len = 0;
+        let mut batches = 0;
+        let mut max_timestamp = -1;
+        let first = self.tail.get(self.tail_flushed)?;
+        let mut end = first.base;
+        for batch in self.tail.range(self.tail_flushed..) {
+            let with = len + batch.bytes.len();
+            if batch.end > limit || (batches > 0 && with > bytes_max) || with as u64 > room {
+                break;
+            }
+            len = with;
+            batches += 1;
+            end = batch.end;
+            max_timestamp = max_timestamp.max(batch.max_timestamp);
+        }
+        let position = self.segments.back().map_or(0, |segment| segment.bytes);
+        let chunk = Chunk { position, len: len as u32, base: first.base, end, max_timestamp, check: 0 };
+        (batches > 0).then_some(Run { chunk, batches })
+    }
+
+    /// The batches of a run that [`Log::next_run`] gave.
+    pub fn run_batches(&self, run: &Run) -> impl Iterator<Item = &TailBatch> {
+        self.tail.range(self.tail_flushed..self.tail_flushed + run.batches)
+    }
+
+    /// The run has arrived in the active segment; `partial` are the bytes behind its last full sector.
+    pub fn on_written(&mut self, run: &Run, partial: Vec<u8>) {
+        assert!(run.chunk.base == self.flushed, "a run from {} written behind {}", run.chunk.base, self.flushed);
+        let segment = self.segments.back_mut().expect("a run goes to the active segment");
+        segment.push(run.chunk);
+        segment.open.dirty = true;
+        self.tail_flushed += run.batches;
+        self.staged_bytes -= run.chunk.len as usize;
+        self.flushed = run.chunk.end;
+        self.partial = partial;
+    }
+
+    /// Bytes in segments.
+    pub fn segment_bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.bytes).sum()
+    }
+
+    /// The segment that holds `offset`, if one does.
+    pub fn segment_of(&self, offset: Offset) -> Option<usize> {
+        let index = self.segments.partition_point(|segment| segment.end <= offset);
+        (index < self.segments.len() && offset < self.flushed).then_some(index)
+    }
+
+    pub fn tail_len(&self) -> usize {
+        self.tail.len()
+    }
+}

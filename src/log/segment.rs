@@ -1,0 +1,154 @@
+//! One segment: a run of v2 record batches in Kafka's own file format, and its table of chunks.
+//!
+//! ```text
+//! 00000000000000000042.log    | batch | batch | batch | batch | ...      byte for byte as Kafka writes it
+//!                             '---- chunk ----'---- chunk ----'          one line of the table each
+//! ```
+//!
+//! A chunk is whole batches, written at once (or several such merged): its line says where it starts, what it holds and the
+//! checksum of its bytes. Kafka's own CRC leaves out base offset, length and epoch; the chunk's covers all. Invariant:
+//! the chunks cover the segment from its first byte to its last without a gap.
+
+use crate::boundary::FileId;
+use crate::ids::{Offset, PartitionKey};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+/// Neighbouring chunks are merged up to this size, so that the table stays small whatever the size of writes.
+pub const CHUNK_BYTES_MAX: u32 = 512 << 10;
+
+/// One line of a segment's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chunk {
+    /// Byte position in the segment, and length.
+    pub position: u64,
+    pub len: u32,
+    /// Offset of its first record, and one past its last.
+    pub base: Offset,
+    pub end: Offset,
+    pub max_timestamp: i64,
+    /// CRC-32 (ISO) of its bytes.
+    pub check: u32,
+}
+
+/// What is known of a segment without reading it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    pub base: Offset,
+    pub end: Offset,
+    /// Bytes written and known to have arrived.
+    pub bytes: u64,
+    pub max_timestamp: i64,
+    /// Wall-clock time of the first write, for `segment.ms` and retention of the empty-handed.
+    pub created: i64,
+    /// The table; empty for a rolled segment whose sidecar holds it and is not loaded.
+    pub chunks: Vec<Chunk>,
+    /// Takes no more batches.
+    pub rolled: bool,
+    /// Cut to its length, its table in a sidecar, both durable: the table need not stay in memory.
+    pub sealed: bool,
+    /// Active, but its file is cut to its length: so it was left by a clean stop.
+    pub trimmed: bool,
+    #[serde(skip)]
+    pub open: OpenState,
+}
+
+/// What a segment is to the disk in this run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenState {
+    pub file: Option<FileId>,
+    /// Bytes reserved in the file.
+    pub allocated: u64,
+    /// Written since its last sync.
+    pub dirty: bool,
+    /// The file, or its folder, has been made since the folders were last synced.
+    pub unnamed: bool,
+}
+
+impl Segment {
+    pub fn new(base: Offset, created: i64) -> Segment {
+        Segment {
+            base,
+            end: base,
+            bytes: 0,
+            max_timestamp: -1,
+            created,
+            chunks: Vec::new(),
+            rolled: false,
+            sealed: false,
+            trimmed: false,
+            open: OpenState { unnamed: true, ..OpenState::default() },
+        }
+    }
+
+    /// A run of whole batches has been written at the segment's end.
+    pub fn push(&mut self, chunk: Chunk) {
+        assert!(chunk.position == self.bytes, "a chunk at {} of a segment of {} bytes", chunk.position, self.bytes);
+        assert!(chunk.base == self.end, "a chunk from {} behind {}", chunk.base, self.end);
+        self.bytes += u64::from(chunk.len);
+        self.end = chunk.end;
+        self.max_timestamp = self.max_timestamp.max(chunk.max_timestamp);
+        if let Some(last) = self.chunks.last_mut()
+            && last.len + chunk.len <= CHUNK_BYTES_MAX
+        {
+            last.check = combine(last.check, chunk.check, chunk.len);
+            last.len += chunk.len;
+            last.end = chunk.end;
+            last.max_timestamp = last.max_timestamp.max(chunk.max_timestamp);
+        } else {
+            self.chunks.push(chunk);
+        }
+    }
+
+    /// The chunk that holds `offset`.
+    pub fn chunk_of(&self, offset: Offset) -> Option<usize> {
+        let index = self.chunks.partition_point(|chunk| chunk.end <= offset);
+        (index < self.chunks.len() && self.chunks[index].base <= offset).then_some(index)
+    }
+}
+
+fn combine(first: u32, second: u32, second_len: u32) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(first);
+    hasher.combine(&crc32fast::Hasher::new_with_initial_len(second, second_len.into()));
+    hasher.finalize()
+}
+
+/// The folder of a partition: its topic's id and its index, because names are used again and ids are not.
+pub fn folder(key: PartitionKey) -> String {
+    format!("partitions/{key}")
+}
+
+/// The segment whose first record has offset `base`, as Kafka names it.
+pub fn log_path(key: PartitionKey, base: Offset) -> String {
+    format!("partitions/{key}/{:020}.log", base.0)
+}
+
+pub fn sidecar_path(key: PartitionKey, base: Offset) -> String {
+    format!("partitions/{key}/{:020}.chunks", base.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merged_chunks_have_the_checksum_of_all_their_bytes() {
+        let mut segment = Segment::new(Offset(0), 0);
+        for (index, bytes) in [b"first".as_slice(), b"second run", b"x"].iter().enumerate() {
+            segment.push(Chunk {
+                position: segment.bytes,
+                len: bytes.len() as u32,
+                base: Offset(index as i64),
+                end: Offset(index as i64 + 1),
+                max_timestamp: 5,
+                check: crc32fast::hash(bytes),
+            });
+        }
+        assert_eq!(segment.chunks.len(), 1);
+        assert_eq!(segment.chunks[0].check, crc32fast::hash(b"firstsecond runx"));
+        assert_eq!(segment.chunk_of(Offset(2)), Some(0));
+        assert_eq!(segment.chunk_of(Offset(3)), None);
+    }
+}

@@ -1,0 +1,154 @@
+//! Idempotent producers (KIP-98): who has written what to one partition, so that a retry is recognised.
+//!
+//! Follows the log: changed at append, rebuilt from the journal in recovery, kept in the checkpoint. Never more than
+//! [`PRODUCERS_MAX`] producers; the one silent for longest is forgotten first.
+
+use crate::ids::Offset;
+use alloc::collections::{BTreeMap, VecDeque};
+use serde::{Deserialize, Serialize};
+
+/// Kafka remembers as many batches of a producer; a client keeps no more in flight.
+pub const BATCHES_KEPT: usize = 5;
+pub const PRODUCERS_MAX: usize = 10_000;
+
+/// The part of a batch header that identifies a retry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sequence {
+    pub producer_id: i64,
+    pub epoch: i16,
+    pub first: i32,
+    /// Inclusive; wraps from `i32::MAX` to 0.
+    pub last: i32,
+}
+
+/// What becomes of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Append,
+    /// It is in the log already: answer as the original was answered.
+    Duplicate { base: Offset, end: Offset },
+    /// INVALID_PRODUCER_EPOCH: a newer incarnation of this producer has written.
+    Fenced { current: i16 },
+    /// OUT_OF_ORDER_SEQUENCE_NUMBER.
+    OutOfOrder { expected: i32 },
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Producers {
+    by_id: BTreeMap<i64, Producer>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Producer {
+    epoch: i16,
+    batches: VecDeque<Batch>,
+    last_timestamp: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Batch {
+    first: i32,
+    last: i32,
+    base: Offset,
+    end: Offset,
+}
+
+impl Producers {
+    pub fn judge(&self, sequence: Sequence) -> Verdict {
+        let Some(producer) = self.by_id.get(&sequence.producer_id) else { return Verdict::Append };
+        if sequence.epoch < producer.epoch {
+            return Verdict::Fenced { current: producer.epoch };
+        }
+        if sequence.epoch > producer.epoch {
+            return if sequence.first == 0 { Verdict::Append } else { Verdict::OutOfOrder { expected: 0 } };
+        }
+        let same = |batch: &&Batch| batch.first == sequence.first && batch.last == sequence.last;
+        if let Some(batch) = producer.batches.iter().find(same) {
+            return Verdict::Duplicate { base: batch.base, end: batch.end };
+        }
+        let last = producer.batches.back().expect("a known producer has written").last;
+        let expected = if last == i32::MAX { 0 } else { last + 1 };
+        if sequence.first == expected { Verdict::Append } else { Verdict::OutOfOrder { expected } }
+    }
+
+    /// The batch is in the log, at append or in recovery.
+    pub fn apply(&mut self, sequence: Sequence, base: Offset, end: Offset, timestamp: i64) {
+        let batch = Batch { first: sequence.first, last: sequence.last, base, end };
+        if !self.by_id.contains_key(&sequence.producer_id) && self.by_id.len() >= PRODUCERS_MAX {
+            self.forget_the_most_silent();
+        }
+        let producer = self.by_id.entry(sequence.producer_id).or_insert(Producer {
+            epoch: sequence.epoch,
+            batches: VecDeque::new(),
+            last_timestamp: timestamp,
+        });
+        if producer.epoch != sequence.epoch {
+            producer.epoch = sequence.epoch;
+            producer.batches.clear();
+        }
+        if producer.batches.len() == BATCHES_KEPT {
+            producer.batches.pop_front();
+        }
+        producer.batches.push_back(batch);
+        producer.last_timestamp = producer.last_timestamp.max(timestamp);
+    }
+
+    /// Forgets who has been silent since before `timestamp` (`producer.id.expiration.ms`).
+    pub fn expire(&mut self, timestamp: i64) {
+        self.by_id.retain(|_, producer| producer.last_timestamp >= timestamp);
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    fn forget_the_most_silent(&mut self) {
+        let oldest = self.by_id.iter().min_by_key(|(id, producer)| (producer.last_timestamp, **id)).map(|(id, _)| *id);
+        if let Some(id) = oldest {
+            self.by_id.remove(&id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sequence(epoch: i16, first: i32, last: i32) -> Sequence {
+        Sequence { producer_id: 7, epoch, first, last }
+    }
+
+    #[test]
+    fn a_retry_of_any_of_the_last_five_batches_is_recognised() {
+        let mut producers = Producers::default();
+        for n in 0..6 {
+            assert_eq!(producers.judge(sequence(0, n, n)), Verdict::Append);
+            producers.apply(sequence(0, n, n), Offset(n.into()), Offset(i64::from(n) + 1), 0);
+        }
+        assert_eq!(producers.judge(sequence(0, 0, 0)), Verdict::OutOfOrder { expected: 6 });
+        for n in 1..6 {
+            let (base, end) = (Offset(n.into()), Offset(i64::from(n) + 1));
+            assert_eq!(producers.judge(sequence(0, n, n)), Verdict::Duplicate { base, end });
+        }
+    }
+
+    #[test]
+    fn a_new_epoch_starts_at_sequence_0_and_fences_the_old_one() {
+        let mut producers = Producers::default();
+        producers.apply(sequence(0, 0, 9), Offset(0), Offset(10), 0);
+        assert_eq!(producers.judge(sequence(1, 10, 11)), Verdict::OutOfOrder { expected: 0 });
+        producers.apply(sequence(1, 0, 0), Offset(10), Offset(11), 0);
+        assert_eq!(producers.judge(sequence(0, 10, 10)), Verdict::Fenced { current: 1 });
+    }
+
+    #[test]
+    fn sequences_wrap() {
+        let mut producers = Producers::default();
+        producers.apply(sequence(0, i32::MAX - 1, i32::MAX), Offset(0), Offset(2), 0);
+        assert_eq!(producers.judge(sequence(0, 0, 0)), Verdict::Append);
+    }
+}
