@@ -3,7 +3,7 @@
 //! Invariant: after every crash the durable image is held against the ledger before anything runs on it.
 
 use crate::audit::{Audit, audit};
-use crate::disk::atlas::Hit;
+use crate::disk::atlas::{Hit, is_journal};
 use crate::faults::Fault;
 use crate::ledger::TopicState;
 use crate::node::InFlight;
@@ -11,6 +11,7 @@ use crate::plan::{Disaster, Harm};
 use crate::queue::{MILLIS, Nanos, SECONDS};
 use crate::report::Invariant;
 use crate::world::{Event, Fuse, REST, World};
+use highwater::ids::TopicId;
 
 impl World {
     pub fn strike(&mut self, what: Disaster) {
@@ -85,11 +86,18 @@ impl World {
         for hit in &hits {
             self.tell(|| format!("{}: {} at {} (proven: {})", hit.kind.name(), hit.path, hit.offset, hit.proven));
         }
+        // Two frames lost side by side: what they held may be unknown, so that all of their shard may refuse.
+        let journals: Vec<Hit> = self.disk.atlas.hits().iter().filter(|hit| is_journal(&hit.path)).cloned().collect();
+        if journals.len() > 1 {
+            self.ledger.parts.iter_mut().for_each(|part| part.may_refuse = true);
+        }
         // What proves an older hit may have been harmed just now: judge all of them anew.
         let all: Vec<Hit> = self.disk.atlas.hits().to_vec();
         for hit in all {
             let mut parts = self.ledger.damaged(&hit.good, hit.proven);
             parts.append(&mut self.ledger.damaged(&hit.around, true));
+            // A lost tail of the metadata log may lose anything that was decided in it.
+            self.ledger.beyond |= !hit.proven && hit.good.windows(16).any(|window| window == TopicId::METADATA.0);
             let names: Vec<String> = parts.iter().map(|part| self.ledger.name(*part)).collect();
             self.tell(|| format!("  may touch {}", names.join(" ")));
         }
@@ -189,11 +197,18 @@ impl World {
         self.process_over(10 * MILLIS);
     }
 
+    /// The folder is not one that it can serve, says the node. Only damage to `format` makes that true.
     pub fn on_refused(&mut self, reason: &str) {
-        if !self.ledger.beyond {
+        if self.ledger.beyond {
+            self.over = true;
+            return;
+        }
+        if !self.disk.atlas.hits().iter().any(|hit| hit.path == "format") {
             return self.fail(Invariant::Halts, format!("refused: {reason}"));
         }
-        self.over = true;
+        self.stats.refusals += 1;
+        self.disk.heal();
+        self.process_over(10 * MILLIS);
     }
 
     /// Boots a fresh node on what is surely durable, in a clean environment, and reads everything.

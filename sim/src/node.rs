@@ -7,6 +7,7 @@
 //! each listener, one Recv and one Send for each connection are in flight; nothing follows Hangup or Close.
 
 use crate::disk::Trouble;
+use crate::disk::atlas::is_journal;
 use crate::faults::Fault;
 use crate::plan::{Plan, Shape};
 use crate::queue::{MICROS, MILLIS, Nanos, SECONDS};
@@ -70,7 +71,7 @@ pub fn config(shape: &Shape, shard: u16) -> Config {
             arena_bytes: shape.arena_bytes,
             run_bytes: shape.run_bytes,
         },
-        broker: BTreeMap::new(),
+        broker: BTreeMap::from([("log.retention.check.interval.ms".to_string(), "1000".to_string())]),
     }
 }
 
@@ -431,17 +432,14 @@ impl World {
     fn observe(&mut self, op: &Op) {
         self.stats.disk_ops += 1;
         match op {
-            Op::Rename { to, .. } if to.contains("checkpoint") => {
+            Op::Rename { to, .. } if to.ends_with("/checkpoint") => {
                 self.stats.checkpoints += 1;
                 self.tell(|| format!("checkpoint: {to}"));
             }
             Op::Open { path, mode } if mode.create && path.ends_with(".log") => self.stats.segments += 1,
+            // The ring's files are written full of zeros first: those writes are not durable ones.
             Op::Write { file, offset: 0, durable: true, .. } => {
-                if let Some((path, _)) = self.disk.describe(*file)
-                    && path.contains("journal")
-                {
-                    self.stats.journal_turns += 1;
-                }
+                self.stats.journal_turns += u64::from(self.disk.describe(*file).is_some_and(|(path, _)| is_journal(path)));
             }
             _ => {}
         }

@@ -97,7 +97,7 @@ impl Target {
     fn takes(self, path: &str) -> bool {
         match self {
             Target::Journal => is_journal(path),
-            Target::Data => path.contains(".log") || path.contains("topics"),
+            Target::Data => path.starts_with("partitions/"),
             Target::Anything => true,
         }
     }
@@ -208,6 +208,7 @@ impl Disk {
                 let write = &recent[*at];
                 *at > place
                     && write.durable
+                    && is_journal(&write.path)
                     && parent(&write.path) == parent(&hit.path)
                     && write.bytes.iter().any(|byte| *byte != 0)
             });
