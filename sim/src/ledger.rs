@@ -280,7 +280,8 @@ impl Ledger {
             return Ok(());
         }
         let name = self.name(part);
-        if high_watermark < known.high_watermark.max(known.acked_end) {
+        let whole = !self.parts[part].may_refuse;
+        if whole && high_watermark < known.high_watermark.max(known.acked_end) {
             let detail = format!(
                 "{name}: high watermark {high_watermark}, though {} was told and {} acknowledged before",
                 known.high_watermark, known.acked_end

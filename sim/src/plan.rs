@@ -195,6 +195,19 @@ impl Plan {
         }
     }
 
+    /// A run without a fault, for a test that adds the one it is about.
+    pub fn quiet(seed: u64) -> Plan {
+        let mut plan = Plan::draw(seed);
+        plan.disk = DiskRates { write_us: 50, sync_us: 50, ..DiskRates::default() };
+        plan.net = NetRates { delay_us: 50, ..NetRates::default() };
+        plan.clock = ClockRates::default();
+        plan.chaos.clear();
+        for producer in &mut plan.work.producers {
+            (producer.invalid, producer.large) = (0, 0);
+        }
+        plan
+    }
+
     /// As bytes, to be kept beside the test of a bug.
     pub fn encode(&self) -> Vec<u8> {
         postcard::to_allocvec(self).expect("a plan is plain data")
