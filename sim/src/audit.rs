@@ -284,11 +284,7 @@ impl Auditor {
             };
             match request.topics.last_mut().filter(|topic| topic.topic_id == id) {
                 Some(topic) => topic.partitions.push(partition),
-                None => request.topics.push(FetchTopic {
-                    topic: "".into(),
-                    topic_id: id,
-                    partitions: vec![partition],
-                }),
+                None => request.topics.push(FetchTopic { topic: "".into(), topic_id: id, partitions: vec![partition] }),
             }
         }
         let body = self.call(13, &request)?;
@@ -317,7 +313,10 @@ impl Auditor {
                         continue;
                     }
                     code => {
-                        let detail = format!("{name} from {offset} of {}: {code}, though nothing of it was harmed", data.high_watermark);
+                        let detail = format!(
+                            "{name} from {offset} of {}: {code}, though nothing of it was harmed",
+                            data.high_watermark
+                        );
                         return Err((Invariant::Damage, detail));
                     }
                 }
@@ -333,7 +332,10 @@ impl Auditor {
                     ledger.served(part, view.tag, view.base, view.crc, view.len, view.records)?;
                     let follows = view.base == next || (next == offset && view.base <= next);
                     if !follows {
-                        return Err((Invariant::Holes, format!("{name}: the batch at {} where {next} was due", view.base)));
+                        return Err((
+                            Invariant::Holes,
+                            format!("{name}: the batch at {} where {next} was due", view.base),
+                        ));
                     }
                     next = view.base + i64::from(view.records);
                     found.entry(part).or_default().insert(view.base, view.tag.expect("it was found"));

@@ -13,6 +13,9 @@ use crate::report::Invariant;
 use crate::world::{Event, Fuse, REST, World};
 use highwater::ids::TopicId;
 
+/// A clean stop without faults takes no longer.
+const STOP_MAX: Nanos = 2 * SECONDS;
+
 impl World {
     pub fn strike(&mut self, what: Disaster) {
         match what {
@@ -143,6 +146,7 @@ impl World {
             self.counts.add(Fault::CrashInRecovery);
         }
         self.stopping = false;
+        self.stop_for = None;
         let flying: usize = node.seats.iter().map(|seat| seat.ops.len()).sum();
         self.tell(|| format!("{}, {flying} ops in flight", if power { "power is lost" } else { "kill -9" }));
         for seat in node.seats {
@@ -171,6 +175,10 @@ impl World {
     /// Every shard has stopped as it was asked to.
     pub fn stopped(&mut self) {
         self.stopping = false;
+        let took = self.queue.now() - self.asked_to_stop;
+        if self.calm && took > STOP_MAX {
+            self.fail(Invariant::Liveness, format!("a clean stop took {} ms", took / MILLIS));
+        }
         self.tell(|| "stopped cleanly".to_string());
         self.node = None;
         self.disk.process_gone();
@@ -250,7 +258,8 @@ impl World {
         let busy = busy.filter(|op| !matches!(op, InFlight::Accept)).count();
         if busy > 0 || !self.net.conns.is_empty() {
             if waited > REST / 2 {
-                let detail = format!("{} connections and {busy} ops are left: {}", self.net.conns.len(), self.waiting());
+                let detail =
+                    format!("{} connections and {busy} ops are left: {}", self.net.conns.len(), self.waiting());
                 self.fail(Invariant::Leaks, detail);
             }
             return;

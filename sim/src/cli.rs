@@ -1,8 +1,10 @@
 //! `highwater sim`: replay one seed and tell its story, or sweep many.
 
 use crate::faults::Fault;
+use crate::plan::Plan;
 use crate::report::Report;
 use crate::run::{Sweep, median, name_panics, replay, run_seed, sweep};
+use crate::shrink::shrink;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
@@ -28,6 +30,9 @@ pub struct Args {
     /// Print the outcome as JSON.
     #[arg(long)]
     json: bool,
+    /// Make the seed's plan as small as its failure allows, and print it.
+    #[arg(long, requires = "seed")]
+    shrink: bool,
     /// Print the hash of the trace: equal for equal runs.
     #[arg(long)]
     trace: bool,
@@ -48,7 +53,25 @@ pub fn run(args: Args) -> ExitCode {
     }
 }
 
+/// Prints the smallest plan that fails as this seed does.
+fn shrink_one(seed: u64) -> ExitCode {
+    let Some(failure) = run_seed(seed, false).failure else {
+        println!("seed {seed} keeps every invariant: there is nothing to shrink");
+        return ExitCode::SUCCESS;
+    };
+    let bar = ProgressBar::new_spinner().with_message("plans tried");
+    let (plan, report) = shrink(Plan::draw(seed), failure.invariant, |_| bar.inc(1));
+    bar.finish_and_clear();
+    println!("{plan:#?}");
+    let failure = report.failure.expect("it still fails");
+    println!("{}: {}", failure.invariant.name(), failure.detail);
+    ExitCode::FAILURE
+}
+
 fn replay_one(seed: u64, args: &Args) -> ExitCode {
+    if args.shrink {
+        return shrink_one(seed);
+    }
     let report = run_seed(seed, !args.json && !args.trace);
     if args.json {
         println!("{}", report_json(&report));

@@ -162,16 +162,7 @@ impl Ledger {
 
     pub fn new_batch(&mut self, part: Part, records: u32) -> BatchId {
         let after = self.parts[part].acked_end;
-        self.batches.push(Batch {
-            part,
-            records,
-            crc: 0,
-            len: 0,
-            state: State::Open,
-            base: None,
-            read: false,
-            after,
-        });
+        self.batches.push(Batch { part, records, crc: 0, len: 0, state: State::Open, base: None, read: false, after });
         (self.batches.len() - 1) as BatchId
     }
 
@@ -205,8 +196,9 @@ impl Ledger {
         let end = base + i64::from(records);
         let overlap = state.places.range(..end).next_back().filter(|(at, (_, count))| *at + i64::from(*count) > base);
         if let Some((at, (other, count))) = overlap {
-            let detail =
-                format!("{name}: batch {id} {how} at {base}..{end}, where batch {other} lies at {at} with {count} records");
+            let detail = format!(
+                "{name}: batch {id} {how} at {base}..{end}, where batch {other} lies at {at} with {count} records"
+            );
             return Err((Invariant::Stable, detail));
         }
         state.places.insert(base, (id, records));
@@ -247,7 +239,8 @@ impl Ledger {
     /// A batch came back. `tag` is the number in its first record; `genuine` says that its checksum fits its bytes.
     pub fn served(&self, part: Part, tag: Option<BatchId>, base: i64, crc: u32, len: u32, records: u32) -> Verdict {
         let wrong = |why: &str| {
-            let detail = format!("{}: the batch at {base} ({tag:?}, {records} records, {len} bytes) {why}", self.name(part));
+            let detail =
+                format!("{}: the batch at {base} ({tag:?}, {records} records, {len} bytes) {why}", self.name(part));
             Err((Invariant::Genuine, detail))
         };
         let Some(batch) = tag.and_then(|id| self.batches.get(id as usize)) else { return wrong("was never sent") };
@@ -302,7 +295,12 @@ impl Ledger {
 
     pub fn known(&self, part: Part) -> Known {
         let state = &self.parts[part];
-        Known { high_watermark: state.high_watermark, start: state.start, acked_end: state.acked_end, epoch: state.epoch }
+        Known {
+            high_watermark: state.high_watermark,
+            start: state.start,
+            acked_end: state.acked_end,
+            epoch: state.epoch,
+        }
     }
 
     pub fn told_epoch(&mut self, part: Part, known: i32, epoch: i32) -> Verdict {
@@ -324,12 +322,18 @@ impl Ledger {
         let mut seen = BTreeSet::new();
         for (base, id) in found {
             if !seen.insert(*id) {
-                return Err((Invariant::Once, format!("{name}: batch {id} is on the disk twice, the second time at {base}")));
+                return Err((
+                    Invariant::Once,
+                    format!("{name}: batch {id} is on the disk twice, the second time at {base}"),
+                ));
             }
             if let Some(known) = self.batches[*id as usize].base
                 && known != *base
             {
-                return Err((Invariant::Once, format!("{name}: batch {id} is on the disk at {base}, and was at {known}")));
+                return Err((
+                    Invariant::Once,
+                    format!("{name}: batch {id} is on the disk at {base}, and was at {known}"),
+                ));
             }
         }
         for (base, (id, records)) in &self.parts[part].places {

@@ -28,5 +28,6 @@ pub mod plan;
 pub mod queue;
 pub mod report;
 pub mod run;
+pub mod shrink;
 pub mod trace;
 pub mod world;

@@ -336,4 +336,3 @@ impl World {
         self.queue.push_in(delay, Event::Done { run, shard, token });
     }
 }
-

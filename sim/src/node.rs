@@ -13,7 +13,9 @@ use crate::plan::{Plan, Shape};
 use crate::queue::{MICROS, MILLIS, Nanos, SECONDS};
 use crate::report::Invariant;
 use crate::world::{Event, World};
-use highwater::boundary::{Action, ConnId, Done, FileId, Halt, Input, Instant, IoError, Level, Now, Op, Timestamp, Token};
+use highwater::boundary::{
+    Action, ConnId, Done, FileId, Halt, Input, Instant, IoError, Level, Now, Op, Timestamp, Token,
+};
 use highwater::config::{Config, JournalConfig};
 use highwater::ids::{NodeId, ShardId};
 use highwater::mail::Mail;
@@ -21,7 +23,12 @@ use highwater::shard::Shard;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub enum InFlight {
-    Disk { op: Op, trouble: Trouble, mark: u64, canceled: bool },
+    Disk {
+        op: Op,
+        trouble: Trouble,
+        mark: u64,
+        canceled: bool,
+    },
     /// Ended; waits only to be handed over.
     Settled(Done),
     Accept,
@@ -137,7 +144,8 @@ impl World {
         let run = self.runs;
         self.tell(|| format!("run {run} starts"));
         if let Some((ops, power)) = self.next_fuse.take() {
-            self.fuse = Some(crate::world::Fuse { ops, power, down: 50 * MILLIS, again_after_ops: None, harm: Vec::new() });
+            self.fuse =
+                Some(crate::world::Fuse { ops, power, down: 50 * MILLIS, again_after_ops: None, harm: Vec::new() });
         }
         for shard in 0..self.plan.shape.shards {
             self.drain(shard);
@@ -439,7 +447,8 @@ impl World {
             Op::Open { path, mode } if mode.create && path.ends_with(".log") => self.stats.segments += 1,
             // The ring's files are written full of zeros first: those writes are not durable ones.
             Op::Write { file, offset: 0, durable: true, .. } => {
-                self.stats.journal_turns += u64::from(self.disk.describe(*file).is_some_and(|(path, _)| is_journal(path)));
+                self.stats.journal_turns +=
+                    u64::from(self.disk.describe(*file).is_some_and(|(path, _)| is_journal(path)));
             }
             _ => {}
         }
@@ -448,6 +457,7 @@ impl World {
     /// Asks the shards to stop, and looks later whether they have.
     pub fn stop(&mut self) {
         self.stopping = true;
+        self.asked_to_stop = self.queue.now();
         self.tell(|| "SIGTERM".to_string());
         for shard in 0..self.plan.shape.shards {
             self.feed(shard, Input::Stop);

@@ -115,13 +115,28 @@ pub struct Chaos {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Disaster {
     /// At the `after_ops`-th disk op from now, before it is done.
-    Crash { power: bool, after_ops: u32, down: Nanos, again_after_ops: Option<u32>, harm: Vec<Harm> },
+    Crash {
+        power: bool,
+        after_ops: u32,
+        down: Nanos,
+        again_after_ops: Option<u32>,
+        harm: Vec<Harm>,
+    },
     /// A clean stop and a restart.
-    Stop { down: Nanos },
+    Stop {
+        down: Nanos,
+    },
     /// The disk holds no more than it does now and `spare` bytes, until it does again.
-    Full { spare: u64, lasts: Nanos },
-    Freeze { lasts: Nanos },
-    StepWall { ms: i64 },
+    Full {
+        spare: u64,
+        lasts: Nanos,
+    },
+    Freeze {
+        lasts: Nanos,
+    },
+    StepWall {
+        ms: i64,
+    },
     /// Damage while the node runs.
     Harm(Harm),
     ResetAll,
@@ -280,7 +295,7 @@ fn net_rates(dice: &mut Dice) -> NetRates {
 fn clock_rates(dice: &mut Dice) -> ClockRates {
     let skewed = dice.coin();
     ClockRates {
-        skew_ms: if skewed { dice.between(0, 7_200_000) as i64 - 3_600_000 } else { 0 },
+        skew_ms: if skewed { dice.between(0, 6_000_000) as i64 - 3_000_000 } else { 0 },
         drift_ppm: if dice.coin() { dice.between(0, 100_000) as i64 - 50_000 } else { 0 },
         late: swarm(dice, 2, 1_000, 100_000),
         spurious: swarm(dice, 2, 1_000, 20_000),

@@ -21,14 +21,37 @@ use highwater::mail::Mail;
 
 pub enum Event {
     /// An op of a shard ends.
-    Done { run: u32, shard: u16, token: Token },
-    Tick { run: u32, shard: u16 },
-    Mail { run: u32, to: u16, from: u16, mail: Mail },
+    Done {
+        run: u32,
+        shard: u16,
+        token: Token,
+    },
+    Tick {
+        run: u32,
+        shard: u16,
+    },
+    Mail {
+        run: u32,
+        to: u16,
+        from: u16,
+        mail: Mail,
+    },
     /// A connection request reaches the node.
-    Syn { conn: ConnId },
-    ToNode { conn: ConnId, wire: Wire },
-    ToClient { client: u32, conn: ConnId, wire: Wire },
-    Wake { client: u32 },
+    Syn {
+        conn: ConnId,
+    },
+    ToNode {
+        conn: ConnId,
+        wire: Wire,
+    },
+    ToClient {
+        client: u32,
+        conn: ConnId,
+        wire: Wire,
+    },
+    Wake {
+        client: u32,
+    },
     Boot,
     Chaos(usize),
     /// The crash that is due has waited long enough.
@@ -75,6 +98,7 @@ pub struct World {
     pub fuse: Option<Fuse>,
     /// A crash to come in the next run's recovery: after so many ops, with the power or not.
     pub next_fuse: Option<(u32, bool)>,
+    pub asked_to_stop: Nanos,
     pub snapshot: Option<Disk>,
     pub calm: bool,
     pub stopping: bool,
@@ -118,6 +142,7 @@ impl World {
             story,
             fuse: None,
             next_fuse: None,
+            asked_to_stop: 0,
             snapshot: None,
             calm: false,
             stopping: false,

@@ -65,8 +65,11 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let write = (0..SECTORS - 4, 1..4usize, any::<bool>())
-        .prop_map(|(sector, sectors, durable)| Step::Write { sector, sectors, durable });
+    let write = (0..SECTORS - 4, 1..4usize, any::<bool>()).prop_map(|(sector, sectors, durable)| Step::Write {
+        sector,
+        sectors,
+        durable,
+    });
     prop::collection::vec(prop_oneof![4 => write, 1 => Just(Step::Sync)], 1..40)
 }
 

@@ -14,9 +14,7 @@ use crate::report::Invariant;
 use highwater::boundary::ConnId;
 use highwater::wire::ErrorCode;
 use highwater::wire::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
-use highwater::wire::create_topics::{
-    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse,
-};
+use highwater::wire::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse};
 use highwater::wire::delete_topics::{DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse};
 use highwater::wire::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResponse};
 use highwater::wire::metadata::{MetadataRequest, MetadataResponse};
@@ -79,7 +77,8 @@ impl Admin {
     }
 
     pub fn unfinished(&self) -> Option<String> {
-        (self.steps > 0 && !self.link.is_retired()).then(|| format!("{}; {} steps left", self.link.describe(), self.steps))
+        (self.steps > 0 && !self.link.is_retired())
+            .then(|| format!("{}; {} steps left", self.link.describe(), self.steps))
     }
 
     fn act(&mut self, ctx: &mut Ctx) {
@@ -265,7 +264,8 @@ fn on_metadata(ctx: &mut Ctx, known: &[(TopicState, Vec<i32>)], answer: &Metadat
             (_, Some(listed)) => {
                 let topic = &mut ctx.ledger.topics[index];
                 if topic.id.is_some_and(|id| id != listed.topic_id) && !lax {
-                    return ctx.fail(Invariant::Stable, format!("{name}: topic id {} was another before", listed.topic_id));
+                    return ctx
+                        .fail(Invariant::Stable, format!("{name}: topic id {} was another before", listed.topic_id));
                 }
                 topic.id = Some(listed.topic_id);
                 if listed.partitions.len() != usize::from(topic.partitions) {
@@ -294,7 +294,8 @@ fn on_configs(ctx: &mut Ctx, index: usize, answer: &DescribeConfigsResponse) {
         return;
     }
     let wanted = topic.segment_bytes.to_string();
-    let value = result.configs.iter().find(|config| config.name == "segment.bytes").and_then(|config| config.value.as_deref());
+    let value =
+        result.configs.iter().find(|config| config.name == "segment.bytes").and_then(|config| config.value.as_deref());
     if value != Some(&wanted) {
         let detail = format!("{}: segment.bytes is {value:?}, was set to {wanted}; {}", topic.name, result.error_code);
         ctx.fail(Invariant::Answers, detail);

@@ -125,7 +125,14 @@ pub fn take(bytes: &mut &[u8]) -> Result<Option<View>, String> {
     if crc != summed {
         return Err(format!("the batch at {base} says checksum {crc:08x}, its bytes give {summed:08x}"));
     }
-    let view = View { base, len: len as u32, epoch: i32_at(12), crc, records: i32_at(57) as u32, tag: tag(&bytes[HEADER..len]) };
+    let view = View {
+        base,
+        len: len as u32,
+        epoch: i32_at(12),
+        crc,
+        records: i32_at(57) as u32,
+        tag: tag(&bytes[HEADER..len]),
+    };
     *bytes = &bytes[len..];
     Ok(Some(view))
 }
@@ -156,7 +163,10 @@ mod tests {
             let (bytes, crc) = build(&recipe);
             let mut rest = &bytes[..];
             let view = take(&mut rest).unwrap().unwrap();
-            assert_eq!((view.tag, view.crc, view.records, view.len as usize), (Some(70_001), crc, records, bytes.len()));
+            assert_eq!(
+                (view.tag, view.crc, view.records, view.len as usize),
+                (Some(70_001), crc, records, bytes.len())
+            );
             assert_eq!(take(&mut rest), Ok(None));
             let mut spoilt = bytes.clone();
             spoilt[HEADER + 20] ^= 1;

@@ -124,7 +124,12 @@ impl Producer {
             .map(|(_, lane)| lane.queue.len() + lane.flying.len())
             .sum();
         if self.made < self.plan.requests || waiting > 0 {
-            return Some(format!("{}; {} of {} made, {waiting} batches wait", self.link.describe(), self.made, self.plan.requests));
+            return Some(format!(
+                "{}; {} of {} made, {waiting} batches wait",
+                self.link.describe(),
+                self.made,
+                self.plan.requests
+            ));
         }
         None
     }
@@ -140,7 +145,8 @@ impl Producer {
                 }
                 return;
             }
-            let resend = self.lanes.iter().any(|(part, lane)| self.may_send(ctx, *part, lane) && !lane.queue.is_empty());
+            let resend =
+                self.lanes.iter().any(|(part, lane)| self.may_send(ctx, *part, lane) && !lane.queue.is_empty());
             let fresh = self.made < self.plan.requests && (ctx.now >= self.next_at || ctx.calm);
             if !resend && !fresh {
                 break;
@@ -213,7 +219,8 @@ impl Producer {
         }
         let lane = self.lanes.get_mut(&part).expect("it was made");
         let settled = lane.flying.is_empty() && lane.acked > 0;
-        let kind = if bad { ctx.dice.pick(&[Fault::BadCrc, Fault::BadSequence, Fault::TooLarge]) } else { Fault::Retry };
+        let kind =
+            if bad { ctx.dice.pick(&[Fault::BadCrc, Fault::BadSequence, Fault::TooLarge]) } else { Fault::Retry };
         let kind = if kind == Fault::BadSequence && !(self.plan.idempotent && settled) { Fault::BadCrc } else { kind };
         let mut sequence = lane.next_sequence;
         let refusal = match kind {
@@ -250,8 +257,7 @@ impl Producer {
     fn ship(&mut self, ctx: &mut Ctx, parcels: Vec<Parcel>) {
         ctx.stats.produces += 1;
         let version = self.plan.version;
-        let mut request =
-            ProduceRequest { acks: self.plan.acks, timeout_ms: 30_000, ..ProduceRequest::default() };
+        let mut request = ProduceRequest { acks: self.plan.acks, timeout_ms: 30_000, ..ProduceRequest::default() };
         let mut parts = Vec::new();
         for parcel in &parcels {
             let topic = ctx.ledger.topic_of(parcel.part);
@@ -339,7 +345,10 @@ impl Producer {
             ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER if self.plan.idempotent => {
                 // Rightful only where one before it has failed.
                 if !lane.hold {
-                    let detail = format!("{name}: batch {}, sequence {}, all before it acknowledged", parcel.id, parcel.sequence);
+                    let detail = format!(
+                        "{name}: batch {}, sequence {}, all before it acknowledged",
+                        parcel.id, parcel.sequence
+                    );
                     return ctx.fail(Invariant::Sequence, detail);
                 }
                 self.call_back(ctx, parcel);
@@ -371,7 +380,6 @@ impl Producer {
         let place = lane.queue.partition_point(|other| other.sequence < parcel.sequence);
         lane.queue.insert(place, parcel);
     }
-
 }
 
 /// Errors after which the same batch may be sent again.

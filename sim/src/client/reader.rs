@@ -5,18 +5,16 @@
 
 use crate::client::batch::take;
 use crate::client::{Ctx, Link, Sent, Turn, decode};
+use crate::dice::Dice;
 use crate::ledger::{Known, Ledger, Part, TopicState};
 use crate::net::Wire;
 use crate::plan::Plan;
-use crate::dice::Dice;
 use crate::queue::{MILLIS, Nanos};
 use crate::report::Invariant;
 use highwater::boundary::ConnId;
 use highwater::wire::ErrorCode;
 use highwater::wire::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData};
-use highwater::wire::list_offsets::{
-    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
-};
+use highwater::wire::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic};
 
 /// One partition in a request: what was asked, and what was known then.
 pub struct Asked {
@@ -98,7 +96,9 @@ impl Reader {
             .iter()
             .filter(|place| ledger.serves(place.part))
             .filter(|place| place.next.is_none_or(|next| next < ledger.parts[place.part].acked_end))
-            .map(|place| format!("{} at {:?} of {}", ledger.name(place.part), place.next, ledger.parts[place.part].acked_end))
+            .map(|place| {
+                format!("{} at {:?} of {}", ledger.name(place.part), place.next, ledger.parts[place.part].acked_end)
+            })
             .collect();
         if behind.is_empty() && self.known_parts == ledger.parts.len() {
             return None;
@@ -217,9 +217,14 @@ impl Reader {
         if !code.is_none() {
             return self.on_error(ctx, asked, code);
         }
-        let least = if asked.offset == LATEST { asked.known.high_watermark.max(asked.known.acked_end) } else { asked.known.start };
+        let least = if asked.offset == LATEST {
+            asked.known.high_watermark.max(asked.known.acked_end)
+        } else {
+            asked.known.start
+        };
         if offset < least && ctx.ledger.serves(part) {
-            let detail = format!("{}: ListOffsets {} gives {offset}, known was {least}", ctx.ledger.name(part), asked.offset);
+            let detail =
+                format!("{}: ListOffsets {} gives {offset}, known was {least}", ctx.ledger.name(part), asked.offset);
             return ctx.fail(Invariant::Monotone, detail);
         }
         if let Some(place) = self.places.iter_mut().find(|place| place.part == part) {
@@ -265,7 +270,9 @@ impl Reader {
             let view = match take(&mut rest) {
                 Ok(Some(view)) => view,
                 Ok(None) => break,
-                Err(why) => return ctx.fail(Invariant::Genuine, format!("{name}: fetched from {}: {why}", asked.offset)),
+                Err(why) => {
+                    return ctx.fail(Invariant::Genuine, format!("{name}: fetched from {}: {why}", asked.offset));
+                }
             };
             let verdict = ctx.ledger.served(part, view.tag, view.base, view.crc, view.len, view.records);
             if !ctx.judge(verdict) {
@@ -274,11 +281,13 @@ impl Reader {
             let end = view.base + i64::from(view.records);
             let follows = if next == asked.offset { view.base <= next && end > next } else { view.base == next };
             if !follows && !lax {
-                let detail = format!("{name}: fetched from {}: {}..{end} where {next} was due", asked.offset, view.base);
+                let detail =
+                    format!("{name}: fetched from {}: {}..{end} where {next} was due", asked.offset, view.base);
                 return ctx.fail(Invariant::Holes, detail);
             }
             if end > answer.high_watermark && !lax {
-                let detail = format!("{name}: {}..{end} is served, high watermark {}", view.base, answer.high_watermark);
+                let detail =
+                    format!("{name}: {}..{end} is served, high watermark {}", view.base, answer.high_watermark);
                 return ctx.fail(Invariant::Monotone, detail);
             }
             let verdict = ctx.ledger.read(view.tag.expect("it was found"), view.base);
@@ -300,7 +309,8 @@ impl Reader {
         }
         match code {
             ErrorCode::OFFSET_OUT_OF_RANGE
-                if asked.offset < ctx.ledger.parts[part].start.max(1) || ctx.ledger.topic_of(part).retention_bytes >= 0 =>
+                if asked.offset < ctx.ledger.parts[part].start.max(1)
+                    || ctx.ledger.topic_of(part).retention_bytes >= 0 =>
             {
                 if let Some(place) = self.places.iter_mut().find(|place| place.part == part) {
                     (place.next, place.from) = (None, EARLIEST);

@@ -7,9 +7,9 @@
 //! Invariant: every byte that differs from what the node was told is durable lies in a hit.
 
 use crate::dice::Dice;
+use crate::disk::Disk;
 use crate::disk::file::{File, UNIT};
 use crate::disk::names::{Node, parent};
-use crate::disk::Disk;
 use crate::faults::{Counts, Fault};
 use std::collections::VecDeque;
 
@@ -160,7 +160,13 @@ impl Disk {
         true
     }
 
-    fn harm_part(&mut self, index: usize, kind: Fault, dice: &mut Dice, harm: impl FnOnce(&mut [u8], &[u8], &mut Dice)) {
+    fn harm_part(
+        &mut self,
+        index: usize,
+        kind: Fault,
+        dice: &mut Dice,
+        harm: impl FnOnce(&mut [u8], &[u8], &mut Dice),
+    ) {
         let recent = self.atlas.recent[index].clone();
         let mut bytes = recent.bytes.clone();
         harm(&mut bytes, &recent.before, dice);

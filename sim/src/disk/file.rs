@@ -29,7 +29,10 @@ struct Unsynced {
 
 #[derive(Clone)]
 enum Change {
-    Data { offset: usize, bytes: Vec<u8> },
+    Data {
+        offset: usize,
+        bytes: Vec<u8>,
+    },
     /// The file's length, cut or extended with zeros.
     Len(usize),
 }

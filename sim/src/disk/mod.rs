@@ -139,13 +139,7 @@ impl Disk {
         }
     }
 
-    fn open(
-        &mut self,
-        path: &str,
-        mode: OpenMode,
-        trouble: Trouble,
-        counts: &mut Counts,
-    ) -> Result<Opened, IoError> {
+    fn open(&mut self, path: &str, mode: OpenMode, trouble: Trouble, counts: &mut Counts) -> Result<Opened, IoError> {
         if trouble == Trouble::Fail {
             counts.add(Fault::ReadError);
             return Err(EIO);
