@@ -103,6 +103,12 @@ impl Shard {
         let (slot, offset, mut have, len) = self.boot.recovery.read.take().expect("a read was in flight");
         let path = self.boot.ring.slots[slot].path.clone();
         let read = match result {
+            Ok(0) => {
+                let end = offset + have.len() as u64;
+                let reason = format!("the file ends at {end}, its size was recorded otherwise");
+                return self.fx.halt(Halt::Damage { path, offset: end, reason });
+            }
+            // A short read may end inside a sector; the next one goes on at a whole one.
             Ok(read) => read / SECTOR * SECTOR,
             Err(error) => return self.fx.halt(Halt::Disk { path, error }),
         };
@@ -110,10 +116,6 @@ impl Shard {
             have = buf;
         } else {
             have.extend_from_slice(&buf[..read]);
-        }
-        if read == 0 {
-            let reason = format!("the file ends at {}, its size was recorded otherwise", offset + have.len() as u64);
-            return self.fx.halt(Halt::Damage { path, offset: offset + have.len() as u64, reason });
         }
         if have.len() < len {
             let file = self.boot.ring.slots[slot].file;
