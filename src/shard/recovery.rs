@@ -376,5 +376,8 @@ impl Shard {
         }
         self.fill_ring();
         self.dirty = true;
+        if let Some(image) = self.boot.image.take() {
+            self.on_image(&image);
+        }
     }
 }
