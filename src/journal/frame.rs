@@ -31,14 +31,34 @@ const VERSION: u16 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Note {
     /// Batches of one partition, without a gap from `first` to `end`.
-    Batches { key: PartitionKey, epoch: Epoch, first: Offset, end: Offset },
-    EpochStart { key: PartitionKey, line: EpochStart },
-    Vote { key: PartitionKey, epoch: Epoch, voted_for: NodeId },
-    LogStart { key: PartitionKey, start: Offset },
+    Batches {
+        key: PartitionKey,
+        epoch: Epoch,
+        first: Offset,
+        end: Offset,
+    },
+    EpochStart {
+        key: PartitionKey,
+        line: EpochStart,
+    },
+    Vote {
+        key: PartitionKey,
+        epoch: Epoch,
+        voted_for: NodeId,
+    },
+    LogStart {
+        key: PartitionKey,
+        start: Offset,
+    },
     /// The partition is deleted by a committed decision that names its topic's id; its files may go.
-    Deleted { key: PartitionKey },
+    Deleted {
+        key: PartitionKey,
+    },
     /// Damage was found: the partition serves nothing from there on.
-    Refused { key: PartitionKey, refusal: Refusal },
+    Refused {
+        key: PartitionKey,
+        refusal: Refusal,
+    },
 }
 
 impl Note {

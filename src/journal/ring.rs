@@ -24,7 +24,9 @@ pub enum SlotState {
     Filling,
     Free,
     /// Holds the frames of this file sequence.
-    Live { file_seq: u64 },
+    Live {
+        file_seq: u64,
+    },
 }
 
 #[derive(Clone, Debug, Default)]

@@ -18,7 +18,11 @@ const WINDOW_BYTES: u64 = 4 << 20;
 #[derive(Debug)]
 pub enum Step {
     /// Read these bytes (whole sectors) and call [`Scanner::on_read`].
-    Read { slot: usize, offset: u64, len: usize },
+    Read {
+        slot: usize,
+        offset: u64,
+        len: usize,
+    },
     /// The next good frame; its bytes are [`Scanner::frame_bytes`].
     Frame(Frame),
     Damage(Damage),
@@ -67,12 +71,20 @@ struct Window {
 
 enum Phase {
     /// Reads each slot's first sector.
-    Identify { slot: usize },
+    Identify {
+        slot: usize,
+    },
     Follow,
     /// The frame is not `here`: perhaps it did not fit, and begins the next file.
-    NextFile { here: Place },
+    NextFile {
+        here: Place,
+    },
     /// Looks for a later frame that proves the expected one; ranges still to be read, the best proof so far.
-    Search { ranges: Vec<(usize, u64, u64)>, proof: Option<Header>, salvaged: Option<Vec<Note>> },
+    Search {
+        ranges: Vec<(usize, u64, u64)>,
+        proof: Option<Header>,
+        salvaged: Option<Vec<Note>>,
+    },
 }
 
 impl Scanner {

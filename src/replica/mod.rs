@@ -148,7 +148,8 @@ impl Replica {
         let Role::Leader { durable } = &mut self.role else { return };
         let known = durable.entry(voter).or_default();
         *known = (*known).max(position);
-        let mut held: Vec<Position> = self.voters.iter().map(|voter| durable.get(voter).copied().unwrap_or_default()).collect();
+        let mut held: Vec<Position> =
+            self.voters.iter().map(|voter| durable.get(voter).copied().unwrap_or_default()).collect();
         held.sort_unstable_by(|a, b| b.cmp(a));
         let majority_holds = held[self.voters.len() / 2];
         if majority_holds.epoch == self.epoch && majority_holds > self.high_watermark {

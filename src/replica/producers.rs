@@ -26,11 +26,18 @@ pub struct Sequence {
 pub enum Verdict {
     Append,
     /// It is in the log already: answer as the original was answered.
-    Duplicate { base: Offset, end: Offset },
+    Duplicate {
+        base: Offset,
+        end: Offset,
+    },
     /// INVALID_PRODUCER_EPOCH: a newer incarnation of this producer has written.
-    Fenced { current: i16 },
+    Fenced {
+        current: i16,
+    },
     /// OUT_OF_ORDER_SEQUENCE_NUMBER.
-    OutOfOrder { expected: i32 },
+    OutOfOrder {
+        expected: i32,
+    },
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
