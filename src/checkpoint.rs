@@ -13,7 +13,7 @@
 
 use crate::boundary::SECTOR;
 use crate::ids::{Offset, PartitionKey};
-use crate::journal::frame::{Note, Place};
+use crate::journal::frame::Place;
 use crate::log::{LogSnapshot, Refusal};
 use crate::memory::{self, round_up};
 use crate::replica::Durable;
@@ -38,8 +38,6 @@ pub struct Checkpoint {
     /// Where reading starts, and the number of the frame there.
     pub replay: Place,
     pub replay_frame: u64,
-    /// The directory of the frame before `replay_frame` is not needed; the last one's before `frame + 1` is.
-    pub notes_before: Vec<Note>,
     pub slots: Vec<SlotSnapshot>,
     pub partitions: Vec<PartitionSnapshot>,
     /// Shard 0: the metadata image, by its own format.
@@ -62,8 +60,8 @@ pub struct PartitionSnapshot {
     pub refusal: Option<Refusal>,
     /// Its deletion is journalled; files may be left.
     pub deleted: bool,
-    /// Segments below this are deleted or being deleted.
-    pub removed_below: Offset,
+    /// Base offsets of segments below the log's start whose files may be left.
+    pub doomed: Vec<Offset>,
 }
 
 impl Checkpoint {

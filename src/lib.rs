@@ -4,6 +4,7 @@
 
 extern crate alloc;
 
+pub mod api;
 pub mod boundary;
 pub mod checkpoint;
 pub mod config;
@@ -14,6 +15,7 @@ pub mod log;
 pub mod mail;
 pub mod memory;
 pub mod metadata;
+pub mod records;
 pub mod replica;
 pub mod shard;
 pub mod wire;

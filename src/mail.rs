@@ -1,5 +1,124 @@
 //! What the shards of one node write to each other. Opaque to the drivers.
+//!
+//! One `Mail` carries every letter of one step of the sender, in order. Bytes are shared, never copied.
 
-/// One letter. In order for each pair of shards.
+use crate::boundary::ConnId;
+use crate::ids::{Epoch, Offset, PartitionKey, ShardId};
+use crate::metadata::Record;
+use crate::shard::fetch::{ReadPart, ReadResult};
+use crate::shard::produce::Appended;
+use crate::shard::query::{Answer, Query};
+use alloc::string::String;
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+/// The letters of one step, in order.
 #[derive(Debug)]
-pub enum Mail {}
+pub struct Mail(pub(crate) Vec<Letter>);
+
+/// Names a waiting answer: the shard and connection that wait, the request, and an item within it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket {
+    pub shard: ShardId,
+    pub conn: ConnId,
+    /// Counts the requests of the connection.
+    pub request: u64,
+    pub item: u32,
+}
+
+#[derive(Debug)]
+pub(crate) enum Letter {
+    // Start-up, between shard 0 and the others.
+    /// Shard 0 has looked at the data folder.
+    Begin {
+        fresh: bool,
+        cluster_id: String,
+    },
+    /// The shard's folder is made.
+    Formatted,
+    /// Every shard's folder is made, and so is the format file.
+    Recover,
+    /// The metadata image, as of its log's high watermark.
+    Image(Vec<u8>),
+    /// Every replica of the shard leads.
+    Booted,
+    /// Every shard has booted.
+    Serve,
+
+    // Metadata.
+    /// Committed records, numbered so that the answer can be matched.
+    Apply {
+        number: u64,
+        records: Vec<Record>,
+    },
+    /// Every replica that the records made leads.
+    Applied {
+        number: u64,
+    },
+    /// Who leads, and in which epoch.
+    Leads(Vec<(PartitionKey, Epoch)>),
+    /// A request that only shard 0 decides; answered with the frame of the response.
+    Forward {
+        ticket: Ticket,
+        frame: Bytes,
+    },
+    Forwarded {
+        ticket: Ticket,
+        response: Vec<Bytes>,
+    },
+    /// A block of producer ids, please.
+    WantProducerIds,
+    ProducerIds {
+        first: i64,
+        end: i64,
+    },
+
+    // Data.
+    Append {
+        ticket: Ticket,
+        key: PartitionKey,
+        acks: i16,
+        version: i16,
+        batch: Bytes,
+    },
+    Appended {
+        ticket: Ticket,
+        batch_bytes: usize,
+        appended: Appended,
+    },
+    Read {
+        ticket: Ticket,
+        round: u32,
+        parts: Vec<ReadPart>,
+        max_bytes: usize,
+    },
+    ReadDone {
+        ticket: Ticket,
+        round: u32,
+        results: Vec<ReadResult>,
+    },
+    /// Tell me of the first record at or above one of these offsets.
+    Watch {
+        ticket: Ticket,
+        round: u32,
+        parts: Vec<(PartitionKey, Offset)>,
+    },
+    Unwatch {
+        shard: ShardId,
+        conn: ConnId,
+        keys: Vec<PartitionKey>,
+    },
+    Woken {
+        ticket: Ticket,
+        round: u32,
+    },
+    Ask {
+        ticket: Ticket,
+        key: PartitionKey,
+        query: Query,
+    },
+    Answer {
+        ticket: Ticket,
+        answer: Answer,
+    },
+}

@@ -5,6 +5,7 @@
 
 use crate::boundary::SECTOR;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use bytes::{Buf, BytesMut};
 
 /// An empty buffer at a sector-aligned address with room for `len` bytes.
@@ -42,6 +43,8 @@ pub struct ArenaPool {
     arena_bytes: usize,
     arenas_max: usize,
     arenas: usize,
+    /// Arenas to hand out.
+    ready: Vec<BytesMut>,
     /// Empty ends of arenas whose slices may still be shared, oldest first.
     retired: VecDeque<BytesMut>,
 }
@@ -51,26 +54,40 @@ impl ArenaPool {
         assert!(arena_bytes.is_multiple_of(SECTOR), "an arena is whole sectors, not {arena_bytes} bytes");
         let arenas_max = usize::try_from(budget_bytes).unwrap_or(usize::MAX) / arena_bytes;
         assert!(arenas_max >= 2, "{budget_bytes} bytes do not hold two arenas of {arena_bytes}");
-        ArenaPool { arena_bytes, arenas_max, arenas: 0, retired: VecDeque::new() }
+        ArenaPool { arena_bytes, arenas_max, arenas: 0, ready: Vec::new(), retired: VecDeque::new() }
     }
 
     pub fn arena_bytes(&self) -> usize {
         self.arena_bytes
     }
 
-    /// An empty arena, or `None` while all of them are shared.
-    pub fn take(&mut self) -> Option<BytesMut> {
-        for index in 0..self.retired.len() {
+    pub fn arenas_max(&self) -> usize {
+        self.arenas_max
+    }
+
+    /// Whether `count` arenas can be had now.
+    pub fn available(&mut self, count: usize) -> bool {
+        let mut index = 0;
+        while self.ready.len() + (self.arenas_max - self.arenas) < count && index < self.retired.len() {
             if self.retired[index].try_reclaim(self.arena_bytes + SECTOR) {
                 let arena = self.retired.remove(index).expect("the index was just used");
-                return Some(align(arena));
+                self.ready.push(align(arena));
+            } else {
+                index += 1;
             }
         }
-        if self.arenas == self.arenas_max {
+        self.ready.len() + (self.arenas_max - self.arenas) >= count
+    }
+
+    /// An empty arena, or `None` while all of them are shared.
+    pub fn take(&mut self) -> Option<BytesMut> {
+        if !self.available(1) {
             return None;
         }
-        self.arenas += 1;
-        Some(aligned(self.arena_bytes))
+        Some(self.ready.pop().unwrap_or_else(|| {
+            self.arenas += 1;
+            aligned(self.arena_bytes)
+        }))
     }
 
     /// Takes back an arena, whose filled part was split off and frozen.
@@ -78,20 +95,6 @@ impl ArenaPool {
         arena.clear();
         self.retired.push_back(arena);
         assert!(self.retired.len() <= self.arenas, "{} arenas of {} came back", self.retired.len(), self.arenas);
-    }
-
-    /// Whether an arena could be had now.
-    pub fn available(&mut self) -> bool {
-        if self.arenas < self.arenas_max {
-            return true;
-        }
-        match self.take() {
-            Some(arena) => {
-                self.retired.push_front(arena);
-                true
-            }
-            None => false,
-        }
     }
 
     /// Bytes owned, shared or not.
@@ -114,9 +117,9 @@ mod tests {
         let slice = first.split().freeze();
         assert_eq!(slice.as_ptr().align_offset(SECTOR), 0);
         pool.retire(first);
-        assert!(!pool.available());
+        assert!(!pool.available(1));
         drop(slice);
-        assert!(pool.available());
+        assert!(pool.available(1));
         let again = pool.take().expect("reclaimed");
         assert_eq!(again.as_ptr().align_offset(SECTOR), 0);
         assert!(again.capacity() >= 8192);

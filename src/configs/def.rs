@@ -7,6 +7,7 @@ use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::{fmt, slice};
 
 /// A configuration's type. The numbers are those of DescribeConfigs' `ConfigType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,13 +102,7 @@ impl Def {
     ///
     /// Panics on a value that [`Def::read`] refuses: it was checked before it was stored.
     pub fn canonical(&self, text: &str) -> String {
-        match self.must_read(text) {
-            Value::Boolean(value) => value.to_string(),
-            Value::Text(value) => value,
-            Value::Number(value) => value.to_string(),
-            Value::Double(value) => format!("{value:?}"),
-            Value::List(value) => value.join(","),
-        }
+        self.must_read(text).to_string()
     }
 
     /// Reads a value that was checked before it was stored.
@@ -144,25 +139,23 @@ impl Def {
 
     /// `Err` is the value as it is shown, and the reason.
     fn check(&self, value: &Value) -> Result<(), (String, String)> {
-        match (self.rule, value) {
-            (Rule::Flag(flag), value) => {
-                Err((shown(value), format!("it is set by {flag}, not in the broker's configuration")))
-            }
-            (Rule::OneOf(allowed), Value::Text(text)) => one_of(allowed, text),
-            (Rule::OneOf(allowed), Value::List(entries)) => entries.iter().try_for_each(|entry| one_of(allowed, entry)),
-            (Rule::Replicas, Value::List(entries)) => self.check_replicas(entries),
-            (Rule::AtLeast(min), value) => in_range(value, min, i64::MAX),
-            (Rule::Between(min, max), value) => in_range(value, min, max),
-            (Rule::BetweenOr(min, max, also), Value::Number(number)) => {
-                if *number == also || (min..=max).contains(number) {
-                    return Ok(());
+        match self.rule {
+            Rule::Any => Ok(()),
+            Rule::AtLeast(min) => in_range(value, min, i64::MAX),
+            Rule::Between(min, max) => in_range(value, min, max),
+            Rule::BetweenOr(min, max, also) => match in_range(value, min, max) {
+                Err(_) if *value != Value::Number(also) => {
+                    Err((shown(value), format!("Value must be between {min} and {max} or equal to {also}")))
                 }
-                Err((shown(value), format!("Value must be between {min} and {max} or equal to {also}")))
-            }
-            (Rule::NotZero, Value::Number(0)) => {
+                Ok(()) | Err(_) => Ok(()),
+            },
+            Rule::NotZero if *value == Value::Number(0) => {
                 Err((shown(value), "Value must be unlimited (-1) or at least 1".to_owned()))
             }
-            (Rule::Any | Rule::NotZero | Rule::OneOf(_) | Rule::Replicas | Rule::BetweenOr(..), _) => Ok(()),
+            Rule::NotZero => Ok(()),
+            Rule::OneOf(allowed) => value.texts().iter().try_for_each(|text| one_of(allowed, text)),
+            Rule::Replicas => self.check_replicas(value.texts()),
+            Rule::Flag(flag) => Err((shown(value), format!("it is set by {flag}, not in the broker's configuration"))),
         }
     }
 
@@ -181,6 +174,38 @@ impl Def {
     }
 }
 
+impl Value {
+    /// The text, or the entries of the list.
+    fn texts(&self) -> &[String] {
+        match self {
+            Value::Text(text) => slice::from_ref(text),
+            Value::List(entries) => entries,
+            Value::Boolean(_) | Value::Number(_) | Value::Double(_) => &[],
+        }
+    }
+}
+
+/// As DescribeConfigs shows it.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Boolean(value) => write!(f, "{value}"),
+            Value::Text(value) => f.write_str(value),
+            Value::Number(value) => write!(f, "{value}"),
+            Value::Double(value) => write!(f, "{value:?}"),
+            Value::List(entries) => f.write_str(&entries.join(",")),
+        }
+    }
+}
+
+/// As Kafka's messages show it: a list as Java prints one.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::List(entries) => format!("[{}]", entries.join(", ")),
+        Value::Boolean(_) | Value::Text(_) | Value::Number(_) | Value::Double(_) => value.to_string(),
+    }
+}
+
 /// Entries between commas, without the blanks around them and without repeats. Nothing at all is the empty list.
 fn list(text: &str) -> Vec<String> {
     let mut entries: Vec<String> = Vec::new();
@@ -193,16 +218,6 @@ fn list(text: &str) -> Vec<String> {
         }
     }
     entries
-}
-
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Boolean(value) => value.to_string(),
-        Value::Text(value) => value.clone(),
-        Value::Number(value) => value.to_string(),
-        Value::Double(value) => format!("{value:?}"),
-        Value::List(entries) => format!("[{}]", entries.join(", ")),
-    }
 }
 
 fn one_of(allowed: &[&str], text: &str) -> Result<(), (String, String)> {

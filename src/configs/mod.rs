@@ -52,7 +52,7 @@ pub enum Source {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effective {
     /// `None` where nothing is set and there is no default.
-    pub value: Option<String>,
+    pub value: Option<Cow<'static, str>>,
     pub source: Source,
 }
 
@@ -85,7 +85,7 @@ pub fn check_topic_all(values: &Values, broker: &Values) -> Result<(), String> {
             "conflict topic config setting {MIN_COMPACTION_LAG_MS} ({least}) > {MAX_COMPACTION_LAG_MS} ({most})"
         ));
     }
-    if topic(REMOTE_STORAGE_ENABLE, values, broker).value.as_deref() == Some("true") {
+    if topic_value(REMOTE_STORAGE_ENABLE, values, broker) == Some(Value::Boolean(true)) {
         return Err("Tiered Storage functionality is disabled in the broker. \
                     Topic cannot be configured with remote log storage."
             .to_owned());
@@ -103,13 +103,35 @@ pub fn check_broker(name: &str, value: &str) -> Result<(), String> {
 /// What the topic configuration `name` comes to. Panics where there is no such configuration.
 pub fn topic(name: &str, values: &Values, broker: &Values) -> Effective {
     let def = topic_def(name).unwrap_or_else(|| panic!("{name} is not a topic configuration"));
-    if let Some(text) = values.get(name) {
-        return Effective { value: Some(def.canonical(text)), source: Source::DynamicTopic };
+    match set(def, values, broker) {
+        Some((value, source)) => Effective { value: Some(Cow::Owned(value.to_string())), source },
+        None => Effective { value: def.default.map(Cow::Borrowed), source: Source::Default },
     }
-    let set = def.synonyms.iter().find_map(|synonym| broker.get(synonym.name).map(|text| scaled(*synonym, text)));
-    match set {
-        Some(value) => Effective { value: Some(value), source: Source::StaticBroker },
-        None => Effective { value: def.default.map(ToOwned::to_owned), source: Source::Default },
+}
+
+/// The same as a value; `None` where there is not even a default.
+fn topic_value(name: &str, values: &Values, broker: &Values) -> Option<Value> {
+    let def = topic_def(name).unwrap_or_else(|| panic!("{name} is not a topic configuration"));
+    let set = set(def, values, broker).map(|(value, _)| value);
+    set.or_else(|| def.default.map(|text| def.must_read(text)))
+}
+
+/// What the topic or the broker sets; the topic wins, then the broker's synonyms in their order.
+fn set(def: &Def, values: &Values, broker: &Values) -> Option<(Value, Source)> {
+    if let Some(text) = values.get(def.name) {
+        return Some((def.must_read(text), Source::DynamicTopic));
+    }
+    let of_broker = |synonym: &Synonym| broker.get(synonym.name).map(|text| scaled(*synonym, text));
+    def.synonyms.iter().find_map(of_broker).map(|value| (value, Source::StaticBroker))
+}
+
+/// A broker's value in the unit of the topic's. Negative times mean "no limit", which topics write as -1.
+fn scaled(synonym: Synonym, text: &str) -> Value {
+    let def = broker_def(synonym.name).unwrap_or_else(|| panic!("{} is not a broker configuration", synonym.name));
+    match def.must_read(text) {
+        Value::Number(number) if def.rule == Rule::NotZero && number < 0 => Value::Number(-1),
+        Value::Number(number) => Value::Number(number.saturating_mul(synonym.scale)),
+        value @ (Value::Boolean(_) | Value::Text(_) | Value::Double(_) | Value::List(_)) => value,
     }
 }
 
@@ -117,31 +139,21 @@ pub fn topic(name: &str, values: &Values, broker: &Values) -> Effective {
 pub fn broker(name: &str, broker: &Values) -> Effective {
     let def = broker_def(name).unwrap_or_else(|| panic!("{name} is not a broker configuration"));
     match broker.get(name) {
-        Some(text) => Effective { value: Some(shown(def, text).into_owned()), source: Source::StaticBroker },
-        None => Effective { value: def.default.map(ToOwned::to_owned), source: Source::Default },
+        Some(text) => Effective { value: Some(Cow::Owned(shown(def, text))), source: Source::StaticBroker },
+        None => Effective { value: def.default.map(Cow::Borrowed), source: Source::Default },
     }
 }
 
 /// What the command line tells needs no check: it is shown as it is.
-fn shown<'a>(def: &Def, text: &'a str) -> Cow<'a, str> {
+fn shown(def: &Def, text: &str) -> String {
     match def.rule {
-        Rule::Flag(_) => Cow::Borrowed(text),
+        Rule::Flag(_) => text.to_owned(),
         Rule::Any
         | Rule::AtLeast(_)
         | Rule::Between(..)
         | Rule::BetweenOr(..)
         | Rule::NotZero
         | Rule::OneOf(_)
-        | Rule::Replicas => Cow::Owned(def.canonical(text)),
-    }
-}
-
-/// A broker's value in the unit of the topic's. Negative times mean "no limit", which topics write as -1.
-fn scaled(synonym: Synonym, text: &str) -> String {
-    let def = broker_def(synonym.name).unwrap_or_else(|| panic!("{} is not a broker configuration", synonym.name));
-    match def.must_read(text) {
-        Value::Number(number) if synonym.name.starts_with("log.retention.") && number < 0 => "-1".to_string(),
-        Value::Number(number) => number.saturating_mul(synonym.scale).to_string(),
-        Value::Boolean(_) | Value::Text(_) | Value::Double(_) | Value::List(_) => def.canonical(text),
+        | Rule::Replicas => def.canonical(text),
     }
 }

@@ -3,7 +3,7 @@
 //! Resolved again when a topic's values change; never stored. Invariant: every value has passed its check, so resolving
 //! does not fail.
 
-use super::{Value, Values, broker_def, topic, topic_def};
+use super::{Value, Values, broker_def, topic_value};
 use crate::configs as keys;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -124,9 +124,8 @@ struct Resolver<'a> {
 
 impl Resolver<'_> {
     fn value(&self, name: &str) -> Value {
-        let text = topic(name, self.overrides, self.broker).value;
-        let text = text.unwrap_or_else(|| panic!("{name} has neither value nor default"));
-        topic_def(name).expect("topic() found it").must_read(&text)
+        let value = topic_value(name, self.overrides, self.broker);
+        value.unwrap_or_else(|| panic!("{name} has neither value nor default"))
     }
 
     fn number(&self, name: &str) -> i64 {
@@ -247,6 +246,7 @@ impl BrokerSettings {
 }
 
 fn broker_value(name: &str, broker: &Values) -> Value {
-    let text = keys::broker(name, broker).value.unwrap_or_else(|| panic!("{name} has neither value nor default"));
-    broker_def(name).expect("broker() found it").must_read(&text)
+    let def = broker_def(name).unwrap_or_else(|| panic!("{name} is not a broker configuration"));
+    let text = broker.get(name).map(String::as_str).or(def.default);
+    def.must_read(text.unwrap_or_else(|| panic!("{name} has neither value nor default")))
 }

@@ -51,11 +51,20 @@ impl Filler {
         self.chunks_bytes + self.arena.as_ref().map_or(0, |arena| arena.buf.len())
     }
 
-    /// Whether a piece of `len` bytes can be put without waiting for memory.
+    /// Whether pieces of `len` bytes in all can be put without waiting for memory. An empty pool cannot be asked for
+    /// more than half of itself: a request larger than that takes the heap's memory for its commit.
     pub fn has_room(&mut self, len: usize) -> bool {
-        self.arena.as_ref().is_some_and(|arena| arena.room() >= len)
-            || len > self.pool.arena_bytes()
-            || self.pool.available()
+        if self.arena.as_ref().is_some_and(|arena| arena.room() >= len) {
+            return true;
+        }
+        let arenas = 1 + 2 * (len / self.pool.arena_bytes());
+        let arenas = arenas.min(self.pool.arenas_max() / 2);
+        self.pool.available(arenas)
+    }
+
+    pub fn has_memory(&mut self) -> bool {
+        let spare = (self.pool.arenas_max() / 8).clamp(1, 4);
+        self.pool.available(spare)
     }
 
     /// Puts a piece, and gives it back to be patched. Where the pool is empty (`has_room` was not asked: a header, a

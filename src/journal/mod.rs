@@ -18,10 +18,17 @@ use filler::{Filler, Spot};
 use frame::{HEADER_BYTES, Header, Note, Place, Placement, encode_notes};
 use ring::Ring;
 
+/// No line of a directory but a refusal takes more.
+const NOTE_BYTES_MAX: usize = 64;
+/// Bytes of the last file that batches leave to small entries.
+const NOTES_SPARE: u64 = 16 << 10;
+
 /// A batch to be journalled.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
     pub key: PartitionKey,
+    /// The owner's own name for the partition, given back with the commit.
+    pub slot: u32,
     pub epoch: Epoch,
     pub base: Offset,
     pub end: Offset,
@@ -113,7 +120,31 @@ impl Journal {
     /// Whether a batch of `len` bytes can be taken now. If not: wait for a commit, for memory, or for a checkpoint.
     pub fn has_room(&mut self, len: usize) -> bool {
         let filled = self.filler.filled();
-        (filled == 0 || filled + len <= self.commit_bytes_max) && self.filler.has_room(len + HEADER_BYTES)
+        (filled == 0 || filled + len <= self.commit_bytes_max)
+            && self.ring_has_room(len)
+            && self.filler.has_room(len + HEADER_BYTES)
+    }
+
+    /// Whether the open frame, with `len` bytes more, can be written without a checkpoint freeing a file first. What is
+    /// taken must never wait for a checkpoint: the checkpoint waits for what is taken.
+    pub fn ring_has_room(&self, len: usize) -> bool {
+        let directory = (self.notes.len() + 1) * NOTE_BYTES_MAX;
+        let bytes = self.sealed_bytes_max(directory) + len as u64 + 15;
+        self.ring.fits(self.place, bytes, NOTES_SPARE)
+    }
+
+    pub fn open_is_empty(&self) -> bool {
+        self.notes.is_empty()
+    }
+
+    /// How many small entries and partitions the open frame has.
+    pub fn open_notes(&self) -> usize {
+        self.notes.len()
+    }
+
+    /// Whether memory for batches is left, with a little to spare.
+    pub fn has_memory(&mut self) -> bool {
+        self.filler.has_memory()
     }
 
     /// Places a batch. `patch` writes what only the log knows (base offset, epoch, time) into the copy.

@@ -54,6 +54,12 @@ impl Ring {
         true
     }
 
+    /// Whether `bytes` fit at `place` with `spare` bytes left behind them, or in a free file.
+    pub fn fits(&self, place: Place, bytes: u64, spare: u64) -> bool {
+        self.live(place.file_seq).is_some_and(|slot| place.offset + bytes + spare <= slot.bytes)
+            || self.slots.iter().any(|slot| slot.state == SlotState::Free && slot.bytes >= bytes + spare)
+    }
+
     pub fn live(&self, file_seq: u64) -> Option<&Slot> {
         self.slots.iter().find(|slot| slot.state == SlotState::Live { file_seq })
     }

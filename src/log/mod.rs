@@ -105,6 +105,11 @@ impl Log {
         self.tail.push_back(TailBatch { base, end, max_timestamp, bytes, file_seq, position });
     }
 
+    /// One past the last batch that the log holds, in memory or in segments.
+    pub fn end(&self) -> Offset {
+        self.tail.back().map_or(self.flushed, |batch| batch.end)
+    }
+
     pub fn flushed(&self) -> Offset {
         self.flushed
     }
@@ -116,6 +121,11 @@ impl Log {
     /// The journal file of the oldest batch that is in no segment yet.
     pub fn oldest_staged_file(&self) -> Option<u64> {
         self.tail.get(self.tail_flushed).map(|batch| batch.file_seq)
+    }
+
+    /// Whether a batch below `limit` waits to be written.
+    pub fn oldest_staged_below(&self, limit: Offset) -> bool {
+        self.tail.get(self.tail_flushed).is_some_and(|batch| batch.end <= limit)
     }
 
     /// Where the tail begins: reads from here on need no disk.

@@ -45,8 +45,12 @@ pub struct Segment {
     pub created: i64,
     /// The table; empty for a rolled segment whose sidecar holds it and is not loaded.
     pub chunks: Vec<Chunk>,
-    /// Rolled: cut to its length, its table written to the sidecar.
+    /// Takes no more batches.
     pub rolled: bool,
+    /// Cut to its length, its table in a sidecar, both durable: the table need not stay in memory.
+    pub sealed: bool,
+    /// Active, but its file is cut to its length: so it was left by a clean stop.
+    pub trimmed: bool,
     #[serde(skip)]
     pub open: OpenState,
 }
@@ -73,6 +77,8 @@ impl Segment {
             created,
             chunks: Vec::new(),
             rolled: false,
+            sealed: false,
+            trimmed: false,
             open: OpenState { unnamed: true, ..OpenState::default() },
         }
     }

@@ -177,6 +177,30 @@ impl Replica {
         self.end = Position { epoch: line.epoch, offset: self.end.offset, zero_width };
     }
 
+    /// Recovery: a journalled vote.
+    pub fn apply_vote(&mut self, epoch: Epoch, voted_for: NodeId) {
+        assert!(epoch >= self.epoch, "a vote in epoch {epoch} behind {}", self.epoch);
+        self.epoch = epoch;
+        self.voted_for = Some(voted_for);
+    }
+
+    /// Recovery: journalled records up to `end`.
+    pub fn recover_records(&mut self, end: Offset) {
+        assert!(end > self.end.offset, "records up to {end} behind {:?}", self.end);
+        self.end.offset = end;
+    }
+
+    /// Recovery: a journalled start of the log, which was below the high watermark when it was written.
+    pub fn recover_start(&mut self, start: Offset) {
+        self.high_watermark.offset = self.high_watermark.offset.max(start);
+        self.advance_start(start);
+    }
+
+    /// Recovery is over: everything that was read back has been synced.
+    pub fn recovered(&mut self) {
+        self.durable = self.end;
+    }
+
     /// Moves the start of the log forward (retention, DeleteRecords); never back.
     pub fn advance_start(&mut self, start: Offset) {
         assert!(start <= self.high_watermark.offset, "start {start} above {:?}", self.high_watermark);
@@ -196,6 +220,11 @@ impl Replica {
         let index = self.epochs.iter().rposition(|line| line.epoch <= epoch)?;
         let end = self.epochs.get(index + 1).map_or(self.high_watermark.offset, |next| next.start);
         Some((self.epochs[index].epoch, end))
+    }
+
+    /// The epoch in which the record at `offset` was, or will be, written.
+    pub fn epoch_of(&self, offset: Offset) -> Epoch {
+        self.epochs.iter().rev().find(|line| line.start <= offset).map_or(self.epoch, |line| line.epoch)
     }
 
     pub fn leads(&self) -> bool {

@@ -1,7 +1,8 @@
 //! ApiVersions (key 18): what the broker serves.
 //!
-//! A version that the broker does not know is answered with a body of version 0 and UNSUPPORTED_VERSION (KIP-511). Version 3
-//! is flexible and has features (KIP-584), 5 checks that the client reached the broker it meant (KIP-1242).
+//! A version that the broker does not know is answered with a body of version 0 and UNSUPPORTED_VERSION (KIP-511).
+//! Version 3 is flexible and has features (KIP-584), 5 checks that the client reached the broker it meant (KIP-1242).
+//! Before version 4 clients choke on a supported feature whose least level is 0 (KAFKA-17011): leave such features out.
 
 use crate::wire::{ApiKey, ErrorCode, Str};
 use alloc::vec::Vec;
@@ -15,7 +16,8 @@ schema! {
         node_id: i32 [5..] = -1,
     }
 
-    /// The APIs served, and the features supported and finalized (KIP-584). `finalized_features_epoch` is -1 where unknown.
+    /// The APIs served, and the features supported and finalized (KIP-584). `finalized_features_epoch` is -1 where
+    /// unknown.
     struct ApiVersionsResponse<'a>: Response API_VERSIONS 0..=5, flexible 3.. {
         error_code: ErrorCode [0..],
         api_keys: Vec<ApiVersion> [0..],

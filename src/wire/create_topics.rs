@@ -1,7 +1,7 @@
 //! CreateTopics (key 19).
 //!
-//! Version 4 may leave counts to the broker (KIP-464), 5 is flexible and returns the configuration (KIP-525), 7 returns the
-//! topic's id.
+//! Version 4 may leave counts to the broker (KIP-464), 5 is flexible and returns the configuration (KIP-525), 7 returns
+//! the topic's id.
 
 use crate::ids::TopicId;
 use crate::wire::{ErrorCode, Str};

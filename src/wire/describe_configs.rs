@@ -35,9 +35,9 @@ schema! {
         configs: Vec<DescribeConfigsResourceResult<'a>> [0..],
     }
 
-    /// `config_source`: 1 topic, 2 dynamic broker, 3 dynamic default broker, 4 static broker, 5 default, 6 dynamic broker
-    /// logger, 7 client metrics, 8 group. `config_type`: 0 unknown, 1 boolean, 2 string, 3 int, 4 short, 5 long, 6 double,
-    /// 7 list, 8 class, 9 password.
+    /// `config_source`: 1 topic, 2 dynamic broker, 3 dynamic default broker, 4 static broker, 5 default,
+    /// 6 dynamic broker logger, 7 client metrics, 8 group. `config_type`: 0 unknown, 1 boolean, 2 string, 3 int,
+    /// 4 short, 5 long, 6 double, 7 list, 8 class, 9 password.
     struct DescribeConfigsResourceResult<'a> {
         name: Str<'a> [0..],
         value: Option<Str<'a>> [0..],

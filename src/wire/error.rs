@@ -80,7 +80,7 @@ impl fmt::Display for DecodeError {
             Reason::StringTooLong { length } => write!(f, "string of {length} bytes; at most 32767 are allowed"),
             Reason::CountExceedsBytes { count, element_bytes_min, remaining } => write!(
                 f,
-                "{count} elements of at least {element_bytes_min} bytes each cannot be in the {remaining} bytes that remain"
+                "{count} elements of at least {element_bytes_min} bytes each are not in the {remaining} bytes left"
             ),
             Reason::ArrayTooLong { count } => {
                 write!(f, "array of {count} elements; at most {} are allowed", super::reader::ARRAY_MAX)

@@ -1,8 +1,8 @@
 //! Fetch (key 1): reads batches of records from partitions, of consumers and of replicas.
 //!
-//! From version 13 a topic is named by its id (KIP-516). Version 7 has sessions (KIP-227), 12 is flexible and has epochs of
-//! the log (KIP-595), 15 moves the replica id (KIP-903), 16 tells the new leader (KIP-951), 18 the follower's high watermark
-//! (KIP-1166).
+//! From version 13 a topic is named by its id (KIP-516). Version 7 has sessions (KIP-227), 12 is flexible and has
+//! epochs of the log (KIP-595), 15 moves the replica id (KIP-903), 16 tells the new leader (KIP-951), 18 the follower's
+//! high watermark (KIP-1166).
 
 use crate::ids::TopicId;
 use crate::wire::{ErrorCode, Records, Str};

@@ -1,7 +1,7 @@
 //! InitProducerId (key 22): a producer's id and epoch, for idempotence and transactions.
 //!
-//! Version 2 is flexible, 3 may raise the epoch of a known producer (KIP-360), 6, unstable in Kafka 4.4, belongs to two-phase
-//! commit (KIP-939).
+//! Version 2 is flexible, 3 may raise the epoch of a known producer (KIP-360), 6, unstable in Kafka 4.4, belongs to
+//! two-phase commit (KIP-939).
 
 use crate::wire::{ErrorCode, Str};
 

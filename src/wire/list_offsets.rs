@@ -1,7 +1,7 @@
 //! ListOffsets (key 2): the offset for a timestamp, or one of the ends of a partition.
 //!
-//! Version 4 checks the leader epoch (KIP-320), 6 is flexible, 7 has the offset of the largest timestamp (KIP-734), 10 a
-//! timeout for what is read from tiered storage (KIP-1075), 11 the earliest offset not yet uploaded (KIP-1023).
+//! Version 4 checks the leader epoch (KIP-320), 6 is flexible, 7 has the offset of the largest timestamp (KIP-734), 10
+//! a timeout for what is read from tiered storage (KIP-1075), 11 the earliest offset not yet uploaded (KIP-1023).
 
 use crate::wire::{ErrorCode, Str};
 use alloc::vec::Vec;
@@ -21,8 +21,8 @@ schema! {
         partitions: Vec<ListOffsetsPartition> [0..],
     }
 
-    /// `timestamp`: milliseconds, or -1 latest, -2 earliest, -3 of the largest timestamp, -4 earliest local, -5 latest tiered,
-    /// -6 earliest not yet uploaded.
+    /// `timestamp`: milliseconds, or -1 latest, -2 earliest, -3 of the largest timestamp, -4 earliest local,
+    /// -5 latest tiered, -6 earliest not yet uploaded.
     struct ListOffsetsPartition {
         partition_index: i32 [0..],
         current_leader_epoch: i32 [4..] = -1,

@@ -1,7 +1,7 @@
 //! Metadata (key 3): the brokers, and the topics with their leaders and replicas.
 //!
-//! In version 0 an empty list of topics asks for all, later a null does. Version 9 is flexible, 10 has topic ids, 12 may ask
-//! by id alone, 13 has an error for the whole answer (KIP-1102).
+//! In version 0 an empty list of topics asks for all, later a null does. Version 9 is flexible, 10 has topic ids, 12
+//! may ask by id alone, 13 has an error for the whole answer (KIP-1102).
 
 use crate::ids::TopicId;
 use crate::wire::{ErrorCode, Str};

@@ -1,8 +1,8 @@
 //! Produce (key 0): appends batches of records to partitions.
 //!
 //! From version 13 a topic is named by its id (KIP-516). Version 9 is flexible, 10 tells the new leader with
-//! NOT_LEADER_OR_FOLLOWER (KIP-951), 12 adds partitions to a transaction by itself (KIP-890). Versions 0 to 2 are advertised
-//! for librdkafka's sake (KAFKA-18659) but refused, as in Kafka 4.
+//! NOT_LEADER_OR_FOLLOWER (KIP-951), 12 adds partitions to a transaction by itself (KIP-890). Versions 0 to 2 are
+//! advertised for librdkafka's sake (KAFKA-18659) but refused, as in Kafka 4.
 
 use crate::ids::TopicId;
 use crate::wire::{ErrorCode, Records, Str};

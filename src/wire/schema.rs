@@ -12,14 +12,16 @@
 //! }
 //! ```
 //!
-//! Fields stand in the order in which they are written. A structure has a lifetime if it borrows. A field that a version
-//! lacks has its default when decoded and is left out when encoded. Tagged fields stand in ascending order and are
-//! written only where they differ from their default.
+//! Fields stand in the order in which they are written. A structure has a lifetime if it borrows. A field that a
+//! version lacks has its default when decoded and is left out when encoded. Tagged fields stand in ascending order and
+//! are written only where they differ from their default.
 
 macro_rules! schema {
     ($(
         $(#[$meta:meta])*
-        struct $name:ident $(<$lt:lifetime>)? $(: $kind:ident $api:ident $min:literal..=$max:literal, flexible $flex:literal..)? {
+        struct $name:ident $(<$lt:lifetime>)?
+        $(: $kind:ident $api:ident $min:literal..=$max:literal, flexible $flex:literal..)?
+        {
             $( $(#[$field_meta:meta])* $field:ident: $ty:ty [$($spec:tt)*] $(= $default:expr)?, )*
         }
     )*) => {$(
@@ -88,8 +90,10 @@ macro_rules! schema {
         }
     };
 
-    (@read $value:ident, $field:ident, $r:ident, $version:ident, $flexible:ident, $ty:ty, [$range:expr, tag $tag:literal]) => {};
-    (@read $value:ident, $field:ident, $r:ident, $version:ident, $flexible:ident, $ty:ty, [$range:expr $(, null $nulls:expr)?]) => {
+    (@read $value:ident, $field:ident, $r:ident, $version:ident, $flexible:ident, $ty:ty,
+        [$range:expr, tag $tag:literal]) => {};
+    (@read $value:ident, $field:ident, $r:ident, $version:ident, $flexible:ident, $ty:ty,
+        [$range:expr $(, null $nulls:expr)?]) => {
         if ($range).contains(&$version) {
             $value.$field = <$ty as $crate::wire::value::Wire<'de>>::read($r, $version, $flexible)
                 .map_err(|error| error.in_field(stringify!($field)))?;
@@ -99,14 +103,16 @@ macro_rules! schema {
         }
     };
 
-    (@read_tag $got:ident, $value:ident, $field:ident, $r:ident, $version:ident, $ty:ty, [$range:expr, tag $tag:literal]) => {
+    (@read_tag $got:ident, $value:ident, $field:ident, $r:ident, $version:ident, $ty:ty,
+        [$range:expr, tag $tag:literal]) => {
         if $got == $tag && ($range).contains(&$version) {
             $value.$field = <$ty as $crate::wire::value::Wire<'de>>::read($r, $version, true)
                 .map_err(|error| error.in_field(stringify!($field)))?;
             return Ok(true);
         }
     };
-    (@read_tag $got:ident, $value:ident, $field:ident, $r:ident, $version:ident, $ty:ty, [$range:expr $(, null $nulls:expr)?]) => {};
+    (@read_tag $got:ident, $value:ident, $field:ident, $r:ident, $version:ident, $ty:ty,
+        [$range:expr $(, null $nulls:expr)?]) => {};
 
     (@write $field:expr, $w:ident, $version:ident, $flexible:ident, $ty:ty, [$range:expr, tag $tag:literal]) => {};
     (@write $field:expr, $w:ident, $version:ident, $flexible:ident, $ty:ty, [$range:expr, null $nulls:expr]) => {
@@ -124,15 +130,18 @@ macro_rules! schema {
         }
     };
 
-    (@count_tag $field:expr, $tags:ident, $version:ident, $ty:ty, [$range:expr, tag $tag:literal] $($default:expr)?) => {
+    (@count_tag $field:expr, $tags:ident, $version:ident, $ty:ty,
+        [$range:expr, tag $tag:literal] $($default:expr)?) => {
         if ($range).contains(&$version) {
             let default: $ty = schema!(@default $($default)?);
             $tags += u32::from($field != default);
         }
     };
-    (@count_tag $field:expr, $tags:ident, $version:ident, $ty:ty, [$range:expr $(, null $nulls:expr)?] $($default:expr)?) => {};
+    (@count_tag $field:expr, $tags:ident, $version:ident, $ty:ty,
+        [$range:expr $(, null $nulls:expr)?] $($default:expr)?) => {};
 
-    (@write_tag $field:expr, $w:ident, $version:ident, $ty:ty, [$range:expr, tag $tag:literal] $($default:expr)?) => {
+    (@write_tag $field:expr, $w:ident, $version:ident, $ty:ty,
+        [$range:expr, tag $tag:literal] $($default:expr)?) => {
         if ($range).contains(&$version) {
             let default: $ty = schema!(@default $($default)?);
             if $field != default {
@@ -140,10 +149,12 @@ macro_rules! schema {
             }
         }
     };
-    (@write_tag $field:expr, $w:ident, $version:ident, $ty:ty, [$range:expr $(, null $nulls:expr)?] $($default:expr)?) => {};
+    (@write_tag $field:expr, $w:ident, $version:ident, $ty:ty,
+        [$range:expr $(, null $nulls:expr)?] $($default:expr)?) => {};
 
     (@message $name:ident, [$($params:tt)*], [$($args:tt)*], []) => {};
-    (@message $name:ident, [$($params:tt)*], [$($args:tt)*], [$kind:ident $api:ident $min:literal $max:literal $flex:literal]) => {
+    (@message $name:ident, [$($params:tt)*], [$($args:tt)*],
+        [$kind:ident $api:ident $min:literal $max:literal $flex:literal]) => {
         impl<$($params)*> $crate::wire::Message<'de> for $name $($args)* {
             const API: $crate::wire::ApiKey = $crate::wire::ApiKey::$api;
             const KIND: $crate::wire::Kind = $crate::wire::Kind::$kind;

@@ -1,7 +1,8 @@
 //! The encoder's output: one growing buffer, and between its pieces the records, spliced in by reference.
 //!
-//! Invariant: the slices of [`Writer::finish`], one after another, are exactly what was put, and [`Writer::len`] is their
-//! total length. Records are never copied when they are long; short ones are, because a slice costs more than the copy.
+//! Invariant: the slices of [`Writer::finish`], one after another, are exactly what was put, and [`Writer::len`] is
+//! their total length. Records are never copied when they are long; short ones are, because a slice costs more than the
+//! copy.
 
 use alloc::vec;
 use alloc::vec::Vec;

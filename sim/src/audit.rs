@@ -1,0 +1,355 @@
+//! The audit: a fresh node on a durable image, in a world without faults, read from the first offset to the last.
+//!
+//! It drives the shards directly: each op is done at once, in order, and time jumps when nothing is left to do.
+//!
+//! Invariant: it only reads; the image is a copy.
+
+use crate::client::batch::take;
+use crate::dice::{Dice, Purpose};
+use crate::disk::{Disk, Trouble};
+use crate::faults::Counts;
+use crate::ledger::{Ledger, Part, TopicState};
+use crate::node::config;
+use crate::plan::Shape;
+use crate::report::Invariant;
+use bytes::{Buf, BytesMut};
+use highwater::boundary::{Accepted, Action, ConnId, Done, Halt, Input, Instant, Now, Op, Timestamp, Token};
+use highwater::ids::ShardId;
+use highwater::shard::Shard;
+use highwater::wire::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
+use highwater::wire::frame::{RequestHeader, decode_response_header, encode_request};
+use highwater::wire::metadata::{MetadataRequest, MetadataResponse};
+use highwater::wire::{ErrorCode, Message, Reader};
+use std::collections::{BTreeMap, VecDeque};
+
+/// What an audit saw.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Audit {
+    pub records: u64,
+    /// Partitions that refuse, rightly.
+    pub refused: usize,
+}
+
+type Broken = (Invariant, String);
+
+struct Auditor {
+    shards: Vec<Shard>,
+    disk: Disk,
+    inbox: VecDeque<(u16, Input)>,
+    now: Now,
+    accept: Option<Token>,
+    recv: Option<(Token, Option<BytesMut>)>,
+    to_node: BytesMut,
+    to_client: BytesMut,
+    ready: bool,
+    halt: Option<Halt>,
+    dice: Dice,
+    counts: Counts,
+    correlation: i32,
+}
+
+const CONN: ConnId = ConnId(1);
+const STEPS_MAX: u32 = 400_000;
+
+pub fn audit(disk: Disk, shape: &Shape, ledger: &Ledger, seed: [u8; 32]) -> Result<Audit, Broken> {
+    let mut auditor = Auditor::boot(disk, shape, seed);
+    if let Err(why) = auditor.until(|auditor| auditor.ready) {
+        return match auditor.halt.take() {
+            Some(Halt::Damage { .. }) if ledger.parts.iter().any(|part| part.may_refuse) => {
+                Ok(Audit { records: 0, refused: ledger.parts.len() })
+            }
+            Some(halt) => Err((Invariant::Halts, format!("recovery ends in {halt}"))),
+            None => Err((Invariant::Liveness, format!("recovery: {why}"))),
+        };
+    }
+    auditor.connect()?;
+    let mut wanted = auditor.topics(ledger)?;
+    let mut found: BTreeMap<Part, BTreeMap<i64, u32>> = BTreeMap::new();
+    let mut starts: BTreeMap<Part, i64> = BTreeMap::new();
+    let mut seen = Audit { records: 0, refused: 0 };
+    while !wanted.is_empty() {
+        auditor.read(ledger, &mut wanted, &mut found, &mut starts, &mut seen)?;
+    }
+    for (part, start) in &starts {
+        ledger.audit(*part, *start, found.entry(*part).or_default())?;
+    }
+    Ok(seen)
+}
+
+fn liveness(why: String) -> Broken {
+    (Invariant::Liveness, why)
+}
+
+impl Auditor {
+    fn boot(disk: Disk, shape: &Shape, seed: [u8; 32]) -> Auditor {
+        let now = Now { mono: Instant(0), wall: Timestamp(1_795_219_200_000) };
+        let shards = (0..shape.shards).map(|shard| Shard::new(config(shape, shard), seed, now)).collect();
+        let mut auditor = Auditor {
+            shards,
+            disk,
+            inbox: VecDeque::new(),
+            now,
+            accept: None,
+            recv: None,
+            to_node: BytesMut::new(),
+            to_client: BytesMut::new(),
+            ready: false,
+            halt: None,
+            dice: Dice::new(0, Purpose::Disk),
+            counts: Counts::default(),
+            correlation: 0,
+        };
+        for shard in 0..shape.shards {
+            auditor.drain(shard);
+        }
+        auditor
+    }
+
+    /// Runs until `done`, or says why that will never be.
+    fn until(&mut self, done: impl Fn(&Auditor) -> bool) -> Result<(), String> {
+        for _ in 0..STEPS_MAX {
+            if self.halt.is_some() {
+                return Err("it halts".to_string());
+            }
+            if done(self) {
+                return Ok(());
+            }
+            let Some((shard, input)) = self.inbox.pop_front() else {
+                self.jump()?;
+                continue;
+            };
+            self.now.mono = Instant(self.now.mono.0 + 200);
+            self.shards[usize::from(shard)].handle(self.now, input);
+            self.drain(shard);
+        }
+        Err(format!("still going after {STEPS_MAX} steps"))
+    }
+
+    /// Nothing is left to do: the next timer.
+    fn jump(&mut self) -> Result<(), String> {
+        let due = self.shards.iter().enumerate().filter_map(|(index, shard)| Some((shard.deadline()?, index))).min();
+        let Some((due, index)) = due else { return Err("it waits for nothing".to_string()) };
+        self.now.mono = self.now.mono.max(due);
+        self.inbox.push_back((index as u16, Input::Tick));
+        Ok(())
+    }
+
+    fn drain(&mut self, shard: u16) {
+        while let Some(action) = self.shards[usize::from(shard)].poll() {
+            match action {
+                Action::Submit { token, op } => self.submit(shard, token, op),
+                Action::Mail { to, mail } => {
+                    self.inbox.push_back((to.0, Input::Mail { from: ShardId(shard), mail }));
+                }
+                Action::Halt(halt) => {
+                    self.halt = Some(halt);
+                    return;
+                }
+                Action::Log { .. } => {}
+                Action::Ready => self.ready = true,
+            }
+        }
+    }
+
+    fn done(&mut self, shard: u16, token: Token, done: Done) {
+        self.inbox.push_back((shard, Input::Done { token, done }));
+    }
+
+    fn submit(&mut self, shard: u16, token: Token, op: Op) {
+        match op {
+            Op::Accept { .. } => {
+                if shard == 0 {
+                    self.accept = Some(token);
+                }
+            }
+            Op::Recv { into, .. } => {
+                self.recv = Some((token, into));
+                self.pump();
+            }
+            Op::Send { data, .. } => {
+                let len = data.iter().map(|slice| slice.len()).sum();
+                for slice in data {
+                    self.to_client.extend_from_slice(&slice);
+                }
+                self.done(shard, token, Done::Sent(Ok(len)));
+            }
+            Op::Hangup { .. } => self.done(shard, token, Done::Ended(Ok(()))),
+            op => {
+                let mark = self.disk.mark(&op);
+                let done = self.disk.perform(op, Trouble::None, mark, &mut self.dice, &mut self.counts);
+                self.done(shard, token, done);
+            }
+        }
+    }
+
+    fn pump(&mut self) {
+        if self.to_node.is_empty() {
+            return;
+        }
+        let Some((token, into)) = self.recv.take() else { return };
+        let mut buf = into.unwrap_or_default();
+        let room = if buf.capacity() == buf.len() { usize::MAX } else { buf.capacity() - buf.len() };
+        let part = self.to_node.split_to(self.to_node.len().min(room));
+        buf.extend_from_slice(&part);
+        self.done(0, token, Done::Received(Ok(buf)));
+    }
+
+    fn connect(&mut self) -> Result<(), Broken> {
+        self.until(|auditor| auditor.accept.is_some()).map_err(|why| liveness(format!("accept: {why}")))?;
+        let token = self.accept.take().expect("it waits");
+        let accepted = Accepted {
+            conn: CONN,
+            listener: 0,
+            peer: "127.0.0.1:1".to_string(),
+            principal: "User:ANONYMOUS".to_string(),
+        };
+        self.done(0, token, Done::Accepted(Ok(accepted)));
+        Ok(())
+    }
+
+    /// One request and its answer, without the size.
+    fn call<'a, M: Message<'a>>(&mut self, version: i16, message: &M) -> Result<bytes::Bytes, Broken> {
+        self.correlation += 1;
+        let header = RequestHeader {
+            api_key: M::API,
+            api_version: version,
+            correlation_id: self.correlation,
+            client_id: Some("audit".into()),
+        };
+        for slice in encode_request(&header, message) {
+            self.to_node.extend_from_slice(&slice);
+        }
+        self.pump();
+        let whole = |auditor: &Auditor| {
+            let size = auditor.to_client.get(..4).map(|size| u32::from_be_bytes(size.try_into().expect("four")));
+            size.is_some_and(|size| auditor.to_client.len() >= 4 + size as usize)
+        };
+        self.until(whole).map_err(|why| match &self.halt {
+            Some(halt) => (Invariant::Halts, format!("{}: the node halts: {halt}", M::API)),
+            None => liveness(format!("{}: {why}", M::API)),
+        })?;
+        let size = self.to_client.get_u32() as usize;
+        let frame = self.to_client.split_to(size).freeze();
+        let mut r = Reader::new(&frame);
+        match decode_response_header(&mut r, M::API, version) {
+            Ok(correlation) if correlation == self.correlation => Ok(frame.slice(size - r.remaining()..)),
+            other => Err((Invariant::Answers, format!("{}: header {other:?}", M::API))),
+        }
+    }
+
+    /// All partitions that should be there, each to be read from 0.
+    fn topics(&mut self, ledger: &Ledger) -> Result<BTreeMap<Part, i64>, Broken> {
+        let request = MetadataRequest { topics: None, allow_auto_topic_creation: false, ..MetadataRequest::default() };
+        let body = self.call(12, &request)?;
+        let answer = MetadataResponse::decode(&mut Reader::new(&body), 12)
+            .map_err(|error| (Invariant::Answers, format!("Metadata: {error}")))?;
+        let mut wanted = BTreeMap::new();
+        for topic in &ledger.topics {
+            let parts = topic.first_part..topic.first_part + usize::from(topic.partitions);
+            let lax = parts.clone().any(|part| ledger.parts[part].may_lose);
+            let listed = answer.topics.iter().find(|listed| listed.name.as_deref() == Some(&topic.name));
+            match (topic.state, listed) {
+                (TopicState::Live, None) if !lax => {
+                    return Err((Invariant::Durable, format!("{}, created before, is not there", topic.name)));
+                }
+                (TopicState::Deleted, Some(_)) if !lax => {
+                    return Err((Invariant::Deleted, format!("{}, deleted before, is there", topic.name)));
+                }
+                (TopicState::Live, Some(listed)) if topic.id == Some(listed.topic_id) => {
+                    wanted.extend(parts.filter(|part| !ledger.parts[*part].may_lose).map(|part| (part, 0)));
+                }
+                _ => {}
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// One fetch of everything that is still wanted.
+    fn read(
+        &mut self,
+        ledger: &Ledger,
+        wanted: &mut BTreeMap<Part, i64>,
+        found: &mut BTreeMap<Part, BTreeMap<i64, u32>>,
+        starts: &mut BTreeMap<Part, i64>,
+        seen: &mut Audit,
+    ) -> Result<(), Broken> {
+        let mut request = FetchRequest { max_wait_ms: 0, max_bytes: 4 << 20, session_epoch: -1, ..Default::default() };
+        for (part, offset) in wanted.iter() {
+            let id = ledger.topic_of(*part).id.expect("only known topics are wanted");
+            let partition = FetchPartition {
+                partition: ledger.parts[*part].index,
+                fetch_offset: *offset,
+                partition_max_bytes: 1 << 20,
+                ..FetchPartition::default()
+            };
+            match request.topics.last_mut().filter(|topic| topic.topic_id == id) {
+                Some(topic) => topic.partitions.push(partition),
+                None => request.topics.push(FetchTopic { topic: "".into(), topic_id: id, partitions: vec![partition] }),
+            }
+        }
+        let body = self.call(13, &request)?;
+        let answer = FetchResponse::decode(&mut Reader::new(&body), 13)
+            .map_err(|error| (Invariant::Answers, format!("Fetch: {error}")))?;
+        let mut progress = false;
+        for topic in &answer.responses {
+            let index = ledger.find_topic_id(topic.topic_id);
+            for data in &topic.partitions {
+                let part = index.and_then(|index| ledger.find_part(index, data.partition_index));
+                let part = part.ok_or((Invariant::Answers, "Fetch answers for a stranger".to_string()))?;
+                let name = ledger.name(part);
+                let offset = *wanted.get(&part).ok_or((Invariant::Answers, format!("{name} was not asked")))?;
+                match data.error_code {
+                    ErrorCode::NONE => {}
+                    ErrorCode::OFFSET_OUT_OF_RANGE if offset < data.log_start_offset => {
+                        wanted.insert(part, data.log_start_offset);
+                        progress = true;
+                        continue;
+                    }
+                    _ if ledger.parts[part].may_refuse => {
+                        wanted.remove(&part);
+                        starts.remove(&part);
+                        seen.refused += 1;
+                        progress = true;
+                        continue;
+                    }
+                    code => {
+                        let detail = format!(
+                            "{name} from {offset} of {}: {code}, though nothing of it was harmed",
+                            data.high_watermark
+                        );
+                        return Err((Invariant::Damage, detail));
+                    }
+                }
+                let start = data.log_start_offset.max(0);
+                starts.entry(part).or_insert(start);
+                if start > 0 && ledger.topic_of(part).retention_bytes < 0 {
+                    return Err((Invariant::Durable, format!("{name}: log start {start} without retention")));
+                }
+                let bytes = data.records.as_ref().map(|records| records.contiguous()).unwrap_or_default();
+                let mut rest = &bytes[..];
+                let mut next = offset;
+                while let Some(view) = take(&mut rest).map_err(|why| (Invariant::Genuine, format!("{name}: {why}")))? {
+                    ledger.served(part, view.tag, view.base, view.crc, view.len, view.records)?;
+                    let follows = view.base == next || (next == offset && view.base <= next);
+                    if !follows {
+                        return Err((
+                            Invariant::Holes,
+                            format!("{name}: the batch at {} where {next} was due", view.base),
+                        ));
+                    }
+                    next = view.base + i64::from(view.records);
+                    found.entry(part).or_default().insert(view.base, view.tag.expect("it was found"));
+                    seen.records += u64::from(view.records);
+                }
+                progress |= next > offset;
+                if next >= data.high_watermark {
+                    wanted.remove(&part);
+                    progress = true;
+                } else {
+                    wanted.insert(part, next);
+                }
+            }
+        }
+        if progress { Ok(()) } else { Err(liveness(format!("Fetch gives nothing of {wanted:?}"))) }
+    }
+}

@@ -1,0 +1,407 @@
+//! A producer: idempotent or not, several requests in flight, several partitions in each, sending again after a loss.
+//!
+//! An idempotent producer sends a batch again, under the same sequence, until it is told where it lies. Another one
+//! never does: what it was not told stays open.
+//!
+//! Invariant: the batches of a partition are sent in the order of their sequences; when one fails, what was sent behind
+//! it is called back before anything else goes out.
+
+use crate::client::batch::{Recipe, build};
+use crate::client::{Ctx, Link, Sent, Turn, decode};
+use crate::faults::Fault;
+use crate::ledger::{BatchId, Ledger, Part, State, TopicState};
+use crate::net::Wire;
+use crate::plan::{ProducerPlan, Workload};
+use crate::queue::{MICROS, MILLIS, Nanos};
+use crate::report::Invariant;
+use bytes::Bytes;
+use highwater::boundary::ConnId;
+use highwater::wire::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
+use highwater::wire::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
+use highwater::wire::{ErrorCode, Records};
+use std::collections::{BTreeMap, VecDeque};
+
+/// A batch on its way.
+#[derive(Clone)]
+struct Parcel {
+    id: BatchId,
+    part: Part,
+    sequence: i32,
+    bytes: Bytes,
+    /// The answer that a bad batch must get.
+    bad: Option<ErrorCode>,
+}
+
+pub enum What {
+    Init,
+    Produce(Vec<Part>),
+}
+
+#[derive(Default)]
+struct Lane {
+    /// To be sent, or sent again, in order.
+    queue: VecDeque<Parcel>,
+    /// Sent and not answered, in order.
+    flying: VecDeque<Parcel>,
+    next_sequence: i32,
+    acked: u32,
+    /// Something failed: wait until nothing is flying.
+    hold: bool,
+    /// After a refusal: not before this.
+    resume_at: Nanos,
+}
+
+pub struct Producer {
+    pub link: Link<What>,
+    number: usize,
+    plan: ProducerPlan,
+    identity: Option<(i64, i16)>,
+    lanes: BTreeMap<Part, Lane>,
+    made: u32,
+    next_at: Nanos,
+}
+
+/// Above this a batch is refused, see `admin`.
+pub const MESSAGE_BYTES_MAX: usize = 100_000;
+
+impl Producer {
+    pub fn new(number: usize, work: &Workload) -> Producer {
+        Producer {
+            link: Link::new(format!("producer-{number}")),
+            number,
+            plan: work.producers[number].clone(),
+            identity: None,
+            lanes: BTreeMap::new(),
+            made: 0,
+            next_at: 0,
+        }
+    }
+
+    pub fn on_wake(&mut self, ctx: &mut Ctx) {
+        let turn = self.link.on_wake(ctx);
+        self.turn(ctx, turn);
+    }
+
+    pub fn on_wire(&mut self, ctx: &mut Ctx, conn: ConnId, wire: Wire) {
+        let turn = self.link.on_wire(ctx, conn, wire);
+        self.turn(ctx, turn);
+    }
+
+    fn turn(&mut self, ctx: &mut Ctx, turn: Turn<What>) {
+        match turn {
+            Turn::Nothing | Turn::Up => {}
+            Turn::Lost(_) => self.call_back_all(),
+            Turn::Answers(answers) => {
+                for (sent, body) in answers {
+                    self.on_answer(ctx, sent, &body);
+                }
+            }
+        }
+        self.pump(ctx);
+    }
+
+    /// The connection is gone: an idempotent producer sends everything again.
+    fn call_back_all(&mut self) {
+        for lane in self.lanes.values_mut() {
+            lane.hold = false;
+            let flying = std::mem::take(&mut lane.flying);
+            if self.plan.idempotent {
+                for parcel in flying.into_iter().rev().filter(|parcel| parcel.bad.is_none()) {
+                    lane.queue.push_front(parcel);
+                }
+            }
+        }
+    }
+
+    pub fn unfinished(&self, ledger: &Ledger) -> Option<String> {
+        if self.link.is_retired() {
+            return None;
+        }
+        let waiting: usize = self
+            .lanes
+            .iter()
+            .filter(|(part, _)| ledger.serves(**part))
+            .map(|(_, lane)| lane.queue.len() + lane.flying.len())
+            .sum();
+        if self.made < self.plan.requests || waiting > 0 {
+            return Some(format!(
+                "{}; {} of {} made, {waiting} batches wait",
+                self.link.describe(),
+                self.made,
+                self.plan.requests
+            ));
+        }
+        None
+    }
+
+    fn pump(&mut self, ctx: &mut Ctx) {
+        let mut bound = 16;
+        while self.link.is_up() && self.link.sent.len() < self.plan.in_flight && bound > 0 {
+            bound -= 1;
+            if self.plan.idempotent && self.identity.is_none() {
+                if self.link.sent.is_empty() {
+                    let request = InitProducerIdRequest { transaction_timeout_ms: 60_000, ..Default::default() };
+                    self.link.send(ctx, (self.number % 6) as i16, &request, What::Init, true);
+                }
+                return;
+            }
+            let resend =
+                self.lanes.iter().any(|(part, lane)| self.may_send(ctx, *part, lane) && !lane.queue.is_empty());
+            let fresh = self.made < self.plan.requests && (ctx.now >= self.next_at || ctx.calm);
+            if !resend && !fresh {
+                break;
+            }
+            let parcels = self.gather(ctx, fresh);
+            if parcels.is_empty() {
+                break;
+            }
+            self.ship(ctx, parcels);
+            let turn = self.link.maybe_leave(ctx);
+            if let Turn::Lost(_) = turn {
+                self.call_back_all();
+            }
+        }
+        if self.made < self.plan.requests {
+            self.link.wake(ctx, self.next_at.max(ctx.now + 500 * MICROS));
+        }
+    }
+
+    fn may_send(&self, ctx: &Ctx, part: Part, lane: &Lane) -> bool {
+        !lane.hold && lane.resume_at <= ctx.now && ctx.ledger.serves(part)
+    }
+
+    /// One batch for each of some partitions: those that wait to be sent again first.
+    fn gather(&mut self, ctx: &mut Ctx, fresh: bool) -> Vec<Parcel> {
+        let mut parcels: Vec<Parcel> = Vec::new();
+        for (part, lane) in &mut self.lanes {
+            if parcels.len() < self.plan.partitions_per_request
+                && !lane.hold
+                && lane.resume_at <= ctx.now
+                && ctx.ledger.serves(*part)
+                && let Some(parcel) = lane.queue.pop_front()
+            {
+                ctx.counts.add(Fault::Retry);
+                parcels.push(parcel);
+            }
+        }
+        if !fresh || !parcels.is_empty() {
+            return parcels;
+        }
+        let live: Vec<Part> = (0..ctx.ledger.parts.len()).filter(|part| ctx.ledger.serves(*part)).collect();
+        if live.is_empty() {
+            if ctx.calm && !ctx.ledger.topics.iter().any(|topic| topic.state == TopicState::Creating) {
+                self.made = self.plan.requests;
+            }
+            return parcels;
+        }
+        self.made += 1;
+        self.next_at = ctx.now + ctx.dice.skewed(self.plan.pause_us * MICROS / 2);
+        let bad = ctx.dice.chance(self.plan.invalid);
+        let count = if bad { 1 } else { self.plan.partitions_per_request };
+        for _ in 0..count {
+            let part = live[ctx.dice.index(live.len())];
+            let lane = self.lanes.entry(part).or_default();
+            if lane.hold || !lane.queue.is_empty() || parcels.iter().any(|parcel| parcel.part == part) {
+                continue;
+            }
+            parcels.push(self.make(ctx, part, bad));
+        }
+        parcels
+    }
+
+    fn make(&mut self, ctx: &mut Ctx, part: Part, bad: bool) -> Parcel {
+        let large = ctx.dice.chance(self.plan.large);
+        let mut records = ctx.dice.between(1, self.plan.records_per_batch * 2) as u32;
+        let mut value_bytes = self.plan.value_bytes as usize;
+        if large {
+            records = ctx.dice.between(1, 4) as u32;
+            value_bytes = ctx.dice.between(66 << 10, 90 << 10) as usize / records as usize;
+        }
+        let lane = self.lanes.get_mut(&part).expect("it was made");
+        let settled = lane.flying.is_empty() && lane.acked > 0;
+        let kind =
+            if bad { ctx.dice.pick(&[Fault::BadCrc, Fault::BadSequence, Fault::TooLarge]) } else { Fault::Retry };
+        let kind = if kind == Fault::BadSequence && !(self.plan.idempotent && settled) { Fault::BadCrc } else { kind };
+        let mut sequence = lane.next_sequence;
+        let refusal = match kind {
+            Fault::BadCrc => Some(ErrorCode::CORRUPT_MESSAGE),
+            Fault::BadSequence => {
+                sequence += 1_000;
+                Some(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER)
+            }
+            Fault::TooLarge => {
+                (records, value_bytes) = (1, MESSAGE_BYTES_MAX + ctx.dice.below(20_000) as usize);
+                Some(ErrorCode::MESSAGE_TOO_LARGE)
+            }
+            _ => None,
+        };
+        let id = ctx.ledger.new_batch(part, records);
+        let producer = self.identity.map(|(id, epoch)| (id, epoch, sequence));
+        let timestamp = 1_795_219_200_000 + (ctx.now / MILLIS) as i64;
+        let (mut bytes, crc) = build(&Recipe { id, records, value_bytes, timestamp, producer });
+        let batch = &mut ctx.ledger.batches[id as usize];
+        (batch.crc, batch.len) = (crc, bytes.len() as u32);
+        if refusal.is_some() {
+            ctx.counts.add(kind);
+            batch.state = State::Refused;
+            if kind == Fault::BadCrc {
+                let at = ctx.dice.between(21, bytes.len() as u64 - 1) as usize;
+                bytes[at] ^= 1 << ctx.dice.below(8);
+            }
+        } else {
+            lane.next_sequence += records as i32;
+        }
+        Parcel { id, part, sequence, bytes: bytes.into(), bad: refusal }
+    }
+
+    fn ship(&mut self, ctx: &mut Ctx, parcels: Vec<Parcel>) {
+        ctx.stats.produces += 1;
+        let version = self.plan.version;
+        let mut request = ProduceRequest { acks: self.plan.acks, timeout_ms: 30_000, ..ProduceRequest::default() };
+        let mut parts = Vec::new();
+        for parcel in &parcels {
+            let topic = ctx.ledger.topic_of(parcel.part);
+            let data = PartitionProduceData {
+                index: ctx.ledger.parts[parcel.part].index,
+                records: Some(Records::from(parcel.bytes.clone())),
+            };
+            request.topic_data.push(TopicProduceData {
+                name: topic.name.clone().into(),
+                topic_id: topic.id.expect("a live topic has an id"),
+                partition_data: vec![data],
+            });
+            parts.push(parcel.part);
+        }
+        merge_topics(&mut request);
+        let answered = self.plan.acks != 0;
+        self.link.send(ctx, version, &request, What::Produce(parts), answered);
+        if answered {
+            for parcel in parcels {
+                self.lanes.get_mut(&parcel.part).expect("it was made").flying.push_back(parcel);
+            }
+        }
+    }
+
+    fn on_answer(&mut self, ctx: &mut Ctx, sent: Sent<What>, body: &[u8]) {
+        match sent.what {
+            What::Init => {
+                let Some(answer) = decode::<InitProducerIdResponse>(ctx, body, sent.version) else { return };
+                if answer.error_code.is_none() {
+                    self.identity = Some((answer.producer_id, answer.producer_epoch));
+                }
+            }
+            What::Produce(parts) => {
+                let Some(answer) = decode::<ProduceResponse>(ctx, body, sent.version) else { return };
+                self.on_produced(ctx, &parts, &answer);
+            }
+        }
+    }
+
+    fn on_produced(&mut self, ctx: &mut Ctx, parts: &[Part], answer: &ProduceResponse) {
+        let mut answered = 0;
+        for topic in &answer.responses {
+            let found = ctx.ledger.find_topic(&topic.name).or_else(|| ctx.ledger.find_topic_id(topic.topic_id));
+            for partition in &topic.partition_responses {
+                let part = found.and_then(|topic| ctx.ledger.find_part(topic, partition.index));
+                let Some(part) = part.filter(|part| parts.contains(part)) else {
+                    let detail = format!("Produce answers for {}-{}, not asked", topic.name, partition.index);
+                    return ctx.fail(Invariant::Answers, detail);
+                };
+                answered += 1;
+                let lane = self.lanes.get_mut(&part).expect("it was sent");
+                let Some(parcel) = lane.flying.pop_front() else { continue };
+                self.on_result(ctx, parcel, partition.error_code, partition.base_offset);
+            }
+        }
+        if answered != parts.len() {
+            ctx.fail(Invariant::Answers, format!("Produce answers for {answered} of {} partitions", parts.len()));
+        }
+    }
+
+    fn on_result(&mut self, ctx: &mut Ctx, parcel: Parcel, code: ErrorCode, base: i64) {
+        let part = parcel.part;
+        let name = ctx.ledger.name(part);
+        let lane = self.lanes.get_mut(&part).expect("it was sent");
+        let excused = !ctx.ledger.serves(part) || ctx.ledger.beyond;
+        if let Some(expected) = parcel.bad {
+            if code != expected && !passing(code) && !excused {
+                let detail = format!("{name}: batch {} must be refused with {expected}, got {code}", parcel.id);
+                ctx.fail(Invariant::Refused, detail);
+            }
+            return;
+        }
+        match code {
+            ErrorCode::NONE => {
+                lane.acked += 1;
+                let verdict = ctx.ledger.acked(parcel.id, base);
+                ctx.judge(verdict);
+            }
+            ErrorCode::DUPLICATE_SEQUENCE_NUMBER if self.plan.idempotent => {
+                lane.acked += 1;
+                let verdict = ctx.ledger.acked(parcel.id, -1);
+                ctx.judge(verdict);
+            }
+            _ if excused => {}
+            ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER if self.plan.idempotent => {
+                // Rightful only where one before it has failed.
+                if !lane.hold {
+                    let detail = format!(
+                        "{name}: batch {}, sequence {}, all before it acknowledged",
+                        parcel.id, parcel.sequence
+                    );
+                    return ctx.fail(Invariant::Sequence, detail);
+                }
+                self.call_back(ctx, parcel);
+            }
+            code if passing(code) => {
+                if ctx.calm && ctx.ledger.parts[part].may_refuse {
+                    ctx.ledger.parts[part].refused = true;
+                    ctx.stats.refusals += 1;
+                } else if self.plan.idempotent {
+                    self.call_back(ctx, parcel);
+                }
+            }
+            other => ctx.fail(Invariant::Answers, format!("{name}: batch {} is answered {other}", parcel.id)),
+        }
+        let lane = self.lanes.get_mut(&part).expect("it was sent");
+        if lane.flying.is_empty() {
+            lane.hold = false;
+        }
+    }
+
+    /// To be sent again, when all that flies behind it is back.
+    fn call_back(&mut self, ctx: &mut Ctx, parcel: Parcel) {
+        let lane = self.lanes.get_mut(&parcel.part).expect("it was sent");
+        lane.hold = true;
+        lane.resume_at = ctx.now + ctx.dice.between(10, 60) * MILLIS;
+        let resume_at = lane.resume_at;
+        self.link.wake(ctx, resume_at);
+        let lane = self.lanes.get_mut(&parcel.part).expect("it was sent");
+        let place = lane.queue.partition_point(|other| other.sequence < parcel.sequence);
+        lane.queue.insert(place, parcel);
+    }
+}
+
+/// Errors after which the same batch may be sent again.
+fn passing(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::KAFKA_STORAGE_ERROR
+            | ErrorCode::NOT_LEADER_OR_FOLLOWER
+            | ErrorCode::LEADER_NOT_AVAILABLE
+            | ErrorCode::REQUEST_TIMED_OUT
+            | ErrorCode::NETWORK_EXCEPTION
+    )
+}
+
+/// Partitions of one topic stand together in a request.
+fn merge_topics(request: &mut ProduceRequest) {
+    let mut merged: Vec<TopicProduceData> = Vec::new();
+    for mut topic in request.topic_data.drain(..) {
+        match merged.iter_mut().find(|other| other.name == topic.name) {
+            Some(other) => other.partition_data.append(&mut topic.partition_data),
+            None => merged.push(topic),
+        }
+    }
+    request.topic_data = merged;
+}

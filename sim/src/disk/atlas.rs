@@ -1,0 +1,235 @@
+//! The atlas of damage: which durable bytes were harmed, what they should be, and whether a later write proves it.
+//!
+//! It remembers the last writes of each file with the bytes that were there before, so that harm can be done at the
+//! moment when it matters: while the node is down, to what its recovery will read. It never decides what may be lost:
+//! the checker does, with what is written here.
+//!
+//! Invariant: every byte that differs from what the node was told is durable lies in a hit.
+
+use crate::dice::Dice;
+use crate::disk::Disk;
+use crate::disk::file::{File, UNIT};
+use crate::disk::names::{Node, parent};
+use crate::faults::{Counts, Fault};
+use std::collections::VecDeque;
+
+/// How many of the last writes can still be harmed.
+const RECENT_MAX: usize = 96;
+
+/// One write, as it was done.
+#[derive(Clone)]
+struct Recent {
+    file: usize,
+    path: String,
+    offset: usize,
+    bytes: Vec<u8>,
+    before: Vec<u8>,
+    durable: bool,
+}
+
+/// Harm done to one write.
+#[derive(Clone, Debug)]
+pub struct Hit {
+    pub kind: Fault,
+    pub path: String,
+    /// The write that was harmed: where it began, and what its bytes should be.
+    pub offset: u64,
+    pub good: Vec<u8>,
+    /// Everything else that the damaged file said before, where it is not a journal: its chunks share checksums.
+    pub around: Vec<u8>,
+    /// A later durable write to the same folder stands unharmed, so that the loss can be seen.
+    pub proven: bool,
+    file: usize,
+    bad: Vec<u8>,
+}
+
+#[derive(Clone, Default)]
+pub struct Atlas {
+    /// Off, and nothing is remembered.
+    pub watching: bool,
+    recent: VecDeque<Recent>,
+    hits: Vec<Hit>,
+}
+
+/// A shard's journal is told by its folder's name.
+pub fn is_journal(path: &str) -> bool {
+    path.contains("journal")
+}
+
+impl Atlas {
+    pub fn hits(&self) -> &[Hit] {
+        &self.hits
+    }
+
+    pub fn clear(&mut self) {
+        self.hits.clear();
+        self.recent.clear();
+    }
+
+    /// Called before the bytes are put.
+    pub fn note(&mut self, index: usize, path: &str, file: &File, offset: usize, bytes: &[u8], durable: bool) {
+        if !self.watching || bytes.is_empty() {
+            return;
+        }
+        let mut before = vec![0; bytes.len()];
+        if let Some(there) = file.live().get(offset..) {
+            let len = there.len().min(before.len());
+            before[..len].copy_from_slice(&there[..len]);
+        }
+        let path = path.to_string();
+        self.recent.push_back(Recent { file: index, path, offset, bytes: bytes.to_vec(), before, durable });
+        if self.recent.len() > RECENT_MAX {
+            self.recent.pop_front();
+        }
+    }
+}
+
+/// Which files to harm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    Journal,
+    /// Segments and the files beside them.
+    Data,
+    Anything,
+}
+
+impl Target {
+    fn takes(self, path: &str) -> bool {
+        match self {
+            Target::Journal => is_journal(path),
+            Target::Data => path.starts_with("partitions/"),
+            Target::Anything => true,
+        }
+    }
+}
+
+impl Disk {
+    /// The remembered writes that still stand, whole, on the platter under their name.
+    fn standing(&self) -> Vec<usize> {
+        let stands = |recent: &Recent| {
+            let named = self.names.get(&recent.path) == Some(Node::File(recent.file));
+            let there = self.files[recent.file].as_ref().and_then(|file| {
+                let end = recent.offset + recent.bytes.len();
+                file.stable().get(recent.offset..end)
+            });
+            named && there == Some(&recent.bytes[..])
+        };
+        let recent = self.atlas.recent.iter().enumerate();
+        recent.filter(|(_, recent)| stands(recent)).map(|(index, _)| index).collect()
+    }
+
+    /// Harms one of the last writes that stand, as `kind` does it. False where nothing could be harmed.
+    pub fn harm(&mut self, kind: Fault, target: Target, dice: &mut Dice, counts: &mut Counts) -> bool {
+        let standing = self.standing();
+        let matching: Vec<usize> =
+            standing.iter().copied().filter(|at| target.takes(&self.atlas.recent[*at].path)).collect();
+        if matching.is_empty() {
+            return false;
+        }
+        let victim = matching[dice.index(matching.len())];
+        match kind {
+            Fault::BitFlip => self.harm_part(victim, kind, dice, |bytes, _, dice| {
+                let at = dice.index(bytes.len());
+                bytes[at] ^= 1 << dice.below(8);
+            }),
+            Fault::ZeroedSector => self.harm_part(victim, kind, dice, |bytes, _, dice| {
+                let unit = dice.index(bytes.len().div_ceil(UNIT)) * UNIT;
+                let end = (unit + UNIT).min(bytes.len());
+                bytes[unit..end].fill(0);
+            }),
+            Fault::StaleSector => self.harm_part(victim, kind, dice, |bytes, before, dice| {
+                let unit = dice.index(bytes.len().div_ceil(UNIT)) * UNIT;
+                let end = (unit + UNIT).min(bytes.len());
+                bytes[unit..end].copy_from_slice(&before[unit..end]);
+            }),
+            Fault::LostWrite => self.harm_part(victim, kind, dice, |bytes, before, _| bytes.copy_from_slice(before)),
+            Fault::MisdirectedWrite => {
+                let stray = self.atlas.recent[victim].bytes.clone();
+                self.harm_part(victim, kind, dice, |bytes, before, _| bytes.copy_from_slice(before));
+                let other = standing[dice.index(standing.len())];
+                if other != victim {
+                    self.harm_part(other, kind, dice, |bytes, _, _| {
+                        let len = stray.len().min(bytes.len());
+                        bytes[..len].copy_from_slice(&stray[..len]);
+                    });
+                }
+            }
+            other => panic!("{} harms no write", other.name()),
+        }
+        counts.add(kind);
+        true
+    }
+
+    fn harm_part(
+        &mut self,
+        index: usize,
+        kind: Fault,
+        dice: &mut Dice,
+        harm: impl FnOnce(&mut [u8], &[u8], &mut Dice),
+    ) {
+        let recent = self.atlas.recent[index].clone();
+        let mut bytes = recent.bytes.clone();
+        harm(&mut bytes, &recent.before, dice);
+        let journal = is_journal(&recent.path);
+        let around = if journal { Vec::new() } else { self.neighbourhood(&recent.path) };
+        let hit = Hit {
+            kind,
+            path: recent.path.clone(),
+            offset: recent.offset as u64,
+            good: recent.bytes,
+            around,
+            proven: !journal,
+            file: recent.file,
+            bad: bytes,
+        };
+        self.file_mut(recent.file).overwrite(recent.offset, &hit.bad);
+        self.atlas.hits.push(hit);
+        self.prove();
+    }
+
+    /// All bytes of the files beside `path`: segment, index and checksums stand and fall together.
+    fn neighbourhood(&self, path: &str) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (name, node) in self.names.live() {
+            if let Node::File(file) = node
+                && parent(name) == parent(path)
+                && !parent(path).is_empty()
+            {
+                bytes.extend_from_slice(self.file(file).stable());
+            }
+        }
+        bytes
+    }
+
+    /// Sets anew which hits a later, unharmed write proves.
+    fn prove(&mut self) {
+        let standing = self.standing();
+        let Atlas { recent, hits, .. } = &mut self.atlas;
+        for hit in hits.iter_mut().filter(|hit| is_journal(&hit.path)) {
+            let place = recent.iter().rposition(|write| {
+                write.file == hit.file && write.offset as u64 == hit.offset && write.bytes == hit.good
+            });
+            let Some(place) = place else { continue };
+            hit.proven = standing.iter().any(|at| {
+                let write = &recent[*at];
+                *at > place
+                    && write.durable
+                    && is_journal(&write.path)
+                    && parent(&write.path) == parent(&hit.path)
+                    && write.bytes.iter().any(|byte| *byte != 0)
+            });
+        }
+    }
+
+    /// Undoes all damage that nothing has overwritten since.
+    pub fn heal(&mut self) {
+        for hit in std::mem::take(&mut self.atlas.hits) {
+            let (start, end) = (hit.offset as usize, hit.offset as usize + hit.bad.len());
+            if let Some(file) = self.files[hit.file].as_mut()
+                && file.stable().get(start..end) == Some(&hit.bad[..])
+            {
+                file.overwrite(start, &hit.good);
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Every fault by its name, and how often each has fired.
+//!
+//! A fault that a sweep of a thousand seeds never fires is a hole in the search: the sweep fails.
+
+macro_rules! faults {
+    ($($group:literal: $($name:ident = $text:literal),+;)+) => {
+        /// What can go wrong.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Fault { $($($name,)+)+ }
+
+        impl Fault {
+            pub const ALL: &'static [Fault] = &[$($(Fault::$name,)+)+];
+
+            pub fn name(self) -> &'static str {
+                match self { $($(Fault::$name => $text,)+)+ }
+            }
+
+            pub fn group(self) -> &'static str {
+                match self { $($(Fault::$name => $group,)+)+ }
+            }
+        }
+    };
+}
+
+faults! {
+    "disk":
+        LostUnsynced = "unsynced write lost",
+        KeptUnsynced = "unsynced write kept",
+        TornWrite = "write torn by power loss",
+        GarbageSector = "garbage in a torn write",
+        ReorderedWrites = "later unsynced write kept, earlier lost",
+        LostName = "create or mkdir lost",
+        LostRename = "rename lost",
+        LostRemove = "remove lost",
+        FailedSync = "sync failed",
+        ReadError = "read error",
+        WriteError = "write error",
+        DiskFull = "disk full",
+        ShortRead = "short read",
+        ShortWrite = "short write",
+        BitFlip = "bit flipped",
+        ZeroedSector = "sector zeroed",
+        MisdirectedWrite = "write misdirected",
+        LostWrite = "write lost",
+        StaleSector = "sector gone stale",
+        Stall = "disk stalled",
+        OutOfOrder = "completions out of order",
+        Wipe = "disk wiped",
+        Rollback = "disk rolled back";
+    "network":
+        Fragment = "frame in fragments",
+        Coalesced = "frames coalesced",
+        Delay = "delivery delayed",
+        Reset = "connection reset",
+        ResetMidFrame = "reset in mid-frame",
+        HalfOpen = "connection half-open",
+        SlowReader = "slow reader",
+        DisconnectBeforeAnswer = "client left before its answer";
+    "clock":
+        WallSkew = "wall clock off",
+        Drift = "clock drifts",
+        StepForward = "wall clock steps forward",
+        StepBack = "wall clock steps back",
+        Freeze = "process frozen",
+        LateTick = "tick late",
+        SpuriousTick = "tick for nothing";
+    "process":
+        Kill = "process killed",
+        PowerLoss = "power lost",
+        CrashInRecovery = "crash in recovery",
+        Stop = "clean stop and restart";
+    "client":
+        BadCrc = "batch with a wrong checksum",
+        BadSequence = "batch with a wrong sequence",
+        TooLarge = "batch too large",
+        Retry = "batch sent again";
+}
+
+/// How often each fault has fired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counts([u64; Fault::ALL.len()]);
+
+impl Default for Counts {
+    fn default() -> Counts {
+        Counts([0; Fault::ALL.len()])
+    }
+}
+
+impl Counts {
+    pub fn add(&mut self, fault: Fault) {
+        self.0[fault as usize] += 1;
+    }
+
+    pub fn get(&self, fault: Fault) -> u64 {
+        self.0[fault as usize]
+    }
+
+    pub fn merge(&mut self, other: &Counts) {
+        for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
+            *mine += theirs;
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (Fault, u64)> + '_ {
+        Fault::ALL.iter().map(|fault| (*fault, self.get(*fault)))
+    }
+}

@@ -1,0 +1,396 @@
+//! The ledger: what the clients sent, what they were told, and what they read. Written by clients alone.
+//!
+//! A batch is the unit: it has a number, and its first record's value carries that number, so that whoever reads it back
+//! finds the entry. Its checksum covers everything that a broker may not change, so equal checksums over re-summed
+//! bytes mean equal contents.
+//!
+//! Invariants (each named in `report`): one batch has one place, one offset one content; an acknowledged or read batch
+//! is never gone; nothing refused is ever seen; what is told about a partition never goes back.
+
+use crate::plan::Workload;
+use crate::report::Invariant;
+use highwater::ids::TopicId;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub type Part = usize;
+pub type BatchId = u32;
+pub type Verdict = Result<(), (Invariant, String)>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TopicState {
+    Planned,
+    /// A CreateTopics has been sent and not answered.
+    Creating,
+    Live,
+    /// A DeleteTopics has been sent and not answered.
+    Deleting,
+    Deleted,
+}
+
+pub struct Topic {
+    pub name: String,
+    pub id: Option<TopicId>,
+    pub state: TopicState,
+    pub partitions: u16,
+    pub segment_bytes: u32,
+    pub retention_bytes: i64,
+    pub doomed: bool,
+    pub first_part: Part,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Sent, or about to be; what became of it is unknown.
+    Open,
+    Acked,
+    /// Refused by the broker's own checks: must never be seen.
+    Refused,
+}
+
+pub struct Batch {
+    pub part: Part,
+    pub records: u32,
+    pub crc: u32,
+    pub len: u32,
+    pub state: State,
+    /// Where it lies, once anyone was told.
+    pub base: Option<i64>,
+    pub read: bool,
+    /// The end of what was acknowledged in the partition when this was first sent.
+    after: i64,
+}
+
+#[derive(Default)]
+pub struct PartState {
+    pub topic: usize,
+    pub index: i32,
+    /// By base offset: the batch there, and its records.
+    places: BTreeMap<i64, (BatchId, u32)>,
+    pub high_watermark: i64,
+    pub start: i64,
+    pub epoch: i32,
+    pub acked_end: i64,
+    /// Damage that a later frame proves: it may refuse.
+    pub may_refuse: bool,
+    /// Damage that nothing proves, or a disk rolled back: it may have lost anything, silently.
+    pub may_lose: bool,
+    /// It has refused, so it is not expected to serve.
+    pub refused: bool,
+}
+
+pub struct Ledger {
+    pub topics: Vec<Topic>,
+    pub parts: Vec<PartState>,
+    pub batches: Vec<Batch>,
+    pub skew_ms: i64,
+    /// A wipe or a rollback: only genuineness is still asked for.
+    pub beyond: bool,
+    pub records_acked: u64,
+    pub records_read: u64,
+}
+
+/// What stands before the batch's number in its first record's value.
+pub const TAG: [u8; 4] = *b"HWT1";
+
+impl Ledger {
+    pub fn new(work: &Workload) -> Ledger {
+        let mut ledger = Ledger {
+            topics: Vec::new(),
+            parts: Vec::new(),
+            batches: Vec::new(),
+            skew_ms: 0,
+            beyond: false,
+            records_acked: 0,
+            records_read: 0,
+        };
+        for (number, plan) in work.topics.iter().enumerate() {
+            ledger.add_topic(
+                format!("topic-{number}"),
+                plan.partitions,
+                plan.segment_bytes,
+                plan.retention_bytes,
+                plan.doomed,
+            );
+        }
+        ledger
+    }
+
+    pub fn add_topic(&mut self, name: String, partitions: u16, segment: u32, retention: i64, doomed: bool) -> usize {
+        let topic = self.topics.len();
+        let first_part = self.parts.len();
+        for index in 0..partitions {
+            self.parts.push(PartState { topic, index: i32::from(index), ..PartState::default() });
+        }
+        self.topics.push(Topic {
+            name,
+            id: None,
+            state: TopicState::Planned,
+            partitions,
+            segment_bytes: segment,
+            retention_bytes: retention,
+            doomed,
+            first_part,
+        });
+        topic
+    }
+
+    pub fn topic_of(&self, part: Part) -> &Topic {
+        &self.topics[self.parts[part].topic]
+    }
+
+    pub fn name(&self, part: Part) -> String {
+        format!("{}-{}", self.topic_of(part).name, self.parts[part].index)
+    }
+
+    pub fn find_topic(&self, name: &str) -> Option<usize> {
+        self.topics.iter().position(|topic| topic.name == name)
+    }
+
+    pub fn find_topic_id(&self, id: TopicId) -> Option<usize> {
+        self.topics.iter().position(|topic| topic.id == Some(id))
+    }
+
+    pub fn find_part(&self, topic: usize, index: i32) -> Option<Part> {
+        let topic = &self.topics[topic];
+        (0..i32::from(topic.partitions)).contains(&index).then(|| topic.first_part + index as usize)
+    }
+
+    /// True where clients may still expect to be served.
+    pub fn serves(&self, part: Part) -> bool {
+        self.topic_of(part).state == TopicState::Live && !self.parts[part].refused && !self.parts[part].may_lose
+    }
+
+    pub fn new_batch(&mut self, part: Part, records: u32) -> BatchId {
+        let after = self.parts[part].acked_end;
+        self.batches.push(Batch { part, records, crc: 0, len: 0, state: State::Open, base: None, read: false, after });
+        (self.batches.len() - 1) as BatchId
+    }
+
+    fn lax(&self, part: Part) -> bool {
+        self.beyond || self.parts[part].may_lose
+    }
+
+    /// Binds a batch to its place.
+    fn place(&mut self, id: BatchId, base: i64, how: &str) -> Verdict {
+        let batch = &self.batches[id as usize];
+        let (part, records) = (batch.part, batch.records);
+        if self.lax(part) {
+            return Ok(());
+        }
+        let name = self.name(part);
+        if let Some(known) = batch.base {
+            if known != base {
+                let detail = format!("{name}: batch {id} {how} at {base}, and was at {known} before");
+                return Err((Invariant::Once, detail));
+            }
+            return Ok(());
+        }
+        if base < batch.after {
+            let detail = format!(
+                "{name}: batch {id} {how} at {base}, though records up to {} were acknowledged before it was sent",
+                batch.after
+            );
+            return Err((Invariant::Order, detail));
+        }
+        let state = &mut self.parts[part];
+        let end = base + i64::from(records);
+        let overlap = state.places.range(..end).next_back().filter(|(at, (_, count))| *at + i64::from(*count) > base);
+        if let Some((at, (other, count))) = overlap {
+            let detail = format!(
+                "{name}: batch {id} {how} at {base}..{end}, where batch {other} lies at {at} with {count} records"
+            );
+            return Err((Invariant::Stable, detail));
+        }
+        state.places.insert(base, (id, records));
+        self.batches[id as usize].base = Some(base);
+        Ok(())
+    }
+
+    pub fn acked(&mut self, id: BatchId, base: i64) -> Verdict {
+        let part = self.batches[id as usize].part;
+        if self.batches[id as usize].state != State::Acked {
+            self.records_acked += u64::from(self.batches[id as usize].records);
+            if self.batches[id as usize].read {
+                self.records_read += u64::from(self.batches[id as usize].records);
+            }
+        }
+        self.batches[id as usize].state = State::Acked;
+        if base < 0 {
+            return Ok(());
+        }
+        self.place(id, base, "acknowledged")?;
+        let end = base + i64::from(self.batches[id as usize].records);
+        let state = &mut self.parts[part];
+        state.acked_end = state.acked_end.max(end);
+        Ok(())
+    }
+
+    /// The broker's own checks refused it.
+    pub fn refused(&mut self, id: BatchId) -> Verdict {
+        let batch = &mut self.batches[id as usize];
+        if batch.state == State::Acked || batch.base.is_some() {
+            let detail = format!("batch {id} at {:?} was refused though it is stored", batch.base);
+            return if self.lax(self.batches[id as usize].part) { Ok(()) } else { Err((Invariant::Refused, detail)) };
+        }
+        batch.state = State::Refused;
+        Ok(())
+    }
+
+    /// A batch came back. `tag` is the number in its first record; `genuine` says that its checksum fits its bytes.
+    pub fn served(&self, part: Part, tag: Option<BatchId>, base: i64, crc: u32, len: u32, records: u32) -> Verdict {
+        let wrong = |why: &str| {
+            let detail =
+                format!("{}: the batch at {base} ({tag:?}, {records} records, {len} bytes) {why}", self.name(part));
+            Err((Invariant::Genuine, detail))
+        };
+        let Some(batch) = tag.and_then(|id| self.batches.get(id as usize)) else { return wrong("was never sent") };
+        if batch.part != part {
+            return wrong(&format!("was sent to {}", self.name(batch.part)));
+        }
+        if (batch.crc, batch.len, batch.records) != (crc, len, records) {
+            return wrong("is not what was sent");
+        }
+        if batch.state == State::Refused {
+            let detail = format!("{}: batch {tag:?}, refused before, is served at {base}", self.name(part));
+            return Err((Invariant::Refused, detail));
+        }
+        Ok(())
+    }
+
+    pub fn read(&mut self, id: BatchId, base: i64) -> Verdict {
+        self.place(id, base, "read")?;
+        let batch = &mut self.batches[id as usize];
+        if !batch.read && batch.state == State::Acked {
+            self.records_read += u64::from(batch.records);
+        }
+        batch.read = true;
+        Ok(())
+    }
+
+    /// What an answer says of a partition, against what was known when it was asked.
+    pub fn told(&mut self, part: Part, known: Known, high_watermark: i64, start: i64) -> Verdict {
+        if self.lax(part) {
+            return Ok(());
+        }
+        let name = self.name(part);
+        let whole = !self.parts[part].may_refuse;
+        if whole && high_watermark < known.high_watermark.max(known.acked_end) {
+            let detail = format!(
+                "{name}: high watermark {high_watermark}, though {} was told and {} acknowledged before",
+                known.high_watermark, known.acked_end
+            );
+            return Err((Invariant::Monotone, detail));
+        }
+        if start >= 0 && start < known.start {
+            return Err((Invariant::Monotone, format!("{name}: log start {start} after {}", known.start)));
+        }
+        if start > 0 && self.topic_of(part).retention_bytes < 0 {
+            return Err((Invariant::Durable, format!("{name}: log start {start} without retention")));
+        }
+        let state = &mut self.parts[part];
+        state.high_watermark = state.high_watermark.max(high_watermark);
+        state.start = state.start.max(start);
+        Ok(())
+    }
+
+    pub fn known(&self, part: Part) -> Known {
+        let state = &self.parts[part];
+        Known {
+            high_watermark: state.high_watermark,
+            start: state.start,
+            acked_end: state.acked_end,
+            epoch: state.epoch,
+        }
+    }
+
+    pub fn told_epoch(&mut self, part: Part, known: i32, epoch: i32) -> Verdict {
+        if epoch < known && !self.lax(part) {
+            let detail = format!("{}: leader epoch {epoch} after {known}", self.name(part));
+            return Err((Invariant::Monotone, detail));
+        }
+        let state = &mut self.parts[part];
+        state.epoch = state.epoch.max(epoch);
+        Ok(())
+    }
+
+    /// Holds a whole partition, as read from a durable image, against everything known of it.
+    pub fn audit(&self, part: Part, start: i64, found: &BTreeMap<i64, BatchId>) -> Verdict {
+        if self.lax(part) {
+            return Ok(());
+        }
+        let name = self.name(part);
+        let mut seen = BTreeSet::new();
+        for (base, id) in found {
+            if !seen.insert(*id) {
+                return Err((
+                    Invariant::Once,
+                    format!("{name}: batch {id} is on the disk twice, the second time at {base}"),
+                ));
+            }
+            if let Some(known) = self.batches[*id as usize].base
+                && known != *base
+            {
+                return Err((
+                    Invariant::Once,
+                    format!("{name}: batch {id} is on the disk at {base}, and was at {known}"),
+                ));
+            }
+        }
+        for (base, (id, records)) in &self.parts[part].places {
+            if *base + i64::from(*records) <= start || found.get(base) == Some(id) {
+                continue;
+            }
+            let batch = &self.batches[*id as usize];
+            let invariant = if batch.state == State::Acked { Invariant::Durable } else { Invariant::Stable };
+            let how = if batch.state == State::Acked { "acknowledged" } else { "read" };
+            let there = found.get(base).map_or("nothing".to_string(), |other| format!("batch {other}"));
+            let detail = format!(
+                "{name}: batch {id}, {how} at {base}, is not on the disk (log start {start}, there is {there}, end {:?})",
+                found.last_key_value().map(|(base, id)| base + i64::from(self.batches[*id as usize].records))
+            );
+            return Err((invariant, detail));
+        }
+        Ok(())
+    }
+
+    /// Which partitions the harmed bytes speak of: by the numbers of batches in them, and by topic ids.
+    pub fn named_in(&self, bytes: &[u8]) -> BTreeSet<Part> {
+        let mut parts = BTreeSet::new();
+        for (at, window) in bytes.windows(TAG.len()).enumerate() {
+            if window == TAG
+                && let Some(number) = bytes.get(at + 4..at + 8)
+                && let Some(batch) = self.batches.get(u32::from_le_bytes(number.try_into().expect("four")) as usize)
+            {
+                parts.insert(batch.part);
+            }
+        }
+        for topic in self.topics.iter() {
+            if let Some(id) = topic.id
+                && bytes.windows(16).any(|window| window == id.0)
+            {
+                parts.extend(topic.first_part..topic.first_part + usize::from(topic.partitions));
+            }
+        }
+        parts
+    }
+
+    /// Notes what damage may do. Returns the partitions that are touched.
+    pub fn damaged(&mut self, bytes: &[u8], proven: bool) -> BTreeSet<Part> {
+        let parts = self.named_in(bytes);
+        for part in &parts {
+            let state = &mut self.parts[*part];
+            state.may_refuse = true;
+            state.may_lose |= !proven;
+        }
+        parts
+    }
+}
+
+/// What was known of a partition when a request was sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    pub high_watermark: i64,
+    pub start: i64,
+    pub acked_end: i64,
+    pub epoch: i32,
+}

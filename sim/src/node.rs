@@ -1,0 +1,518 @@
+//! One process: its shards, its clocks, and the node's side of the boundary with the contract asserted.
+//!
+//! A process lives from `boot` to a halt or a crash. Every input to a shard goes through `feed`, every action comes out
+//! of `drain`; both are mixed into the trace.
+//!
+//! Invariants: each Submit gets exactly one Done unless the process dies first; `mono` never goes back; one Accept for
+//! each listener, one Recv and one Send for each connection are in flight; nothing follows Hangup or Close.
+
+use crate::disk::Trouble;
+use crate::disk::atlas::is_journal;
+use crate::faults::Fault;
+use crate::plan::{Plan, Shape};
+use crate::queue::{MICROS, MILLIS, Nanos, SECONDS};
+use crate::report::Invariant;
+use crate::world::{Event, World};
+use highwater::boundary::{
+    Action, ConnId, Done, FileId, Halt, Input, Instant, IoError, Level, Now, Op, Timestamp, Token,
+};
+use highwater::config::{Config, JournalConfig};
+use highwater::ids::{NodeId, ShardId};
+use highwater::mail::Mail;
+use highwater::shard::Shard;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub enum InFlight {
+    Disk {
+        op: Op,
+        trouble: Trouble,
+        mark: u64,
+        canceled: bool,
+    },
+    /// Ended; waits only to be handed over.
+    Settled(Done),
+    Accept,
+    Recv,
+    Send,
+}
+
+pub struct Seat {
+    pub shard: Shard,
+    pub ops: BTreeMap<Token, InFlight>,
+    /// Waiting Accepts by listener.
+    pub accepts: BTreeMap<u16, Token>,
+    tick_at: Option<Nanos>,
+    mono: Instant,
+    mail_at: Nanos,
+    halted: bool,
+}
+
+pub struct Process {
+    pub seats: Vec<Seat>,
+    pub ready: bool,
+    pub frozen_until: Nanos,
+    started: Nanos,
+    drift_ppm: i64,
+    pub skew_ms: i64,
+    closed: BTreeSet<FileId>,
+}
+
+/// 2026-11-21, in milliseconds.
+const WALL_BASE: i64 = 1_795_219_200_000;
+
+/// The configuration of one shard.
+pub fn config(shape: &Shape, shard: u16) -> Config {
+    Config {
+        node: NodeId(1),
+        shard: ShardId(shard),
+        shards: shape.shards,
+        listeners: 1,
+        advertised_host: "sim".to_string(),
+        advertised_port: 9092,
+        memory_bytes: shape.memory_bytes,
+        journal: JournalConfig {
+            file_bytes: shape.file_bytes,
+            first_file_bytes: shape.first_file_bytes,
+            files: shape.files,
+            commit_bytes_max: shape.commit_bytes_max,
+            arena_bytes: shape.arena_bytes,
+            run_bytes: shape.run_bytes,
+        },
+        broker: BTreeMap::from([("log.retention.check.interval.ms".to_string(), "1000".to_string())]),
+    }
+}
+
+impl Process {
+    fn new(plan: &Plan, started: Nanos, skew_ms: i64) -> Process {
+        Process {
+            seats: Vec::new(),
+            ready: false,
+            frozen_until: 0,
+            started,
+            drift_ppm: plan.clock.drift_ppm,
+            skew_ms,
+            closed: BTreeSet::new(),
+        }
+    }
+
+    fn now(&self, at: Nanos) -> Now {
+        let lived = i128::from(at - self.started);
+        let mono = lived + lived * i128::from(self.drift_ppm) / 1_000_000;
+        let wall = WALL_BASE + (at / MILLIS) as i64 + self.skew_ms;
+        Now { mono: Instant(mono as u64), wall: Timestamp(wall) }
+    }
+
+    /// The true time at which this process's clock will show `due`.
+    fn when(&self, due: Instant) -> Nanos {
+        let rate = i128::from(1_000_000 + self.drift_ppm);
+        let lived = (i128::from(due.0) * 1_000_000 + rate - 1) / rate;
+        self.started.saturating_add(u64::try_from(lived).unwrap_or(u64::MAX)).saturating_add(1)
+    }
+}
+
+impl World {
+    pub fn boot(&mut self) {
+        if self.node.is_some() {
+            return;
+        }
+        self.runs += 1;
+        let mut node = Process::new(&self.plan, self.queue.now(), self.ledger.skew_ms);
+        if self.runs == 1 {
+            if self.plan.clock.skew_ms != 0 {
+                self.counts.add(Fault::WallSkew);
+                self.ledger.skew_ms = self.plan.clock.skew_ms;
+                node.skew_ms = self.plan.clock.skew_ms;
+            }
+            if self.plan.clock.drift_ppm != 0 {
+                self.counts.add(Fault::Drift);
+            }
+        }
+        let now = node.now(self.queue.now());
+        for index in 0..self.plan.shape.shards {
+            let shard = Shard::new(config(&self.plan.shape, index), self.streams.core.key(), now);
+            node.seats.push(Seat {
+                shard,
+                ops: BTreeMap::new(),
+                accepts: BTreeMap::new(),
+                tick_at: None,
+                mono: now.mono,
+                mail_at: 0,
+                halted: false,
+            });
+        }
+        self.node = Some(node);
+        let run = self.runs;
+        self.tell(|| format!("run {run} starts"));
+        if let Some((ops, power)) = self.next_fuse.take() {
+            self.fuse =
+                Some(crate::world::Fuse { ops, power, down: 50 * MILLIS, again_after_ops: None, harm: Vec::new() });
+        }
+        for shard in 0..self.plan.shape.shards {
+            self.drain(shard);
+        }
+    }
+
+    /// Hands the event back if it is for the process that lives now; puts it off while that is frozen.
+    pub fn awake(&mut self, run: u32, event: Event) -> Option<Event> {
+        let node = self.node.as_ref().filter(|_| run == self.runs)?;
+        if node.frozen_until > self.queue.now() {
+            self.queue.push(node.frozen_until, event);
+            return None;
+        }
+        Some(event)
+    }
+
+    pub fn feed(&mut self, shard: u16, input: Input) {
+        let at = self.queue.now();
+        let Some(node) = &mut self.node else { return };
+        let now = node.now(at);
+        let seat = &mut node.seats[usize::from(shard)];
+        if seat.halted {
+            return;
+        }
+        assert!(now.mono >= seat.mono, "mono went back from {:?} to {:?}", seat.mono, now.mono);
+        seat.mono = now.mono;
+        self.trace.input(shard, now, &input);
+        seat.shard.handle(now, input);
+        self.drain(shard);
+    }
+
+    fn drain(&mut self, shard: u16) {
+        let run = self.runs;
+        while let Some(node) = self.node.as_mut().filter(|_| run == self.runs) {
+            let seat = &mut node.seats[usize::from(shard)];
+            if seat.halted {
+                return;
+            }
+            let Some(action) = seat.shard.poll() else { break };
+            self.trace.action(shard, &action);
+            match action {
+                Action::Submit { token, op } => self.submit(shard, token, op),
+                Action::Mail { to, mail } => self.post(shard, to.0, mail),
+                Action::Halt(halt) => self.on_halt(shard, halt),
+                Action::Log { level, text } => self.on_log(shard, level, text),
+                Action::Ready => self.on_ready(shard),
+            }
+        }
+        self.schedule_tick(shard);
+    }
+
+    fn schedule_tick(&mut self, shard: u16) {
+        let (at, run) = (self.queue.now(), self.runs);
+        let Some(node) = &mut self.node else { return };
+        let Some(due) = node.seats[usize::from(shard)].shard.deadline() else { return };
+        let mut when = node.when(due).max(at + MICROS);
+        let seat = &mut node.seats[usize::from(shard)];
+        if seat.tick_at.is_some_and(|tick_at| tick_at <= when && tick_at >= at) {
+            return;
+        }
+        if !self.calm && self.streams.clock.chance(self.plan.clock.late) {
+            self.counts.add(Fault::LateTick);
+            when += self.streams.clock.between(1, 5_000) * MICROS;
+        }
+        seat.tick_at = Some(when);
+        self.queue.push(when, Event::Tick { run, shard });
+    }
+
+    pub fn on_tick(&mut self, shard: u16) {
+        let at = self.queue.now();
+        let Some(node) = &mut self.node else { return };
+        let now = node.now(at);
+        let seat = &mut node.seats[usize::from(shard)];
+        if seat.tick_at == Some(at) {
+            seat.tick_at = None;
+        }
+        let due = seat.shard.deadline().is_some_and(|due| due <= now.mono);
+        if due {
+            self.feed(shard, Input::Tick);
+        } else if !self.calm && self.streams.clock.chance(self.plan.clock.spurious) {
+            self.counts.add(Fault::SpuriousTick);
+            self.feed(shard, Input::Tick);
+        } else {
+            self.schedule_tick(shard);
+        }
+    }
+
+    fn post(&mut self, from: u16, to: u16, mail: Mail) {
+        assert!(to < self.plan.shape.shards && to != from, "mail from shard {from} to {to}");
+        let delay = MICROS + self.streams.schedule.below(20 * MICROS);
+        let now = self.queue.now();
+        let run = self.runs;
+        let node = self.node.as_mut().expect("the shard lives");
+        // One clock for all letters of a sender keeps each pair in order.
+        let seat = &mut node.seats[usize::from(from)];
+        seat.mail_at = seat.mail_at.max(now + delay);
+        self.queue.push(seat.mail_at, Event::Mail { run, to, from, mail });
+    }
+
+    pub fn on_mail(&mut self, to: u16, from: u16, mail: Mail) {
+        self.feed(to, Input::Mail { from: ShardId(from), mail });
+    }
+
+    fn on_log(&mut self, shard: u16, level: Level, text: String) {
+        if matches!(level, Level::Error | Level::Warn) {
+            self.stats.complaints.push(text.clone());
+        }
+        self.tell(|| format!("shard {shard}: {level:?}: {text}"));
+    }
+
+    fn on_ready(&mut self, shard: u16) {
+        assert_eq!(shard, 0, "only shard 0 says that all are ready");
+        let at = self.queue.now();
+        let node = self.node.as_mut().expect("the shard lives");
+        assert!(!node.ready, "ready twice");
+        node.ready = true;
+        let took = (at - node.started) / MICROS;
+        self.stats.recoveries += 1;
+        self.tell(|| format!("ready after {took} us"));
+    }
+
+    fn submit(&mut self, shard: u16, token: Token, op: Op) {
+        let node = self.node.as_ref().expect("the shard lives");
+        let seat = &node.seats[usize::from(shard)];
+        assert!(!seat.ops.contains_key(&token), "{token:?} is in flight already, now {op:?}");
+        match op {
+            Op::Accept { listener } => {
+                let seat = &mut self.node.as_mut().expect("the shard lives").seats[usize::from(shard)];
+                seat.ops.insert(token, InFlight::Accept);
+                let before = seat.accepts.insert(listener, token);
+                assert!(before.is_none(), "two Accepts on listener {listener}");
+                self.offer(shard);
+            }
+            Op::Recv { conn, into } => {
+                self.keep(shard, token, InFlight::Recv);
+                if let Some(into) = &into {
+                    assert!(into.capacity() > into.len(), "Recv on {conn:?} into a full buffer");
+                }
+                let conn_state = self.conn(shard, conn);
+                assert!(conn_state.recv.is_none(), "two Recvs on {conn:?}");
+                conn_state.recv = Some((token, into));
+                self.pump_recv(conn);
+            }
+            Op::Send { conn, data } => {
+                self.keep(shard, token, InFlight::Send);
+                assert!(data.iter().any(|slice| !slice.is_empty()), "an empty Send on {conn:?}");
+                let conn_state = self.conn(shard, conn);
+                assert!(conn_state.send.is_none(), "two Sends on {conn:?}");
+                conn_state.send = Some((token, data));
+                self.pump_send(conn);
+            }
+            Op::Hangup { conn } => {
+                self.conn(shard, conn);
+                self.hang_up(conn);
+                self.settle(shard, token, Done::Ended(Ok(())), 2 * MICROS);
+            }
+            op => self.submit_disk(shard, token, op),
+        }
+    }
+
+    fn keep(&mut self, shard: u16, token: Token, op: InFlight) {
+        self.node.as_mut().expect("the shard lives").seats[usize::from(shard)].ops.insert(token, op);
+    }
+
+    fn conn(&mut self, shard: u16, id: ConnId) -> &mut crate::net::Conn {
+        let conn = self.net.conns.get_mut(&id).unwrap_or_else(|| panic!("{id:?} is closed or was never accepted"));
+        assert!(conn.shard == shard && !conn.hung, "{id:?} is not shard {shard}'s, or was hung up");
+        conn
+    }
+
+    fn submit_disk(&mut self, shard: u16, token: Token, op: Op) {
+        self.observe(&op);
+        if let Some(file) = file_of(&op) {
+            let node = self.node.as_mut().expect("the shard lives");
+            assert!(!node.closed.contains(&file), "{op:?} after its Close");
+        }
+        let (delay, trouble) = self.lot(&op);
+        let mark = self.disk.mark(&op);
+        let mut end = self.queue.now() + delay;
+        if let Op::Close { file } = op {
+            end = end.max(self.cancel(shard, file));
+        }
+        let run = self.runs;
+        self.keep(shard, token, InFlight::Disk { op, trouble, mark, canceled: false });
+        self.queue.push(end, Event::Done { run, shard, token });
+        self.burn_fuse();
+    }
+
+    /// Ends every pending op of a file; gives the time after which all have.
+    fn cancel(&mut self, shard: u16, closing: FileId) -> Nanos {
+        let node = self.node.as_mut().expect("the shard lives");
+        node.closed.insert(closing);
+        let (now, run) = (self.queue.now(), self.runs);
+        for (token, op) in &mut node.seats[usize::from(shard)].ops {
+            if let InFlight::Disk { op, canceled, .. } = op
+                && file_of(op) == Some(closing)
+                && !*canceled
+            {
+                *canceled = true;
+                self.queue.push(now + MICROS, Event::Done { run, shard, token: *token });
+            }
+        }
+        now + 2 * MICROS
+    }
+
+    /// How long an op takes, and what goes wrong with it.
+    fn lot(&mut self, op: &Op) -> (Nanos, Trouble) {
+        let (rates, dice) = (&self.plan.disk, &mut self.streams.disk);
+        let (base, fail, short) = match op {
+            Op::Read { buf, .. } => (rates.write_us + buf.len() as u64 / 4096, rates.read_error, rates.short),
+            Op::Write { data, durable, .. } => {
+                let bytes: usize = data.iter().map(|slice| slice.len()).sum();
+                let fail = if *durable { rates.write_error.max(rates.sync_error) } else { rates.write_error };
+                (rates.write_us + bytes as u64 / 2048, fail, rates.short)
+            }
+            Op::Sync { .. } | Op::SyncDir { .. } => (rates.sync_us, rates.sync_error, 0),
+            Op::Open { .. } | Op::List { .. } => (5, rates.read_error / 4, 0),
+            Op::Allocate { .. } | Op::Truncate { .. } => (20, rates.write_error, 0),
+            Op::Close { .. } => (2, 0, 0),
+            Op::MakeDir { .. } | Op::Rename { .. } | Op::Remove { .. } => (20, rates.write_error, 0),
+            Op::Accept { .. } | Op::Recv { .. } | Op::Send { .. } | Op::Hangup { .. } => {
+                panic!("not an op of the disk: {op:?}")
+            }
+        };
+        let mut delay = dice.skewed(base.max(1)) * MICROS + dice.below(MICROS);
+        if self.calm {
+            return (delay, Trouble::None);
+        }
+        if dice.chance(rates.stall) {
+            self.counts.add(Fault::Stall);
+            delay += dice.between(10, 30_000) * MILLIS / 10;
+        }
+        let trouble = if dice.chance(fail) {
+            Trouble::Fail
+        } else if dice.chance(short) {
+            Trouble::Short
+        } else {
+            Trouble::None
+        };
+        (delay, trouble)
+    }
+
+    pub fn on_done(&mut self, shard: u16, token: Token) {
+        let node = self.node.as_mut().expect("the event was for this run");
+        let seat = &mut node.seats[usize::from(shard)];
+        // A canceled op has two events; the first one ends it.
+        let Some(op) = seat.ops.remove(&token) else { return };
+        let done = match op {
+            InFlight::Settled(done) => done,
+            InFlight::Accept | InFlight::Recv | InFlight::Send => panic!("{token:?} ends without an end"),
+            InFlight::Disk { op: Op::Read { buf, .. }, canceled: true, .. } => {
+                Done::Read { buf, result: Err(IoError::Canceled) }
+            }
+            InFlight::Disk { op, mark, canceled: true, .. } => {
+                let done = canceled_done(&op);
+                self.disk.interrupt(op, mark, false, &mut self.streams.disk, &mut self.counts);
+                done
+            }
+            InFlight::Disk { op, trouble, mark, canceled: false } => {
+                if seat.ops.range(..token).any(|(_, op)| matches!(op, InFlight::Disk { .. })) {
+                    self.counts.add(Fault::OutOfOrder);
+                }
+                self.disk.perform(op, trouble, mark, &mut self.streams.disk, &mut self.counts)
+            }
+        };
+        self.feed(shard, Input::Done { token, done });
+    }
+
+    fn on_halt(&mut self, shard: u16, halt: Halt) {
+        self.tell(|| format!("shard {shard} halts: {halt}"));
+        let node = self.node.as_mut().expect("the shard lives");
+        node.seats[usize::from(shard)].halted = true;
+        let all = node.seats.iter().all(|seat| seat.halted);
+        match halt {
+            Halt::Stopped if !self.stopping => {
+                self.fail(Invariant::Halts, format!("shard {shard} stopped without being asked"));
+            }
+            Halt::Stopped if all => self.stopped(),
+            Halt::Stopped => {}
+            Halt::Disk { path, error } => {
+                if self.calm && !matches!(error, IoError::NoSpace) {
+                    self.fail(Invariant::Halts, format!("{path}: {error}, though the disk is well"));
+                }
+                self.process_over(20 * MILLIS);
+            }
+            Halt::Damage { path, offset, reason } => self.on_damage(&path, offset, &reason),
+            Halt::Refused { reason } => self.on_refused(&reason),
+        }
+    }
+
+    /// Counts what the ops tell of the core's inner life.
+    fn observe(&mut self, op: &Op) {
+        self.stats.disk_ops += 1;
+        match op {
+            Op::Rename { to, .. } if to.ends_with("/checkpoint") => {
+                self.stats.checkpoints += 1;
+                self.tell(|| format!("checkpoint: {to}"));
+            }
+            Op::Open { path, mode } if mode.create && path.ends_with(".log") => self.stats.segments += 1,
+            // The ring's files are written full of zeros first: those writes are not durable ones.
+            Op::Write { file, offset: 0, durable: true, .. } => {
+                self.stats.journal_turns +=
+                    u64::from(self.disk.describe(*file).is_some_and(|(path, _)| is_journal(path)));
+            }
+            _ => {}
+        }
+    }
+
+    /// Asks the shards to stop, and looks later whether they have.
+    pub fn stop(&mut self) {
+        self.stopping = true;
+        self.asked_to_stop = self.queue.now();
+        self.tell(|| "SIGTERM".to_string());
+        for shard in 0..self.plan.shape.shards {
+            self.feed(shard, Input::Stop);
+        }
+    }
+
+    /// What each shard waits for, for the message of a run that hangs.
+    pub fn waiting(&self) -> String {
+        let Some(node) = &self.node else { return "no process runs".to_string() };
+        let mut text = format!("ready: {}", node.ready);
+        for (index, seat) in node.seats.iter().enumerate() {
+            let ops: Vec<String> = seat.ops.iter().map(|(token, op)| format!("{} {}", token.0, describe(op))).collect();
+            let due = seat.shard.deadline().map(|due| due.0 / MILLIS);
+            text += &format!("; shard {index}: {} ops [{}], deadline {due:?} ms", ops.len(), ops.join(", "));
+        }
+        text + &format!("; time {} s", self.queue.now() / SECONDS)
+    }
+}
+
+fn describe(op: &InFlight) -> String {
+    match op {
+        InFlight::Disk { op: Op::Write { file, offset, .. }, .. } => format!("Write {} at {offset}", file.0),
+        InFlight::Disk { op: Op::Read { file, offset, .. }, .. } => format!("Read {} at {offset}", file.0),
+        InFlight::Disk { op, .. } => format!("{op:?}"),
+        InFlight::Settled(_) => "settled".to_string(),
+        InFlight::Accept => "Accept".to_string(),
+        InFlight::Recv => "Recv".to_string(),
+        InFlight::Send => "Send".to_string(),
+    }
+}
+
+fn file_of(op: &Op) -> Option<FileId> {
+    match op {
+        Op::Allocate { file, .. }
+        | Op::Read { file, .. }
+        | Op::Write { file, .. }
+        | Op::Sync { file }
+        | Op::Truncate { file, .. }
+        | Op::Close { file } => Some(*file),
+        Op::Open { .. }
+        | Op::List { .. }
+        | Op::MakeDir { .. }
+        | Op::Rename { .. }
+        | Op::Remove { .. }
+        | Op::SyncDir { .. }
+        | Op::Accept { .. }
+        | Op::Recv { .. }
+        | Op::Send { .. }
+        | Op::Hangup { .. } => None,
+    }
+}
+
+fn canceled_done(op: &Op) -> Done {
+    match op {
+        Op::Write { .. } => Done::Wrote(Err(IoError::Canceled)),
+        _ => Done::Ended(Err(IoError::Canceled)),
+    }
+}

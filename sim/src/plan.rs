@@ -1,0 +1,426 @@
+//! A run as data: everything that a seed decides before the first event.
+//!
+//! The plan holds the shape of the node, the rates of the faults (swarm: each is off in many seeds), the workload and the
+//! moments of disaster. It can be written down (`encode`) and run again; the streams of chance of the run itself hang
+//! on `seed` alone.
+
+use crate::dice::{Dice, Purpose};
+use crate::disk::atlas::Target;
+use crate::faults::Fault;
+use crate::queue::{MILLIS, Nanos, SECONDS};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    pub seed: u64,
+    pub shape: Shape,
+    pub disk: DiskRates,
+    pub net: NetRates,
+    pub clock: ClockRates,
+    pub work: Workload,
+    pub chaos: Vec<Chaos>,
+    /// When the chaos ends and everything must come to rest.
+    pub heal_at: Nanos,
+}
+
+/// The node's configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Shape {
+    pub shards: u16,
+    pub file_bytes: u64,
+    pub first_file_bytes: u64,
+    pub files: u16,
+    pub commit_bytes_max: usize,
+    pub arena_bytes: usize,
+    pub run_bytes: usize,
+    pub memory_bytes: u64,
+}
+
+/// Rates in parts per million of ops.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DiskRates {
+    pub write_us: u64,
+    pub sync_us: u64,
+    pub read_error: u32,
+    pub write_error: u32,
+    pub sync_error: u32,
+    pub short: u32,
+    pub stall: u32,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NetRates {
+    pub delay_us: u64,
+    pub fragment: u32,
+    pub spike: u32,
+    pub reset: u32,
+    pub half_open: u32,
+    pub leave: u32,
+    /// Of connections.
+    pub slow: u32,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClockRates {
+    pub skew_ms: i64,
+    pub drift_ppm: i64,
+    pub late: u32,
+    pub spurious: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Workload {
+    pub topics: Vec<TopicPlan>,
+    pub producers: Vec<ProducerPlan>,
+    pub readers: u16,
+    /// Pause of the administrator between its requests.
+    pub admin_pause_ms: u64,
+    pub admin_steps: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TopicPlan {
+    pub partitions: u16,
+    pub segment_bytes: u32,
+    /// -1: everything is kept.
+    pub retention_bytes: i64,
+    /// The administrator deletes it in the middle of the run.
+    pub doomed: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProducerPlan {
+    pub idempotent: bool,
+    pub acks: i16,
+    pub version: i16,
+    pub in_flight: usize,
+    pub requests: u32,
+    pub partitions_per_request: usize,
+    pub records_per_batch: u64,
+    pub value_bytes: u64,
+    /// In a million requests: a run above 64 KiB.
+    pub large: u32,
+    /// In a million requests: a batch that must be refused.
+    pub invalid: u32,
+    pub pause_us: u64,
+}
+
+/// One disaster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Chaos {
+    pub at: Nanos,
+    pub what: Disaster,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Disaster {
+    /// At the `after_ops`-th disk op from now, before it is done.
+    Crash {
+        power: bool,
+        after_ops: u32,
+        down: Nanos,
+        again_after_ops: Option<u32>,
+        harm: Vec<Harm>,
+    },
+    /// A clean stop and a restart.
+    Stop {
+        down: Nanos,
+    },
+    /// The disk holds no more than it does now and `spare` bytes, until it does again.
+    Full {
+        spare: u64,
+        lasts: Nanos,
+    },
+    Freeze {
+        lasts: Nanos,
+    },
+    StepWall {
+        ms: i64,
+    },
+    /// Damage while the node runs.
+    Harm(Harm),
+    ResetAll,
+    /// Outside what is promised: after it only "no wrong bytes, no panic" is checked.
+    Wipe,
+    Rollback,
+    /// Notes the disk's durable image, for a later rollback.
+    Snapshot,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Harm {
+    pub kind: HarmKind,
+    pub target: HarmTarget,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum HarmKind {
+    BitFlip,
+    Zeroed,
+    Stale,
+    Lost,
+    Misdirected,
+}
+
+impl HarmKind {
+    pub fn fault(self) -> Fault {
+        match self {
+            HarmKind::BitFlip => Fault::BitFlip,
+            HarmKind::Zeroed => Fault::ZeroedSector,
+            HarmKind::Stale => Fault::StaleSector,
+            HarmKind::Lost => Fault::LostWrite,
+            HarmKind::Misdirected => Fault::MisdirectedWrite,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum HarmTarget {
+    Journal,
+    Data,
+    Anything,
+}
+
+impl HarmTarget {
+    pub fn target(self) -> Target {
+        match self {
+            HarmTarget::Journal => Target::Journal,
+            HarmTarget::Data => Target::Data,
+            HarmTarget::Anything => Target::Anything,
+        }
+    }
+}
+
+const KIB: u64 = 1024;
+
+impl Plan {
+    pub fn draw(seed: u64) -> Plan {
+        let dice = &mut Dice::new(seed, Purpose::Plan);
+        let heal_at = dice.between(8, 16) * SECONDS;
+        let damage = dice.chance(300_000);
+        Plan {
+            seed,
+            shape: shape(dice),
+            disk: disk_rates(dice),
+            net: net_rates(dice),
+            clock: clock_rates(dice),
+            work: workload(dice, heal_at),
+            chaos: chaos(dice, heal_at, damage),
+            heal_at,
+        }
+    }
+
+    /// A run without a fault, for a test that adds the one it is about.
+    pub fn quiet(seed: u64) -> Plan {
+        let mut plan = Plan::draw(seed);
+        plan.disk = DiskRates { write_us: 50, sync_us: 50, ..DiskRates::default() };
+        plan.net = NetRates { delay_us: 50, ..NetRates::default() };
+        plan.clock = ClockRates::default();
+        plan.chaos.clear();
+        for producer in &mut plan.work.producers {
+            (producer.invalid, producer.large) = (0, 0);
+        }
+        plan
+    }
+
+    /// As bytes, to be kept beside the test of a bug.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).expect("a plan is plain data")
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Plan, String> {
+        postcard::from_bytes(bytes).map_err(|error| format!("not a plan: {error}"))
+    }
+
+    /// True where some disaster harms bytes that were durable.
+    pub fn harms(&self) -> bool {
+        self.chaos.iter().any(|chaos| match &chaos.what {
+            Disaster::Crash { harm, .. } => !harm.is_empty(),
+            Disaster::Harm(_) => true,
+            Disaster::Stop { .. }
+            | Disaster::Full { .. }
+            | Disaster::Freeze { .. }
+            | Disaster::StepWall { .. }
+            | Disaster::ResetAll
+            | Disaster::Wipe
+            | Disaster::Rollback
+            | Disaster::Snapshot => false,
+        })
+    }
+}
+
+fn shape(dice: &mut Dice) -> Shape {
+    let file_bytes = dice.pick(&[128, 192, 256]) * KIB;
+    Shape {
+        shards: dice.between(1, 3) as u16,
+        file_bytes,
+        first_file_bytes: dice.pick(&[64 * KIB, 128 * KIB]).min(file_bytes),
+        files: dice.between(3, 5) as u16,
+        commit_bytes_max: dice.pick(&[64 << 10, 96 << 10, 128 << 10]).min(file_bytes as usize / 2),
+        arena_bytes: dice.pick(&[128 << 10, 256 << 10]),
+        run_bytes: dice.pick(&[8 << 10, 16 << 10, 64 << 10]),
+        memory_bytes: dice.pick(&[8, 16, 32]) << 20,
+    }
+}
+
+/// `rate` in one seed of `one_in`, else off.
+fn swarm(dice: &mut Dice, one_in: u64, low: u64, high: u64) -> u32 {
+    if dice.below(one_in) == 0 { dice.between(low, high) as u32 } else { 0 }
+}
+
+fn disk_rates(dice: &mut Dice) -> DiskRates {
+    DiskRates {
+        write_us: dice.pick(&[20, 50, 200, 2_000]),
+        sync_us: dice.pick(&[50, 200, 2_000]),
+        read_error: swarm(dice, 4, 200, 3_000),
+        write_error: swarm(dice, 6, 50, 400),
+        sync_error: swarm(dice, 6, 50, 800),
+        short: swarm(dice, 2, 1_000, 30_000),
+        stall: swarm(dice, 3, 50, 500),
+    }
+}
+
+fn net_rates(dice: &mut Dice) -> NetRates {
+    NetRates {
+        delay_us: dice.pick(&[30, 100, 1_000]),
+        fragment: swarm(dice, 2, 20_000, 200_000),
+        spike: swarm(dice, 2, 500, 10_000),
+        reset: swarm(dice, 2, 200, 3_000),
+        half_open: swarm(dice, 4, 100, 1_000),
+        leave: swarm(dice, 3, 200, 2_000),
+        slow: swarm(dice, 3, 100_000, 300_000),
+    }
+}
+
+fn clock_rates(dice: &mut Dice) -> ClockRates {
+    let skewed = dice.coin();
+    ClockRates {
+        skew_ms: if skewed { dice.between(0, 6_000_000) as i64 - 3_000_000 } else { 0 },
+        drift_ppm: if dice.coin() { dice.between(0, 100_000) as i64 - 50_000 } else { 0 },
+        late: swarm(dice, 2, 1_000, 100_000),
+        spurious: swarm(dice, 2, 1_000, 20_000),
+    }
+}
+
+fn workload(dice: &mut Dice, heal_at: Nanos) -> Workload {
+    let count = dice.between(4, 6);
+    let mut topics: Vec<TopicPlan> = (0..count)
+        .map(|_| TopicPlan {
+            partitions: dice.between(5, 8) as u16,
+            segment_bytes: (dice.pick(&[16, 32, 64]) * KIB) as u32,
+            retention_bytes: -1,
+            doomed: false,
+        })
+        .collect();
+    topics[1].retention_bytes = if dice.coin() { (dice.pick(&[32, 64]) * KIB) as i64 } else { -1 };
+    let last = topics.len() - 1;
+    topics[last].doomed = dice.coin();
+    let count = dice.between(5, 7);
+    let requests = 2_700 / count;
+    let producers = (0..count).map(|number| producer(dice, number, requests as u32, heal_at)).collect();
+    Workload {
+        topics,
+        producers,
+        readers: dice.between(4, 6) as u16,
+        admin_pause_ms: dice.between(40, 200),
+        admin_steps: dice.between(30, 60) as u32,
+    }
+}
+
+fn producer(dice: &mut Dice, number: u64, requests: u32, heal_at: Nanos) -> ProducerPlan {
+    // The first is always Kafka's default, so that no seed is without acknowledged, idempotent records.
+    let idempotent = number == 0 || dice.chance(600_000);
+    let acks = if idempotent { -1 } else { dice.pick(&[-1, -1, 1, 1, 0]) };
+    ProducerPlan {
+        idempotent,
+        acks,
+        version: dice.between(3, 13) as i16,
+        in_flight: dice.between(1, 5) as usize,
+        requests,
+        partitions_per_request: dice.between(1, 3) as usize,
+        records_per_batch: dice.between(1, 6),
+        value_bytes: dice.pick(&[40, 100, 300]),
+        large: swarm(dice, 2, 1_000, 6_000),
+        invalid: swarm(dice, 2, 2_000, 15_000),
+        pause_us: heal_at / 1_000 / u64::from(requests) * 2 / 3,
+    }
+}
+
+fn harm(dice: &mut Dice, target: HarmTarget) -> Harm {
+    use HarmKind::{BitFlip, Lost, Misdirected, Stale, Zeroed};
+    Harm { kind: dice.pick(&[BitFlip, Zeroed, Stale, Lost, Misdirected]), target }
+}
+
+fn chaos(dice: &mut Dice, heal_at: Nanos, damage: bool) -> Vec<Chaos> {
+    let mut all = Vec::new();
+    let first = heal_at / 12;
+    let mut push = |dice: &mut Dice, what| all.push(Chaos { at: dice.between(first, heal_at - first), what });
+    let crashes = dice.between(3, 5);
+    for number in 0..crashes {
+        let mut harms = Vec::new();
+        if damage && dice.coin() {
+            let target = if dice.chance(700_000) { HarmTarget::Journal } else { HarmTarget::Anything };
+            harms.push(harm(dice, target));
+        }
+        let what = Disaster::Crash {
+            power: number == 0 || dice.coin(),
+            after_ops: dice.below(30) as u32,
+            down: dice.between(1, 300) * MILLIS,
+            again_after_ops: dice.chance(400_000).then(|| dice.below(60) as u32),
+            harm: harms,
+        };
+        push(dice, what);
+    }
+    if dice.coin() {
+        let what = Disaster::Stop { down: dice.between(1, 500) * MILLIS };
+        push(dice, what);
+    }
+    if dice.chance(300_000) {
+        let what = Disaster::Full { spare: dice.below(64) * KIB, lasts: dice.between(100, 1500) * MILLIS };
+        push(dice, what);
+    }
+    if dice.chance(400_000) {
+        let what = Disaster::Freeze { lasts: dice.between(5, 3_000) * MILLIS };
+        push(dice, what);
+    }
+    if dice.chance(500_000) {
+        let what = Disaster::StepWall { ms: dice.between(0, 240_000) as i64 - 120_000 };
+        push(dice, what);
+    }
+    if dice.chance(300_000) {
+        push(dice, Disaster::ResetAll);
+    }
+    if damage && dice.coin() {
+        let what = Disaster::Harm(harm(dice, HarmTarget::Data));
+        push(dice, what);
+    }
+    all.sort_by_key(|chaos| chaos.at);
+    if dice.chance(40_000) {
+        all.push(Chaos { at: heal_at / 2, what: Disaster::Snapshot });
+        all.push(Chaos { at: heal_at, what: dice.pick(&[0, 1]).into() });
+    }
+    all
+}
+
+/// The two disasters beyond the promise.
+impl From<u8> for Disaster {
+    fn from(number: u8) -> Disaster {
+        if number == 0 { Disaster::Wipe } else { Disaster::Rollback }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_is_the_seeds_alone_and_survives_being_written_down() {
+        for seed in 0..50 {
+            let plan = Plan::draw(seed);
+            assert_eq!(plan, Plan::draw(seed));
+            assert_eq!(Plan::decode(&plan.encode()).unwrap(), plan);
+            assert!(plan.work.topics.iter().map(|topic| topic.partitions).sum::<u16>() >= 20);
+            assert!(plan.work.producers.len() + usize::from(plan.work.readers) + 1 >= 8);
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What a run leaves: the verdict, the counts, the trace, and the story for people.
+
+use crate::faults::Counts;
+use crate::queue::{MILLIS, Nanos};
+
+macro_rules! invariants {
+    ($($name:ident = $text:literal,)+) => {
+        /// What must hold, by name.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Invariant { $($name,)+ }
+
+        impl Invariant {
+            pub fn name(self) -> &'static str {
+                match self { $(Invariant::$name => $text,)+ }
+            }
+        }
+    };
+}
+
+invariants! {
+    Durable = "acknowledged records are durable",
+    Stable = "what was read stays as it was read",
+    Once = "each batch is stored once",
+    Order = "acknowledged appends keep their order",
+    Holes = "offsets have no holes",
+    Genuine = "only what was sent is served, as it was sent",
+    Refused = "a refused batch is never visible",
+    Monotone = "high watermark, leader epoch and log start never go back",
+    Answers = "every request gets its own answer, in order",
+    Sequence = "a valid sequence is never refused",
+    Damage = "exactly what is damaged is refused",
+    Halts = "a node halts only for a stated reason",
+    Deleted = "a deleted topic is gone",
+    Leaks = "nothing is leaked",
+    Liveness = "everything comes to rest after the last fault",
+    Panics = "no assertion fails",
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub invariant: Invariant,
+    pub detail: String,
+}
+
+/// Numbers of one run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    pub events: u64,
+    pub disk_ops: u64,
+    pub produces: u64,
+    pub fetches: u64,
+    pub requests: u64,
+    pub records_acked: u64,
+    pub records_read: u64,
+    pub crashes: u64,
+    pub recoveries: u64,
+    pub audits: u64,
+    pub checkpoints: u64,
+    pub journal_turns: u64,
+    pub segments: u64,
+    pub refusals: u64,
+    /// Errors and warnings that the core logged.
+    pub complaints: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub seed: u64,
+    pub failure: Option<Failure>,
+    pub trace: u64,
+    pub virtual_ns: Nanos,
+    pub counts: Counts,
+    pub stats: Stats,
+    pub story: Vec<String>,
+}
+
+/// The timeline; kept only where somebody reads it.
+#[derive(Default)]
+pub struct Story {
+    pub told: bool,
+    pub lines: Vec<String>,
+}
+
+impl Story {
+    pub fn tell(&mut self, now: Nanos, line: impl FnOnce() -> String) {
+        if self.told {
+            self.lines.push(format!("{:>9}.{:03} ms  {}", now / MILLIS, now / 1_000 % 1_000, line()));
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What is served: one row for each API. ApiVersions answers from it, dispatch goes by it, and nothing else says it.
+//!
+//! Invariant: sorted by key, one row for each [`Api`], and no version that the codec cannot decode, Produce 0 to 2 apart.
+
+use crate::wire::ApiKey;
+
+/// The APIs that are served. Matches over it are complete, so that a new one cannot be forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Api {
+    Produce,
+    Fetch,
+    ListOffsets,
+    Metadata,
+    ApiVersions,
+    CreateTopics,
+    DeleteTopics,
+    InitProducerId,
+    OffsetForLeaderEpoch,
+    DescribeConfigs,
+    DescribeCluster,
+    DescribeTopicPartitions,
+}
+
+/// A row: the versions that are advertised, and from which on they are really served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    pub api: Api,
+    pub key: ApiKey,
+    /// The oldest version that ApiVersions names.
+    pub min: i16,
+    /// The newest.
+    pub max: i16,
+    /// The oldest that is answered: `min`, except for Produce. librdkafka switches features off where Produce 0 is not
+    /// named, and never sends it (KAFKA-18659); Kafka does the same.
+    pub served_from: i16,
+}
+
+const fn row(api: Api, key: ApiKey, min: i16, max: i16) -> Served {
+    Served { api, key, min, max, served_from: min }
+}
+
+/// The table, by key. The versions are those of an Apache Kafka 4.4 broker.
+pub static TABLE: [Served; 12] = [
+    Served { api: Api::Produce, key: ApiKey::PRODUCE, min: 0, max: 13, served_from: 3 },
+    row(Api::Fetch, ApiKey::FETCH, 4, 18),
+    row(Api::ListOffsets, ApiKey::LIST_OFFSETS, 1, 11),
+    row(Api::Metadata, ApiKey::METADATA, 0, 13),
+    row(Api::ApiVersions, ApiKey::API_VERSIONS, 0, 5),
+    row(Api::CreateTopics, ApiKey::CREATE_TOPICS, 2, 7),
+    row(Api::DeleteTopics, ApiKey::DELETE_TOPICS, 1, 6),
+    row(Api::InitProducerId, ApiKey::INIT_PRODUCER_ID, 0, 5),
+    row(Api::OffsetForLeaderEpoch, ApiKey::OFFSET_FOR_LEADER_EPOCH, 2, 4),
+    row(Api::DescribeConfigs, ApiKey::DESCRIBE_CONFIGS, 1, 4),
+    row(Api::DescribeCluster, ApiKey::DESCRIBE_CLUSTER, 0, 2),
+    row(Api::DescribeTopicPartitions, ApiKey::DESCRIBE_TOPIC_PARTITIONS, 0, 0),
+];
+
+/// What to do with a request, by the key and the version of its header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// Decode it and answer it.
+    Serve(Api),
+    /// ApiVersions in a version that we do not know: do not decode it, answer
+    /// [`unsupported`](super::api_versions::unsupported) in version 0 (KIP-511).
+    ApiVersionsFallback,
+    /// Close the connection, as Kafka does: the version is not served. `min` and `max` are for the log line.
+    Version { min: i16, max: i16 },
+    /// Close the connection: the API is not served, or not Kafka's.
+    Key,
+}
+
+impl Api {
+    /// This API's row.
+    pub fn served(self) -> &'static Served {
+        let row = TABLE.iter().find(|row| row.api == self);
+        row.unwrap_or_else(|| panic!("{self:?} has no row"))
+    }
+
+    /// The largest request of this API, in bytes; a connection that announces a larger one is closed, as it is above
+    /// `socket.request.max.bytes`. Only records take room: everything else is names and numbers, of which some bytes
+    /// on the wire become a hundred in memory, so that 100 MiB of them would be more than the whole process may use.
+    pub fn request_bytes_max(self, socket_request_max_bytes: u32) -> u32 {
+        const MIB: u32 = 1 << 20;
+        let max = match self {
+            Api::Produce => socket_request_max_bytes,
+            // They name every partition that a client follows.
+            Api::Fetch | Api::ListOffsets | Api::OffsetForLeaderEpoch => 8 * MIB,
+            Api::Metadata | Api::DescribeTopicPartitions | Api::CreateTopics | Api::DeleteTopics => 4 * MIB,
+            Api::ApiVersions | Api::InitProducerId | Api::DescribeConfigs | Api::DescribeCluster => MIB,
+        };
+        max.min(socket_request_max_bytes)
+    }
+}
+
+/// Finds the handler of a request.
+pub fn route(key: ApiKey, version: i16) -> Route {
+    let Some(row) = TABLE.iter().find(|row| row.key == key) else { return Route::Key };
+    if (row.served_from..=row.max).contains(&version) {
+        return Route::Serve(row.api);
+    }
+    match row.api {
+        Api::ApiVersions => Route::ApiVersionsFallback,
+        Api::Produce
+        | Api::Fetch
+        | Api::ListOffsets
+        | Api::Metadata
+        | Api::CreateTopics
+        | Api::DeleteTopics
+        | Api::InitProducerId
+        | Api::OffsetForLeaderEpoch
+        | Api::DescribeConfigs
+        | Api::DescribeCluster
+        | Api::DescribeTopicPartitions => Route::Version { min: row.served_from, max: row.max },
+    }
+}

@@ -1,0 +1,26 @@
+//! Kafka's record batches, format v2 (KIP-98): the unit that is produced, replicated, stored and fetched.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `header.rs` | the picture of the 61 bytes, their parsed view, what is patched in place, batches in a row |
+//! | `check.rs` | what a broker holds against a producer's batch, and the error code for each fault |
+//! | `iter.rs` | the records inside, and the lookups by time |
+//! | `codec.rs` | the four compressions, within a bound on memory |
+//! | `builder.rs` | making batches: simulated clients, the bench, the metadata log |
+//!
+//! Invariant: a batch is never re-encoded. What a broker changes, it changes in place: base offset and leader epoch
+//! (outside the checksum), and the timestamps of a topic stamped by the broker's clock (the checksum is made anew).
+
+pub mod builder;
+pub mod check;
+pub mod codec;
+pub mod error;
+pub mod header;
+pub mod iter;
+
+pub use builder::BatchBuilder;
+pub use check::{Contents, Limits, check, check_records};
+pub use codec::Compression;
+pub use error::BatchError;
+pub use header::{BatchHeader, HEADER_LEN, TimestampType, patch, set_log_append_time, set_max_timestamp, split};
+pub use iter::{Record, find_timestamp, max_timestamp_offset};

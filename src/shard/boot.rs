@@ -1,0 +1,318 @@
+//! From an empty process to a serving shard.
+//!
+//! ```text
+//! shard 0   read `format` ── Begin ──▶ every shard   no format: make the shard's folder ── Formatted ──▶ shard 0
+//! shard 0   all formatted: write `format` ── Recover ──▶ every shard   checkpoint, journal, replay, elections
+//! shard 0   its metadata replica leads ── Image ──▶ every shard   make what is missing; all lead ── Booted ──▶ shard 0
+//! shard 0   all booted ── Serve ──▶ every shard   accept connections
+//! ```
+//!
+//! Invariant: before `format` is durable nothing in the folder was ever served, so it may be made anew; after that nothing
+//! is made anew. `format` is text: `version`, `shards`, `cluster.id`, one `key=value` a line.
+
+use super::tasks::{Outcome, Step, Then, save};
+use super::timers::Timer;
+use super::{Phase, Shard};
+use crate::boundary::{Halt, Level, OpenMode};
+use crate::checkpoint::{Checkpoint, SlotSnapshot};
+use crate::configs::TopicSettings;
+use crate::ids::{PartitionKey, ShardId};
+use crate::journal::frame::Place;
+use crate::journal::ring::{Ring, Slot, SlotState};
+use crate::journal::scan::Scanner;
+use crate::mail::Letter;
+use crate::memory::round_up;
+use crate::metadata::Image;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::time::Duration;
+use rand::RngCore;
+
+const FORMAT_VERSION: u32 = 1;
+const FORMAT: &str = "format";
+const RETENTION_FIRST: Duration = Duration::from_secs(5);
+
+/// What is only needed on the way up.
+#[derive(Default)]
+pub struct Boot {
+    /// Shard 0: how many shards have reached the present stage.
+    pub reached: u16,
+    pub copies: Vec<Option<Vec<u8>>>,
+    pub checkpoint: Option<Checkpoint>,
+    pub scanner: Option<Scanner>,
+    pub ring: Ring,
+    pub recovery: super::recovery::Recovery,
+    pub image_applied: bool,
+    pub booted: bool,
+    /// Slots of the ring that are still to be filled.
+    pub filling: bool,
+}
+
+impl Shard {
+    pub(super) fn boot(&mut self) {
+        if self.me == ShardId(0) {
+            self.start_task(vec![Step::ReadAll(FORMAT.into())], None, FORMAT, Then::FormatRead);
+        }
+    }
+
+    /// Shard 0 has read what the folder says of itself.
+    pub(super) fn on_format_read(&mut self, bytes: Option<Vec<u8>>) {
+        let (fresh, cluster_id) = match bytes {
+            None => (true, self.new_cluster_id()),
+            Some(bytes) => match self.check_format(&bytes) {
+                Ok(cluster_id) => (false, cluster_id),
+                Err(reason) => return self.fx.halt(Halt::Refused { reason }),
+            },
+        };
+        self.broadcast(|| Letter::Begin { fresh, cluster_id: cluster_id.clone() });
+    }
+
+    pub(super) fn on_begin(&mut self, fresh: bool, cluster_id: String) {
+        self.cluster_id = cluster_id;
+        if fresh {
+            self.make_folder();
+        } else if self.me == ShardId(0) {
+            self.broadcast(|| Letter::Recover);
+        }
+    }
+
+    pub(super) fn on_folder_made(&mut self) {
+        self.send(ShardId(0), Letter::Formatted);
+    }
+
+    pub(super) fn on_formatted(&mut self) {
+        if !self.all_reached() {
+            return;
+        }
+        let (shards, cluster_id) = (self.config.shards, &self.cluster_id);
+        let text = format!("version={FORMAT_VERSION}\nshards={shards}\ncluster.id={cluster_id}\n");
+        self.start_task(save("", FORMAT, Bytes::from(text)), None, FORMAT, Then::FormatWritten);
+    }
+
+    pub(super) fn on_format_written(&mut self) {
+        self.broadcast(|| Letter::Recover);
+    }
+
+    /// Shard 0: whether this was the last shard to reach the stage.
+    fn all_reached(&mut self) -> bool {
+        self.boot.reached += 1;
+        let all = self.boot.reached == self.config.shards;
+        if all {
+            self.boot.reached = 0;
+        }
+        all
+    }
+
+    /// Reads both copies of the checkpoint.
+    pub(super) fn recover(&mut self) {
+        let folder = self.folder();
+        for (mirror, name) in [(false, "checkpoint"), (true, "checkpoint.mirror")] {
+            let path = format!("{folder}/{name}");
+            self.start_task(vec![Step::ReadAll(path.clone())], None, &path, Then::CheckpointRead { mirror });
+        }
+    }
+
+    pub(super) fn on_checkpoint_read(&mut self, mirror: bool, bytes: Option<Vec<u8>>) {
+        let folder = self.folder();
+        let name = if mirror { "checkpoint.mirror" } else { "checkpoint" };
+        let read = match &bytes {
+            None => Err("the file is missing"),
+            Some(bytes) => Checkpoint::decode(bytes),
+        };
+        if let Err(reason) = &read
+            && bytes.is_some()
+        {
+            let text = format!("{folder}/{name} is damaged at offset 0: {reason}");
+            self.fx.log(Level::Error, text);
+        }
+        self.boot.copies.push(bytes);
+        if let Ok(checkpoint) = read
+            && self.boot.checkpoint.as_ref().is_none_or(|other| other.generation < checkpoint.generation)
+        {
+            self.boot.checkpoint = Some(checkpoint);
+        }
+        if self.boot.copies.len() < 2 {
+            return;
+        }
+        if self.boot.checkpoint.is_none() {
+            let reason = String::from("neither it nor its mirror can be read");
+            return self.fx.halt(Halt::Damage { path: format!("{folder}/checkpoint"), offset: 0, reason });
+        }
+        self.boot.copies.clear();
+        self.open_slots();
+    }
+
+    /// Opens the files of the ring, and syncs them: after a kill a frame may sit in the drive's cache.
+    fn open_slots(&mut self) {
+        let folder = self.folder();
+        let slots = self.boot.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.slots.len());
+        for slot in 0..slots {
+            let path = Ring::slot_path(&folder, slot);
+            let mode = OpenMode { create: false, truncate: false, direct: true };
+            let steps = vec![Step::Open(path.clone(), mode), Step::Sync];
+            self.start_task(steps, None, &path, Then::SlotOpened { slot });
+        }
+        self.boot.ring.slots = Vec::with_capacity(slots);
+        self.boot.reached = 0;
+    }
+
+    pub(super) fn on_slot_opened(&mut self, slot: usize, outcome: &Outcome) {
+        let checkpoint = self.boot.checkpoint.as_ref().expect("it named the slots");
+        let known = checkpoint.slots[slot];
+        let state = known.file_seq.map_or(SlotState::Free, |file_seq| SlotState::Live { file_seq });
+        let path = Ring::slot_path(&self.folder(), slot);
+        let file = outcome.file.expect("the slot was opened");
+        if outcome.len < known.bytes {
+            let reason = format!("the file has {} bytes, the checkpoint knows {}", outcome.len, known.bytes);
+            return self.fx.halt(Halt::Damage { path, offset: outcome.len, reason });
+        }
+        self.boot.ring.slots.push(Slot { path, file, bytes: known.bytes, state });
+        if self.boot.ring.slots.len() == checkpoint.slots.len() {
+            self.boot.ring.slots.sort_by(|a, b| a.path.cmp(&b.path));
+            self.start_replay();
+        }
+    }
+
+    /// The metadata image has come: make what is missing, delete what is deleted, and hold elections.
+    pub(super) fn on_image(&mut self, image: &[u8]) {
+        match Image::decode(image) {
+            Ok(image) => self.image = image,
+            Err(error) => {
+                let reason = format!("{error}");
+                return self.fx.halt(Halt::Refused { reason });
+            }
+        }
+        let keys: Vec<PartitionKey> = self.image.topics().flat_map(|topic| topic.keys()).collect();
+        let mine = keys.into_iter().filter(|key| self.owner(*key) == self.me);
+        for key in mine.collect::<Vec<_>>() {
+            let settings = self.settings_of(key.topic);
+            match self.slots.get(&key).copied() {
+                Some(slot) => {
+                    if let Some(partition) = self.partition(slot) {
+                        partition.settings = settings;
+                    }
+                }
+                None => {
+                    self.make_partition(key, settings);
+                }
+            }
+        }
+        let deleting: Vec<_> = self.image.deleting().map(|(id, _)| id).collect();
+        for topic in deleting {
+            self.delete_topic(topic);
+        }
+        self.boot.image_applied = true;
+        self.announce_boot();
+    }
+
+    /// Tells shard 0 once every replica leads.
+    pub(super) fn announce_boot(&mut self) {
+        if !self.boot.image_applied || self.boot.booted {
+            return;
+        }
+        let settled = |partition: &super::Partition| {
+            if partition.deleted { partition.deletion_durable } else { partition.replica.is_serving() }
+        };
+        if self.partitions.iter().flatten().all(|partition| settled(partition)) {
+            self.boot.booted = true;
+            let leads = self.leads();
+            self.broadcast(|| Letter::Leads(leads.clone()));
+            self.send(ShardId(0), Letter::Booted);
+        }
+    }
+
+    pub(super) fn on_booted(&mut self) {
+        if self.all_reached() {
+            self.confirm_deletions();
+            self.broadcast(|| Letter::Serve);
+        }
+    }
+
+    pub(super) fn on_serve(&mut self) {
+        if self.phase != Phase::Booting {
+            return;
+        }
+        self.phase = Phase::Serving;
+        for listener in 0..self.config.listeners {
+            self.accept(listener);
+        }
+        let retention = self.fx.now.mono.after(RETENTION_FIRST);
+        self.timers.set(retention, Timer::Retention);
+        self.start_idle_timer();
+        if self.me == ShardId(0) {
+            self.fx.ready();
+        }
+        self.fill_ring();
+    }
+
+    pub(super) fn settings_of(&mut self, topic: crate::ids::TopicId) -> Arc<TopicSettings> {
+        let (image, broker) = (&self.image, &self.config.broker);
+        let resolve = || {
+            let overrides = image.topic(topic).map(|topic| topic.configs.clone()).unwrap_or_default();
+            Arc::new(TopicSettings::resolve(&overrides, broker))
+        };
+        self.topic_settings.entry(topic).or_insert_with(resolve).clone()
+    }
+
+    /// Makes the shard's folder: a first, small journal file, and a checkpoint that knows nothing.
+    fn make_folder(&mut self) {
+        let folder = self.folder();
+        let bytes = round_up(self.config.journal.first_file_bytes.min(self.config.journal.file_bytes));
+        let slot = Ring::slot_path(&folder, 0);
+        let checkpoint = Checkpoint {
+            generation: 1,
+            journal: self.rng.next_u64(),
+            run: 0,
+            frame: 0,
+            replay: Place { file_seq: 1, offset: 0 },
+            replay_frame: 1,
+            slots: vec![SlotSnapshot { bytes, file_seq: Some(1) }],
+            metadata: if self.me == ShardId(0) { Image::default().encode() } else { Vec::new() },
+            ..Checkpoint::default()
+        };
+        let bytes_of_it = checkpoint.encode();
+        let mut steps = vec![
+            Step::MakeDir(folder.clone()),
+            Step::MakeDir("partitions".into()),
+            Step::Open(slot.clone(), OpenMode { create: true, truncate: true, direct: true }),
+            Step::Allocate { offset: 0, len: bytes },
+            Step::Zero { from: 0, to: bytes },
+            Step::Sync,
+            Step::Close,
+        ];
+        steps.extend(save(&folder, "checkpoint", bytes_of_it.clone()));
+        steps.extend(save(&folder, "checkpoint.mirror", bytes_of_it));
+        steps.push(Step::SyncDir(String::new()));
+        self.start_task(steps, None, &slot, Then::FolderMade);
+    }
+
+    /// The cluster's id of this folder, or why it is not served.
+    fn check_format(&self, bytes: &[u8]) -> Result<String, String> {
+        let text = core::str::from_utf8(bytes).map_err(|_| format!("{FORMAT}: not the text that Highwater writes"))?;
+        let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        let version = value("version").ok_or_else(|| format!("{FORMAT}: no version in it"))?;
+        if version != FORMAT_VERSION.to_string() {
+            return Err(format!(
+                "{FORMAT}: the data folder has format version {version}, this program reads {FORMAT_VERSION}"
+            ));
+        }
+        let shards = value("shards").ok_or_else(|| format!("{FORMAT}: no number of shards in it"))?;
+        if shards != self.config.shards.to_string() {
+            let asked = self.config.shards;
+            return Err(format!(
+                "{FORMAT}: the data folder has {shards} shards, not {asked}: start with --shards {shards}"
+            ));
+        }
+        value("cluster.id").map(String::from).ok_or_else(|| format!("{FORMAT}: no cluster id in it"))
+    }
+
+    fn new_cluster_id(&mut self) -> String {
+        let mut id = [0; 16];
+        self.rng.fill_bytes(&mut id);
+        crate::ids::TopicId(id).to_string()
+    }
+}

@@ -1,0 +1,389 @@
+//! Checkpoints: what frees the journal.
+//!
+//! ```text
+//! due ─▶ flush what is older than the file to be freed ─▶ snapshot, and sync every dirty segment and new folder
+//!     ─▶ write the copy and its mirror ─▶ the snapshot's last frame is durable ─▶ free the journal's files
+//! ```
+//!
+//! Invariant: a journal file is used again only when everything in it is in synced segments or in a durable checkpoint. The
+//! snapshot is taken before the syncs begin, and holds no more of a segment than had arrived by then.
+
+use super::tasks::{Step, Then, save};
+use super::{Level, Phase, Shard};
+use crate::boundary::{Halt, OpenMode};
+use crate::checkpoint::{Checkpoint, SlotSnapshot};
+use crate::ids::{Offset, PartitionKey, ShardId};
+use crate::journal::frame::Place;
+use crate::journal::ring::{Ring, Slot, SlotState};
+use crate::log::segment;
+use crate::memory::{round_down, round_up};
+use crate::shard::tasks::Outcome;
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec;
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+#[derive(Default)]
+pub struct Checkpoints {
+    pub generation: u64,
+    stage: Stage,
+    /// The first journal file that must be kept after the next checkpoint.
+    target: u64,
+    /// Where the journal has to be read from, once the checkpoint under way is durable.
+    frees: Place,
+    frame: u64,
+    bytes: Bytes,
+    syncing: usize,
+    copies: usize,
+    /// Segments and folders whose sync is to be started.
+    to_sync: Vec<(u32, Offset)>,
+    folders: BTreeSet<PartitionKey>,
+    /// The last checkpoint before the shard stops.
+    last: LastStage,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Idle,
+    /// Batches below the target are being written to their segments.
+    Flushing,
+    /// They are there; the snapshot waits for a moment when no frame is half filled.
+    Ready,
+    /// Segments and folders are being synced.
+    Syncing,
+    /// The copies are being written.
+    Saving,
+    /// The copies are durable; the snapshot's last frame is not yet.
+    Waiting,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum LastStage {
+    #[default]
+    NotAsked,
+    /// Every staged batch goes to its segment.
+    Draining,
+    /// Active segments are cut to their length.
+    Trimming,
+    Saving,
+    Done,
+}
+
+/// Syncs in flight: enough to keep the disk busy, few enough to leave it to the journal.
+const SYNCS_IN_FLIGHT: usize = 8;
+
+impl Shard {
+    /// A checkpoint is due when the journal has moved on to another file, or cannot.
+    pub(super) fn check_checkpoint_due(&mut self) {
+        if self.checkpoints.stage != Stage::Idle || self.phase == Phase::Stopping {
+            return;
+        }
+        let (live, place) = (self.journal().ring.live_slots(), self.journal().place());
+        let slots = self.journal().ring.slots.len();
+        let few_left = self.journal().ring.free_slots() * 2 <= slots;
+        if live > 1 && (few_left || live > 2) || self.journal_full {
+            let keep = if self.journal_full || live == 2 { place.file_seq } else { place.file_seq - 1 };
+            self.checkpoints.target = keep;
+            self.checkpoints.stage = Stage::Flushing;
+        }
+    }
+
+    pub(super) fn pump_checkpoint(&mut self) {
+        self.check_checkpoint_due();
+        match self.checkpoints.stage {
+            Stage::Flushing => self.flush_below_target(),
+            Stage::Syncing => self.pump_syncs(),
+            Stage::Idle | Stage::Ready | Stage::Saving | Stage::Waiting => {}
+        }
+        if self.checkpoints.stage == Stage::Waiting && self.durable_frame() >= self.checkpoints.frame {
+            self.on_checkpoint_durable();
+        }
+    }
+
+    fn durable_frame(&mut self) -> u64 {
+        let in_flight = u64::from(self.commit.is_some());
+        self.journal().open_frame() - 1 - in_flight
+    }
+
+    /// Sees that every batch of a file to be freed gets to its segment.
+    fn flush_below_target(&mut self) {
+        let target = self.checkpoints.target;
+        let mut all = true;
+        for slot in 0..self.partitions.len() as u32 {
+            let Some(partition) = self.partition(slot) else { continue };
+            if !partition.deleted && partition.log.oldest_staged_file().is_some_and(|file_seq| file_seq < target) {
+                all = false;
+                self.queue_flush(slot);
+            }
+        }
+        if all {
+            self.checkpoints.stage = Stage::Ready;
+        } else {
+            self.pump_flusher();
+        }
+    }
+
+    /// Everything in memory is in some sealed frame just now: the snapshot is as of the last one.
+    pub(super) fn snapshot_if_ready(&mut self) {
+        if self.checkpoints.stage == Stage::Ready && self.journal().open_is_empty() {
+            self.take_snapshot();
+        }
+    }
+
+    /// The state as of now, to be made durable piece by piece.
+    fn take_snapshot(&mut self) {
+        let place = self.journal().place();
+        let (run, id, frame) = (self.journal().run(), self.journal().id(), self.journal().open_frame() - 1);
+        let live = self.partitions.iter().flatten().filter(|partition| !partition.deleted);
+        let oldest_staged = live.filter_map(|partition| partition.log.oldest_staged_file()).min();
+        let in_flight = self.commit_in_flight();
+        // The frame in flight is in the snapshot, but its batches are in no tail yet: it is read again as well.
+        let (replay, replay_frame) = match oldest_staged.and_then(|file| self.file_starts.get(&file).copied()) {
+            Some(start) => start,
+            None => in_flight.unwrap_or((place, frame + 1)),
+        };
+        self.checkpoints.generation += 1;
+        let journal = self.journal.as_ref().expect("the journal is open");
+        let slots = journal.ring.slots.iter().map(slot_snapshot).collect();
+        let metadata = if self.me == ShardId(0) { self.controller.image.encode() } else { Vec::new() };
+        let partitions = self.partitions.iter().flatten().map(|partition| partition.to_snapshot()).collect();
+        let generation = self.checkpoints.generation;
+        let checkpoint =
+            Checkpoint { generation, journal: id, run, frame, replay, replay_frame, slots, partitions, metadata };
+        self.checkpoints.bytes = checkpoint.encode();
+        self.checkpoints.frame = frame;
+        self.checkpoints.frees = replay;
+        self.list_what_to_sync();
+        self.checkpoints.stage = Stage::Syncing;
+        self.pump_syncs();
+    }
+
+    fn list_what_to_sync(&mut self) {
+        let mut to_sync = Vec::new();
+        let mut folders = BTreeSet::new();
+        for (slot, partition) in self.partitions.iter_mut().enumerate() {
+            let Some(partition) = partition.as_deref_mut().filter(|partition| !partition.deleted) else { continue };
+            for segment in &mut partition.log.segments {
+                if segment.open.dirty && segment.open.file.is_some() {
+                    segment.open.dirty = false;
+                    to_sync.push((slot as u32, segment.base));
+                }
+                if segment.open.unnamed && segment.bytes > 0 {
+                    segment.open.unnamed = false;
+                    folders.insert(partition.key);
+                }
+            }
+        }
+        self.checkpoints.to_sync = to_sync;
+        self.checkpoints.folders = folders;
+    }
+
+    /// Starts syncs, a few at a time; the folders after the files.
+    fn pump_syncs(&mut self) {
+        while self.checkpoints.syncing < SYNCS_IN_FLIGHT {
+            if let Some((slot, base)) = self.checkpoints.to_sync.pop() {
+                let Some(partition) = self.partition(slot) else { continue };
+                let segment = partition.log.segments.iter().find(|segment| segment.base == base);
+                let Some(file) = segment.and_then(|segment| segment.open.file) else { continue };
+                let path = segment::log_path(partition.key, base);
+                partition.reads += 1;
+                self.checkpoints.syncing += 1;
+                self.start_task(vec![Step::Sync], Some(file), &path, Then::Synced { partition: Some(slot) });
+            } else if let Some(key) = self.checkpoints.folders.pop_first() {
+                let mut steps = vec![Step::SyncDir(segment::folder(key))];
+                if self.checkpoints.folders.is_empty() {
+                    steps.push(Step::SyncDir("partitions".to_string()));
+                }
+                self.checkpoints.syncing += 1;
+                self.start_task(steps, None, "partitions", Then::Synced { partition: None });
+            } else {
+                break;
+            }
+        }
+        if self.checkpoints.syncing == 0 && self.checkpoints.stage == Stage::Syncing {
+            self.save_checkpoint();
+        }
+    }
+
+    pub(super) fn on_synced(&mut self, slot: Option<u32>) {
+        self.checkpoints.syncing -= 1;
+        if let Some(slot) = slot
+            && let Some(partition) = self.partition(slot)
+        {
+            partition.reads -= 1;
+            self.remove_doomed(slot);
+            self.remove_partition_if_due(slot);
+        }
+        if self.checkpoints.stage == Stage::Syncing {
+            self.pump_syncs();
+        }
+    }
+
+    fn save_checkpoint(&mut self) {
+        self.checkpoints.stage = Stage::Saving;
+        self.checkpoints.copies = 2;
+        let (folder, bytes) = (self.folder(), core::mem::take(&mut self.checkpoints.bytes));
+        let mut steps = save(&folder, "checkpoint", bytes.clone());
+        steps.extend(save(&folder, "checkpoint.mirror", bytes));
+        let path = format!("{folder}/checkpoint");
+        self.start_task(steps, None, &path, Then::CheckpointSaved);
+    }
+
+    pub(super) fn on_checkpoint_saved(&mut self) {
+        if self.checkpoints.last == LastStage::Saving {
+            self.checkpoints.last = LastStage::Done;
+            return self.fx.halt(Halt::Stopped);
+        }
+        self.checkpoints.stage = Stage::Waiting;
+        self.pump_checkpoint();
+    }
+
+    fn on_checkpoint_durable(&mut self) {
+        self.checkpoints.stage = Stage::Idle;
+        let keep = self.checkpoints.frees.file_seq;
+        self.journal().ring.free_before(keep);
+        self.file_starts.retain(|file_seq, _| *file_seq >= keep);
+        self.journal_full = false;
+        let (generation, frame) = (self.checkpoints.generation, self.checkpoints.frame);
+        let text =
+            format!("shard {}: checkpoint {generation} as of frame {frame}; journal kept from file {keep}", self.me.0);
+        self.fx.log(Level::Debug, text);
+        self.expire_producers();
+        self.fill_ring();
+        self.check_stopped();
+    }
+
+    fn expire_producers(&mut self) {
+        let before = self.fx.now.wall.0.saturating_sub_unsigned(self.settings.producer_id_expiration_ms);
+        for partition in self.partitions.iter_mut().flatten() {
+            partition.producers.expire(before);
+        }
+    }
+
+    /// Adds the next missing file to the ring, or grows one that is smaller than the others, behind everything else.
+    pub(super) fn fill_ring(&mut self) {
+        if self.boot.filling || self.phase == Phase::Stopping {
+            return;
+        }
+        let folder = self.folder();
+        let (file_bytes, files) = (round_up(self.config.journal.file_bytes), self.config.journal.files as usize);
+        let ring = &mut self.journal.as_mut().expect("the journal is open").ring;
+        let small = |slot: &Slot| slot.state == SlotState::Free && slot.bytes < file_bytes;
+        let (slot, file, from) = if ring.slots.len() < files {
+            (ring.slots.len(), None, 0)
+        } else if let Some(slot) = ring.slots.iter().position(small) {
+            ring.slots[slot].state = SlotState::Filling;
+            (slot, Some(ring.slots[slot].file), ring.slots[slot].bytes)
+        } else {
+            return;
+        };
+        let path = Ring::slot_path(&folder, slot);
+        let mut steps = Vec::new();
+        if file.is_none() {
+            steps.push(Step::Open(path.clone(), OpenMode { create: true, truncate: true, direct: true }));
+        }
+        steps.push(Step::Allocate { offset: from, len: file_bytes - from });
+        steps.push(Step::Zero { from, to: file_bytes });
+        steps.push(Step::Sync);
+        steps.push(Step::SyncDir(folder));
+        self.boot.filling = true;
+        self.start_task(steps, file, &path, Then::SlotFilled { slot, bytes: file_bytes });
+    }
+
+    pub(super) fn on_slot_filled(&mut self, slot: usize, bytes: u64, outcome: &Outcome) {
+        self.boot.filling = false;
+        let path = Ring::slot_path(&self.folder(), slot);
+        let file = outcome.file.expect("the slot is open");
+        let ring = &mut self.journal().ring;
+        let filled = Slot { path, file, bytes, state: SlotState::Free };
+        if slot == ring.slots.len() {
+            ring.slots.push(filled);
+        } else {
+            ring.slots[slot] = filled;
+        }
+        self.fill_ring();
+    }
+
+    /// The way down: commits, flushes, trims, a last checkpoint; called whenever one of them may be over.
+    pub(super) fn check_stopped(&mut self) {
+        if self.phase != Phase::Stopping || self.fx.halted() {
+            return;
+        }
+        match self.checkpoints.last {
+            LastStage::NotAsked => {
+                self.checkpoints.last = LastStage::Draining;
+                self.check_stopped();
+            }
+            LastStage::Draining => self.drain(),
+            LastStage::Trimming | LastStage::Saving | LastStage::Done => {}
+        }
+    }
+
+    fn drain(&mut self) {
+        if self.commit.is_some() || !self.journal().is_idle() || self.checkpoints.stage != Stage::Idle {
+            return;
+        }
+        for slot in 0..self.partitions.len() as u32 {
+            self.queue_flush(slot);
+        }
+        self.pump_flusher();
+        let staged = |partition: &super::Partition| {
+            !partition.deleted
+                && (partition.log.staged_bytes() > 0
+                    && partition.log.oldest_staged_below(partition.replica.high_watermark()))
+        };
+        let rolling = |partition: &super::Partition| {
+            partition.log.segments.iter().any(|segment| segment.rolled && !segment.sealed)
+        };
+        let busy = self.partitions.iter().flatten().any(|partition| staged(partition) || rolling(partition));
+        if (busy && !self.disk_full) || (!self.flusher.is_idle() && !self.disk_full) {
+            return;
+        }
+        self.trim();
+    }
+
+    /// Cuts every active segment to its length, so that other tools read it.
+    fn trim(&mut self) {
+        self.checkpoints.last = LastStage::Trimming;
+        let mut steps = Vec::new();
+        for partition in self.partitions.iter_mut().flatten().filter(|partition| !partition.deleted) {
+            let key = partition.key;
+            let Some(segment) = partition.log.segments.back_mut().filter(|segment| !segment.rolled) else { continue };
+            if segment.bytes == 0 || segment.trimmed {
+                continue;
+            }
+            segment.trimmed = true;
+            segment.open.dirty = false;
+            segment.open.unnamed = false;
+            steps.push((segment::log_path(key, segment.base), segment.bytes, key));
+        }
+        let mut all = Vec::new();
+        for (path, bytes, key) in steps {
+            all.push(Step::Open(path, OpenMode { create: false, truncate: false, direct: false }));
+            all.push(Step::Truncate(bytes));
+            all.push(Step::Sync);
+            all.push(Step::Close);
+            all.push(Step::SyncDir(segment::folder(key)));
+        }
+        if !all.is_empty() {
+            all.push(Step::SyncDir("partitions".to_string()));
+        }
+        self.start_task(all, None, "partitions", Then::Trimmed);
+    }
+
+    pub(super) fn on_trimmed(&mut self) {
+        self.checkpoints.last = LastStage::Saving;
+        self.take_snapshot();
+    }
+}
+
+fn slot_snapshot(slot: &Slot) -> SlotSnapshot {
+    let file_seq = match slot.state {
+        SlotState::Live { file_seq } => Some(file_seq),
+        SlotState::Free | SlotState::Filling => None,
+    };
+    SlotSnapshot { bytes: round_down(slot.bytes), file_seq }
+}

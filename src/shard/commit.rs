@@ -1,0 +1,263 @@
+//! The group commit: one frame in flight, the next one filling meanwhile, no timer.
+//!
+//! Invariant: nothing is answered before the frame that holds it is durable; a failed write of the journal ends the shard
+//! and is never tried again.
+
+use super::effects::Pending;
+use super::partition::{Partition, Waiter};
+use super::produce::Appended;
+use super::timers::Timer;
+use super::{Phase, Shard};
+use crate::boundary::{Done, Halt, Op, SECTOR};
+use crate::ids::{Epoch, PartitionKey};
+use crate::journal::Sealed;
+use crate::journal::frame::{Note, Place};
+use crate::mail::Letter;
+use crate::replica::position::Position;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::time::Duration;
+
+/// After this long without a commit the last one is sealed.
+const IDLE: Duration = Duration::from_millis(10);
+
+/// A frame on its way, and where each partition's log ends in it.
+pub struct InFlight {
+    sealed: Sealed,
+    ends: Vec<(u32, Position)>,
+    written: u64,
+}
+
+impl Shard {
+    /// Writes the open frame, if there is one and nothing is in flight.
+    pub(super) fn start_commit(&mut self) {
+        if self.commit.is_some() || !self.journal().wants_commit() {
+            return;
+        }
+        self.seal_and_write();
+    }
+
+    fn seal_and_write(&mut self) {
+        let Some(sealed) = self.journal().seal() else {
+            self.journal_full = true;
+            return;
+        };
+        self.journal_full = false;
+        let (place, frame) = (sealed.place, sealed.frame);
+        self.file_starts.entry(place.file_seq).or_insert((place, frame));
+        let mut ends = Vec::with_capacity(sealed.notes.len());
+        for note in &sealed.notes {
+            let Some(slot) = self.slots.get(&note.key()).copied() else { continue };
+            if let Some(partition) = self.partition(slot) {
+                ends.push((slot, partition.replica.end()));
+            }
+        }
+        self.commit = Some(InFlight { sealed, ends, written: 0 });
+        self.write_commit();
+    }
+
+    /// The place and number of the frame in flight.
+    pub(super) fn commit_in_flight(&self) -> Option<(Place, u64)> {
+        self.commit.as_ref().map(|commit| (commit.sealed.place, commit.sealed.frame))
+    }
+
+    fn write_commit(&mut self) {
+        let commit = self.commit.as_ref().expect("a frame is in flight");
+        let data = behind(&commit.sealed.chunks, commit.written);
+        let offset = commit.sealed.place.offset + commit.written;
+        let op = Op::Write { file: commit.sealed.file, offset, data, durable: true };
+        self.fx.submit(op, Pending::Commit);
+    }
+
+    pub(super) fn on_commit_written(&mut self, done: Done) {
+        let Done::Wrote(result) = done else { panic!("a write ended as {done:?}") };
+        let commit = self.commit.as_mut().expect("a frame is in flight");
+        match result {
+            Ok(written) => commit.written += (written / SECTOR * SECTOR) as u64,
+            Err(error) => {
+                let path = self.journal_path();
+                return self.fx.halt(Halt::Disk { path, error });
+            }
+        }
+        if commit.written < commit.sealed.bytes {
+            return self.write_commit();
+        }
+        let commit = self.commit.take().expect("a frame is in flight");
+        self.journal().on_durable();
+        self.on_durable(commit);
+    }
+
+    fn on_durable(&mut self, commit: InFlight) {
+        let InFlight { sealed, ends, .. } = commit;
+        let file_seq = sealed.place.file_seq;
+        let frame = sealed.frame;
+        let has_content = !sealed.notes.is_empty();
+        let run_bytes = self.config.journal.run_bytes;
+        for committed in sealed.batches {
+            let (entry, bytes) = (committed.entry, committed.bytes);
+            let Some(partition) = self.partitions[entry.slot as usize].as_deref_mut() else { continue };
+            let len = bytes.len();
+            partition.log.push(entry.base, entry.end, entry.max_timestamp, bytes, file_seq);
+            if partition.log.staged_bytes() >= run_bytes && !partition.queued {
+                partition.queued = true;
+                self.flusher.queue(entry.slot);
+            }
+            self.cached(entry.slot, entry.base, len);
+        }
+        for (slot, position) in ends {
+            let Some(partition) = self.partition(slot) else { continue };
+            partition.replica.on_durable(position);
+            self.advance(slot);
+        }
+        for note in &sealed.notes {
+            self.on_note_durable(note);
+        }
+        if has_content {
+            self.sealed_frame = frame;
+            self.timers.set(self.fx.now.mono.after(IDLE), Timer::Seal { frame });
+        }
+        self.announce_boot();
+        self.check_applied();
+        self.check_checkpoint_due();
+        self.check_stopped();
+    }
+
+    /// The shard has been idle since `frame`: an empty frame behind it proves it.
+    pub(super) fn on_seal_due(&mut self, frame: u64) {
+        if self.sealed_frame != frame || self.commit.is_some() || self.phase == Phase::Stopping {
+            return;
+        }
+        if self.journal.as_ref().is_some_and(|journal| journal.is_idle() && journal.open_frame() == frame + 1) {
+            self.seal_and_write();
+        }
+    }
+
+    fn on_note_durable(&mut self, note: &Note) {
+        let Some(slot) = self.slots.get(&note.key()).copied() else { return };
+        match note {
+            Note::Batches { .. } | Note::EpochStart { .. } | Note::Refused { .. } => {}
+            Note::Vote { epoch, .. } => self.on_vote_durable(slot, *epoch),
+            Note::LogStart { start, .. } => {
+                if let Some(partition) = self.partition(slot) {
+                    partition.durable_start = partition.durable_start.max(*start);
+                }
+                self.remove_doomed(slot);
+            }
+            Note::Deleted { .. } => {
+                if let Some(partition) = self.partition(slot) {
+                    partition.deletion_durable = true;
+                }
+                self.remove_partition(slot);
+            }
+        }
+    }
+
+    /// Raises the epoch of a replica and asks for its own vote.
+    pub(super) fn campaign(&mut self, slot: u32) {
+        let me = self.config.node;
+        let Some(partition) = self.partition(slot) else { return };
+        if partition.deleted || partition.replica.leads() {
+            return;
+        }
+        let (key, epoch) = (partition.key, partition.replica.campaign());
+        self.journal().append_note(Note::Vote { key, epoch, voted_for: me });
+    }
+
+    fn on_vote_durable(&mut self, slot: u32, epoch: Epoch) {
+        let me = self.config.node;
+        let Some(partition) = self.partition(slot) else { return };
+        if !partition.deleted && partition.replica.on_vote(me, epoch) {
+            let (key, line) = (partition.key, partition.replica.append_epoch_start());
+            self.journal().append_note(Note::EpochStart { key, line });
+        }
+    }
+
+    /// The partition's durable end or high watermark may have moved: answers whom that concerns.
+    pub(super) fn advance(&mut self, slot: u32) {
+        let Some(partition) = self.partitions[slot as usize].as_deref_mut() else { return };
+        let (high_watermark, durable) = (partition.replica.high_watermark(), partition.replica.durable().offset);
+        let start = partition.replica.start();
+        loop {
+            let waiter = match (partition.at_high_watermark.front(), partition.at_durable.front()) {
+                (Some(waiter), _) if waiter.end <= high_watermark => partition.at_high_watermark.pop_front(),
+                (_, Some(waiter)) if waiter.end <= durable => partition.at_durable.pop_front(),
+                (_, _) => None,
+            };
+            let Some(waiter) = waiter else { break };
+            let appended = Appended::ok(waiter.base, waiter.append_time, start);
+            answer_waiter(&mut self.fx, &mut self.local, self.me, waiter, appended);
+        }
+        let key = partition.key;
+        let woken = core::mem::take(&mut partition.watchers);
+        for watcher in woken.into_values() {
+            self.send(watcher.ticket.shard, Letter::Woken { ticket: watcher.ticket, round: watcher.round });
+        }
+        if key == PartitionKey::METADATA {
+            self.on_metadata_committed();
+        }
+    }
+
+    /// Answers everyone who waits for a partition that is going away.
+    pub(super) fn refuse_waiters(&mut self, slot: u32, appended: &Appended) {
+        let Some(partition) = self.partitions[slot as usize].as_deref_mut() else { return };
+        let waiters: Vec<Waiter> =
+            partition.at_high_watermark.drain(..).chain(partition.at_durable.drain(..)).collect();
+        let watchers = core::mem::take(&mut partition.watchers);
+        for waiter in waiters {
+            answer_waiter(&mut self.fx, &mut self.local, self.me, waiter, appended.clone());
+        }
+        for watcher in watchers.into_values() {
+            self.send(watcher.ticket.shard, Letter::Woken { ticket: watcher.ticket, round: watcher.round });
+        }
+    }
+
+    fn journal_path(&self) -> String {
+        let journal = self.journal.as_ref().expect("a frame was in flight");
+        let live = self.commit.as_ref().and_then(|commit| journal.ring.live(commit.sealed.place.file_seq));
+        live.map_or_else(|| self.folder(), |slot| slot.path.clone())
+    }
+}
+
+fn answer_waiter(
+    fx: &mut super::Effects,
+    local: &mut alloc::collections::VecDeque<Letter>,
+    me: crate::ids::ShardId,
+    waiter: Waiter,
+    appended: Appended,
+) {
+    let letter = Letter::Appended { ticket: waiter.ticket, batch_bytes: waiter.batch_bytes, appended };
+    if waiter.ticket.shard == me {
+        local.push_back(letter);
+    } else {
+        fx.mail(waiter.ticket.shard, letter);
+    }
+}
+
+/// What of the chunks lies behind the first `written` bytes.
+fn behind(chunks: &[Bytes], written: u64) -> Vec<Bytes> {
+    let mut skip = written as usize;
+    let mut left = Vec::with_capacity(chunks.len());
+    for chunk in chunks {
+        if skip >= chunk.len() {
+            skip -= chunk.len();
+        } else {
+            left.push(chunk.slice(skip..));
+            skip = 0;
+        }
+    }
+    if left.is_empty() { vec![Bytes::new()] } else { left }
+}
+
+impl Partition {
+    /// Recovery: segments below the log's start are doomed.
+    pub fn forget_below_start(&mut self) {
+        let start = self.replica.start();
+        while self.log.segments.front().is_some_and(|segment| segment.rolled && segment.end <= start) {
+            let segment = self.log.segments.pop_front().expect("just seen");
+            self.doomed.push(segment.base);
+            self.doomed_files.extend(segment.open.file);
+        }
+    }
+}

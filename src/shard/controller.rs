@@ -1,0 +1,343 @@
+//! The metadata log's owner, on shard 0: decides one change after another, and answers when every shard has applied it.
+//!
+//! ```text
+//! request ─ decide ─▶ records ─ append ─▶ metadata log ─ committed ─ Apply ─▶ every shard ─ Applied ─▶ answer
+//! ```
+//!
+//! Invariant: one decision at a time: the next one sees everything that the last one did, committed and applied everywhere.
+
+use super::connection::Slot;
+use super::{Phase, Shard};
+use crate::api::{self, Api, Route, View};
+use crate::boundary::ConnId;
+use crate::ids::{Offset, PartitionKey, ShardId};
+use crate::journal::Entry;
+use crate::mail::{Letter, Ticket};
+use crate::metadata::{Decision, Image, Record, allocate_producer_ids};
+use crate::records::{self, BatchBuilder};
+use crate::wire::Reader;
+use crate::wire::frame::{decode_header, encode_response};
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+/// Producer ids that a shard takes at once, as Kafka's brokers do.
+const PRODUCER_IDS: i64 = 1000;
+
+#[derive(Default)]
+pub struct Controller {
+    /// With everything applied that was decided.
+    pub image: Image,
+    queue: VecDeque<Work>,
+    deciding: Option<Deciding>,
+    next_number: u64,
+    pub image_sent: bool,
+}
+
+enum Work {
+    Request { ticket: Ticket, frame: Bytes },
+    ProducerIds { shard: ShardId },
+}
+
+/// The decision under way.
+struct Deciding {
+    number: u64,
+    end: Offset,
+    records: Vec<Record>,
+    reply: Reply,
+    /// Shards that have not applied it; nobody was asked before the commit.
+    left: Option<u16>,
+}
+
+enum Reply {
+    Response(Ticket, Vec<Bytes>),
+    /// Answered from the image, once the topics that it wished for are there.
+    Again(Ticket, Bytes),
+    ProducerIds(ShardId, i64, i64),
+}
+
+/// This shard's block of producer ids.
+#[derive(Default)]
+pub struct ProducerIdBlock {
+    next: i64,
+    end: i64,
+    wanted: bool,
+    pub waiting: VecDeque<Ticket>,
+}
+
+impl ProducerIdBlock {
+    pub fn take(&mut self) -> Option<i64> {
+        let id = self.next;
+        (id < self.end).then(|| {
+            self.next += 1;
+            id
+        })
+    }
+}
+
+/// What of an applied batch of records is not over yet: replicas that must lead, deletions that must be durable.
+pub struct Applying {
+    number: u64,
+    slots: Vec<u32>,
+}
+
+impl Shard {
+    pub(super) fn view(&self) -> View<'_> {
+        self.view_of(&self.image)
+    }
+
+    fn view_of<'a>(&'a self, image: &'a Image) -> View<'a> {
+        View {
+            image,
+            broker: &self.config.broker,
+            settings: &self.settings,
+            node: self.config.node,
+            host: &self.config.advertised_host,
+            port: self.config.advertised_port,
+            cluster_id: &self.cluster_id,
+            leaders: &self.leaders,
+        }
+    }
+
+    /// Lets shard 0 decide a request of this shard's connection.
+    pub(super) fn forward(&mut self, conn: ConnId, frame: Bytes) {
+        let ticket = self.open_slot(conn, Slot::Forwarded);
+        self.send(ShardId(0), Letter::Forward { ticket, frame });
+    }
+
+    pub(super) fn on_forwarded(&mut self, ticket: Ticket, response: Vec<Bytes>) {
+        if response.is_empty() {
+            return self.refuse(ticket.conn, "a request that cannot be read");
+        }
+        self.conns.complete(ticket.conn, ticket.request, response);
+    }
+
+    pub(super) fn on_forward(&mut self, ticket: Ticket, frame: Bytes) {
+        self.controller.queue.push_back(Work::Request { ticket, frame });
+    }
+
+    pub(super) fn want_producer_ids(&mut self) {
+        if !self.producer_ids.wanted {
+            self.producer_ids.wanted = true;
+            self.send(ShardId(0), Letter::WantProducerIds);
+        }
+    }
+
+    pub(super) fn on_want_producer_ids(&mut self, from: ShardId) {
+        self.controller.queue.push_back(Work::ProducerIds { shard: from });
+    }
+
+    pub(super) fn on_producer_ids(&mut self, first: i64, end: i64) {
+        self.producer_ids.wanted = false;
+        (self.producer_ids.next, self.producer_ids.end) = (first, end);
+        self.give_producer_ids();
+    }
+
+    /// Decides the next change, if none is under way.
+    pub(super) fn pump_controller(&mut self) {
+        while self.controller.deciding.is_none() && self.phase == Phase::Serving {
+            let Some(work) = self.controller.queue.front() else { return };
+            // Records are smaller than the requests that asked for them, names and all; ids take a line.
+            let bytes_max = match work {
+                Work::Request { frame, .. } => 4096 + 8 * frame.len(),
+                Work::ProducerIds { .. } => 4096,
+            };
+            if !self.can_append_local(bytes_max.min(self.config.journal.commit_bytes_max / 2)) {
+                return;
+            }
+            let Some(work) = self.controller.queue.pop_front() else { return };
+            match work {
+                Work::Request { ticket, frame } => self.decide(ticket, frame),
+                Work::ProducerIds { shard } => {
+                    let Decision { records, response } = allocate_producer_ids(&self.controller.image, PRODUCER_IDS);
+                    self.commit_decision(records, Reply::ProducerIds(shard, response.first, response.end));
+                }
+            }
+        }
+    }
+
+    fn decide(&mut self, ticket: Ticket, frame: Bytes) {
+        let mut reader = Reader::new(&frame);
+        let header = decode_header(&mut reader).expect("the shard that forwarded it has read it");
+        let (key, version, correlation) = (header.api_key, header.api_version, header.correlation_id);
+        let Route::Serve(api) = api::route(key, version) else { panic!("{key} is not served, but forwarded") };
+        let (now, mut rng) = (self.fx.now.wall, self.rng.clone());
+        let view = self.view_of(&self.controller.image);
+        let decided = match api {
+            Api::CreateTopics => crate::wire::Message::decode(&mut reader, version).map(|request| {
+                let decision = api::create_topics::decide(&request, &view, now, &mut rng);
+                let response = encode_response(correlation, key, version, &decision.response);
+                (decision.records, Reply::Response(ticket, response))
+            }),
+            Api::DeleteTopics => crate::wire::Message::decode(&mut reader, version).map(|request| {
+                let decision = api::delete_topics::decide(&request, version, &view);
+                let response = encode_response(correlation, key, version, &decision.response);
+                (decision.records, Reply::Response(ticket, response))
+            }),
+            Api::Metadata => crate::wire::Message::decode(&mut reader, version).map(|request| {
+                let names = api::metadata::missing(&request, version, &view);
+                let records = api::create_topics::auto_create(&names, &view, now, &mut rng);
+                (records, Reply::Again(ticket, frame.clone()))
+            }),
+            Api::Produce
+            | Api::Fetch
+            | Api::ListOffsets
+            | Api::ApiVersions
+            | Api::InitProducerId
+            | Api::OffsetForLeaderEpoch
+            | Api::DescribeConfigs
+            | Api::DescribeCluster
+            | Api::DescribeTopicPartitions => panic!("{key} is never forwarded"),
+        };
+        self.rng = rng;
+        match decided {
+            Ok((records, reply)) => self.commit_decision(records, reply),
+            // An empty answer closes the connection on the shard that has it.
+            Err(_) => self.send(ticket.shard, Letter::Forwarded { ticket, response: Vec::new() }),
+        }
+    }
+
+    /// Appends the records to the metadata log; the reply waits for their commit, and for every shard.
+    fn commit_decision(&mut self, records: Vec<Record>, reply: Reply) {
+        if records.is_empty() {
+            return self.reply_decision(reply);
+        }
+        let now = self.fx.now.wall;
+        let mut batch = BatchBuilder::new();
+        for record in &records {
+            self.controller.image.apply(record);
+            batch.push(now, None, Some(&record.encode()), &[]);
+        }
+        let batch = batch.build();
+        let slot = *self.slots.get(&PartitionKey::METADATA).expect("shard 0 has the metadata log");
+        let (Some(partition), Some(journal)) = (self.partitions[slot as usize].as_deref_mut(), self.journal.as_mut())
+        else {
+            panic!("the metadata log is open while the shard serves")
+        };
+        let base = partition.replica.append(records.len() as i64);
+        let (end, epoch) = (partition.replica.end().offset, partition.replica.epoch());
+        let entry = Entry { key: partition.key, slot, epoch, base, end, max_timestamp: now.0 };
+        journal.append_batch(entry, &batch, &mut partition.hint, |copy| records::patch(copy, base, epoch));
+        self.controller.next_number += 1;
+        let number = self.controller.next_number;
+        self.controller.deciding = Some(Deciding { number, end, records, reply, left: None });
+    }
+
+    /// The metadata log's high watermark has moved.
+    pub(super) fn on_metadata_committed(&mut self) {
+        let Some(partition) = self.partition_of(PartitionKey::METADATA) else { return };
+        let high_watermark = partition.replica.high_watermark();
+        if partition.replica.is_serving() && !self.controller.image_sent {
+            self.controller.image_sent = true;
+            let image = self.controller.image.encode();
+            self.broadcast(|| Letter::Image(image.clone()));
+        }
+        let shards = self.config.shards;
+        let Some(deciding) = &mut self.controller.deciding else { return };
+        if deciding.left.is_some() || high_watermark < deciding.end {
+            return;
+        }
+        deciding.left = Some(shards);
+        let (number, records) = (deciding.number, deciding.records.clone());
+        self.broadcast(|| Letter::Apply { number, records: records.clone() });
+    }
+
+    /// Brings this shard's image past committed records, and does what they say.
+    pub(super) fn on_apply(&mut self, number: u64, records: &[Record]) {
+        let mut slots = Vec::new();
+        for record in records {
+            self.image.apply(record);
+            match record {
+                Record::TopicCreated(topic) => {
+                    let mine: Vec<PartitionKey> = topic.keys().filter(|key| self.owner(*key) == self.me).collect();
+                    let settings = self.settings_of(topic.id);
+                    slots.extend(mine.into_iter().map(|key| self.make_partition(key, settings.clone())));
+                }
+                Record::TopicDeleted { id } => slots.extend(self.delete_topic(*id)),
+                Record::ProducerIdsAllocated { .. } => {}
+            }
+        }
+        self.applying.push_back(Applying { number, slots });
+        self.check_applied();
+    }
+
+    /// Tells shard 0 of what has been applied whole: its replicas lead, its deletions are durable.
+    pub(super) fn check_applied(&mut self) {
+        while let Some(applying) = self.applying.front() {
+            let settled = |slot: &u32| match self.partitions[*slot as usize].as_deref() {
+                Some(partition) if partition.deleted => partition.deletion_durable,
+                Some(partition) => partition.replica.is_serving(),
+                None => true,
+            };
+            if !applying.slots.iter().all(settled) {
+                return;
+            }
+            let Some(Applying { number, slots }) = self.applying.pop_front() else { return };
+            let leads: Vec<_> = slots
+                .iter()
+                .filter_map(|slot| self.partitions[*slot as usize].as_deref())
+                .filter(|partition| !partition.deleted)
+                .map(|partition| (partition.key, partition.replica.epoch()))
+                .collect();
+            if !leads.is_empty() {
+                self.broadcast(|| Letter::Leads(leads.clone()));
+            }
+            self.send(ShardId(0), Letter::Applied { number });
+        }
+    }
+
+    pub(super) fn on_applied(&mut self, number: u64) {
+        let Some(deciding) = &mut self.controller.deciding else {
+            panic!("change {number} is applied, but none is decided")
+        };
+        assert!(deciding.number == number, "change {number} is applied while {} is decided", deciding.number);
+        let left = deciding.left.as_mut().expect("nobody applies before the commit");
+        *left -= 1;
+        if *left > 0 {
+            return;
+        }
+        let Some(deciding) = self.controller.deciding.take() else { return };
+        for record in &deciding.records {
+            if let Record::TopicDeleted { id } = record {
+                self.controller.image.deletion_confirmed(*id);
+            }
+        }
+        self.reply_decision(deciding.reply);
+    }
+
+    fn reply_decision(&mut self, reply: Reply) {
+        match reply {
+            Reply::Response(ticket, response) => self.send(ticket.shard, Letter::Forwarded { ticket, response }),
+            Reply::ProducerIds(shard, first, end) => self.send(shard, Letter::ProducerIds { first, end }),
+            Reply::Again(ticket, frame) => {
+                let mut reader = Reader::new(&frame);
+                let header = decode_header(&mut reader).expect("it was read before");
+                let request =
+                    crate::wire::Message::decode(&mut reader, header.api_version).expect("it was read before");
+                let answer = api::metadata::answer(&request, header.api_version, &self.view());
+                let response = encode_response(header.correlation_id, header.api_key, header.api_version, &answer);
+                self.send(ticket.shard, Letter::Forwarded { ticket, response });
+            }
+        }
+    }
+
+    /// Every shard has booted, and made every deletion durable that was pending.
+    pub(super) fn confirm_deletions(&mut self) {
+        let deleting: Vec<_> = self.controller.image.deleting().map(|(id, _)| id).collect();
+        for id in deleting {
+            self.controller.image.deletion_confirmed(id);
+        }
+    }
+}
+
+/// The records of a batch of the metadata log.
+pub(super) fn decode_records(batch: &[u8]) -> Vec<Record> {
+    let header = records::BatchHeader::parse(batch).expect("a journalled batch has a header");
+    let bytes = records::iter::record_bytes(batch, &header, 0).expect("the metadata log is not compressed");
+    let records = records::iter::Records::new(&header, &bytes);
+    let decoded = records.map(|record| {
+        let record = record.expect("the journal's checksum was right");
+        Record::decode(record.value.unwrap_or_default())
+    });
+    decoded.map(|record| record.unwrap_or_else(|error| panic!("the metadata log: {error}"))).collect()
+}

@@ -1,0 +1,402 @@
+//! The flusher: writes runs of staged batches to their segments, late and in large pieces.
+//!
+//! A partition's run goes when it is large enough, when memory is short (whose batch is oldest first), or when its journal
+//! file comes round. Invariants: at most one run in flight for each partition and a few in all; only batches below the
+//! high watermark are written; a full disk stops the flusher, not the readers.
+
+use super::effects::Pending;
+use super::tasks::{Outcome, Step, Then};
+use super::timers::Timer;
+use super::{Level, Phase, Shard};
+use crate::boundary::{Done, FileId, Halt, IoError, Op, OpenMode, SECTOR};
+use crate::ids::{Offset, PartitionKey};
+use crate::log::segment::{self, Segment};
+use crate::log::{Run, sidecar};
+use crate::memory::{self, round_down, round_up};
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::time::Duration;
+
+const RUNS_IN_FLIGHT: usize = 2;
+/// How many batches are looked at for one that can be written now.
+const LOOK_AHEAD: usize = 4096;
+const RETRY: Duration = Duration::from_millis(500);
+/// Files grow by steps that double up to this.
+const GROW_MAX: u64 = 32 << 20;
+const GROW_MIN: u64 = 64 << 10;
+
+#[derive(Default)]
+pub struct Flusher {
+    queue: VecDeque<u32>,
+    in_flight: BTreeMap<u64, Flight>,
+    next: u64,
+    /// Partitions that are opening a file for their next run.
+    opening: usize,
+    waiting_for_room: bool,
+    /// Every batch of the cache before this index is in a segment.
+    looked_at: usize,
+}
+
+/// A run on its way.
+struct Flight {
+    partition: u32,
+    run: Run,
+    file: FileId,
+    at: u64,
+    data: Bytes,
+    written: usize,
+    /// Reserving room for it comes first.
+    allocating: Option<u64>,
+    /// Met a full disk, and waits to be tried again.
+    stuck: bool,
+}
+
+impl Flusher {
+    pub fn queue(&mut self, partition: u32) {
+        self.queue.push_back(partition);
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.in_flight.is_empty() && self.opening == 0
+    }
+}
+
+impl Shard {
+    /// Starts as many runs as may be in flight.
+    pub(super) fn pump_flusher(&mut self) {
+        if self.flusher.waiting_for_room {
+            return;
+        }
+        self.relieve_memory();
+        while self.flusher.in_flight.len() + self.flusher.opening < RUNS_IN_FLIGHT {
+            let Some(slot) = self.flusher.queue.pop_front() else { break };
+            if let Some(partition) = self.partition(slot) {
+                partition.queued = false;
+            }
+            self.flush(slot);
+        }
+    }
+
+    /// Asks for the staged batches of a partition to be written, however few.
+    pub(super) fn queue_flush(&mut self, slot: u32) {
+        let Some(partition) = self.partition(slot) else { return };
+        if !partition.queued && !partition.log.writing && partition.log.staged_bytes() > 0 {
+            partition.queued = true;
+            self.flusher.queue(slot);
+        }
+    }
+
+    /// Makes room in memory: drops the oldest batches that segments hold, and sees that the next ones get there.
+    pub(super) fn make_room(&mut self) {
+        while !self.journal().has_memory()
+            && let Some(oldest) = self.cache.front().copied()
+        {
+            let evicted = match self.partition(oldest.slot) {
+                Some(partition) => partition.log.evict_front(),
+                None => true,
+            };
+            if !evicted {
+                self.queue_flush(oldest.slot);
+                return;
+            }
+            self.cache.pop_front();
+            self.cache_bytes -= oldest.len as usize;
+            self.flusher.looked_at = self.flusher.looked_at.saturating_sub(1);
+        }
+    }
+
+    /// Keeps what is staged below half of the memory for batches: the partition whose batch is oldest goes first.
+    fn relieve_memory(&mut self) {
+        if self.staged_bytes <= self.staged_bytes_max() {
+            return;
+        }
+        let mut index = self.flusher.looked_at;
+        let mut prefix = true;
+        for _ in 0..LOOK_AHEAD {
+            let Some(batch) = self.cache.get(index).copied() else { break };
+            let Some(partition) = self.partitions[batch.slot as usize].as_deref() else {
+                index += 1;
+                continue;
+            };
+            let flushed = batch.base < partition.log.flushed();
+            if !flushed {
+                self.queue_flush(batch.slot);
+                if self.flusher.queue.len() + self.flusher.in_flight.len() >= RUNS_IN_FLIGHT {
+                    break;
+                }
+            }
+            prefix &= flushed;
+            index += 1;
+            if prefix {
+                self.flusher.looked_at = index;
+            }
+        }
+    }
+
+    fn staged_bytes_max(&self) -> usize {
+        (self.config.memory_bytes / 4) as usize
+    }
+
+    /// Starts one run of one partition, opening or rolling its segment first where that is due.
+    fn flush(&mut self, slot: u32) {
+        let run_bytes = self.config.journal.run_bytes;
+        let now = self.fx.now.wall.0;
+        let Some(partition) = self.partition(slot) else { return };
+        if partition.log.writing || partition.deleted || partition.log.staged_bytes() == 0 {
+            return;
+        }
+        let limit = partition.replica.high_watermark();
+        if partition.log.segments.back().is_none_or(|segment| segment.rolled) {
+            partition.log.segments.push_back(Segment::new(partition.log.flushed(), now));
+            partition.log.partial.clear();
+        }
+        let segment = partition.log.segments.back().expect("just made");
+        let room = match segment.bytes {
+            0 => u64::MAX,
+            bytes => u64::from(partition.settings.segment_bytes).saturating_sub(bytes),
+        };
+        let old = segment.bytes > 0 && now.saturating_sub(segment.created) >= partition.settings.segment_ms as i64;
+        let run_bytes =
+            if segment.bytes == 0 { run_bytes.min(partition.settings.segment_bytes as usize) } else { run_bytes };
+        let run = if old { None } else { partition.log.next_run(limit, run_bytes, room) };
+        match run {
+            Some(run) => match segment.open.file {
+                Some(file) => self.write_run(slot, file, run),
+                None => self.open_segment(slot),
+            },
+            None if segment.bytes > 0 && partition.log.oldest_staged_below(limit) => self.roll(slot),
+            None => {}
+        }
+    }
+
+    fn open_segment(&mut self, slot: u32) {
+        let Some(partition) = self.partition(slot) else { return };
+        let segment = partition.log.segments.back().expect("an active segment");
+        let (key, base, fresh) = (partition.key, segment.base, segment.bytes == 0);
+        partition.log.writing = true;
+        let path = segment::log_path(key, base);
+        let mode = OpenMode { create: true, truncate: fresh, direct: true };
+        let mut steps = Vec::new();
+        if !partition.folder_made {
+            steps.push(Step::MakeDir(segment::folder(key)));
+        }
+        steps.push(Step::Open(path.clone(), mode));
+        self.flusher.opening += 1;
+        self.start_task(steps, None, &path, Then::SegmentOpened { partition: slot });
+    }
+
+    pub(super) fn on_segment_opened(&mut self, slot: u32, outcome: &Outcome) {
+        self.flusher.opening -= 1;
+        let Some(partition) = self.partition(slot) else { return };
+        partition.log.writing = false;
+        partition.folder_made = true;
+        let deleted = partition.deleted;
+        let segment = partition.log.segments.back_mut().expect("an active segment");
+        segment.open.file = outcome.file;
+        segment.open.allocated = outcome.len;
+        if deleted {
+            return self.remove_partition(slot);
+        }
+        self.flush(slot);
+    }
+
+    /// Writes a run behind the segment's end: the part-filled last sector again, the batches, zeros to the next sector.
+    fn write_run(&mut self, slot: u32, file: FileId, mut run: Run) {
+        let Some(partition) = self.partition(slot) else { return };
+        let segment = partition.log.segments.back().expect("an active segment");
+        let at = round_down(segment.bytes);
+        assert!(
+            partition.log.partial.len() as u64 == segment.bytes - at,
+            "the last sector of {} is lost",
+            partition.key
+        );
+        let whole = round_up(segment.bytes - at + u64::from(run.chunk.len));
+        let mut buf = memory::aligned(whole as usize);
+        buf.extend_from_slice(&partition.log.partial);
+        let mut check = crc32fast::Hasher::new();
+        for batch in partition.log.run_batches(&run) {
+            check.update(&batch.bytes);
+            buf.extend_from_slice(&batch.bytes);
+        }
+        run.chunk.check = check.finalize();
+        buf.resize(whole as usize, 0);
+        let allocated = segment.open.allocated;
+        let allocating = (at + whole > allocated).then(|| grown(allocated, at + whole));
+        partition.log.writing = true;
+        partition.log.segments.back_mut().expect("an active segment").trimmed = false;
+        let flight =
+            Flight { partition: slot, run, file, at, data: buf.freeze(), written: 0, allocating, stuck: false };
+        let id = self.flusher.next;
+        self.flusher.next += 1;
+        self.flusher.in_flight.insert(id, flight);
+        self.submit_flight(id);
+    }
+
+    fn submit_flight(&mut self, id: u64) {
+        let flight = &self.flusher.in_flight[&id];
+        let op = match flight.allocating {
+            Some(to) => {
+                let from = self.partitions[flight.partition as usize].as_deref().map_or(0, allocated);
+                Op::Allocate { file: flight.file, offset: from, len: to - from }
+            }
+            None => Op::Write {
+                file: flight.file,
+                offset: flight.at + flight.written as u64,
+                data: vec![flight.data.slice(flight.written..)],
+                durable: false,
+            },
+        };
+        self.fx.submit(op, Pending::Flush(id));
+    }
+
+    pub(super) fn on_flushed(&mut self, id: u64, done: Done) {
+        let flight = self.flusher.in_flight.get_mut(&id).expect("a run was in flight");
+        let slot = flight.partition;
+        let result = match done {
+            Done::Ended(result) => result.map(|()| {
+                let to = flight.allocating.take().expect("it was allocating");
+                if let Some(partition) = self.partitions[slot as usize].as_deref_mut() {
+                    partition.log.segments.back_mut().expect("an active segment").open.allocated = to;
+                }
+            }),
+            Done::Wrote(result) => result.map(|written| flight.written += written / SECTOR * SECTOR),
+            other => panic!("a run ended as {other:?}"),
+        };
+        match result {
+            Ok(()) => self.disk_full = false,
+            Err(IoError::NoSpace) => {
+                let path = self.segment_path(slot);
+                self.on_disk_full(&path);
+                self.flusher.in_flight.get_mut(&id).expect("just seen").stuck = true;
+                self.flusher.waiting_for_room = true;
+                self.timers.set(self.fx.now.mono.after(RETRY), Timer::RetryFlush);
+                return;
+            }
+            Err(error) => {
+                let path = self.segment_path(slot);
+                return self.fx.halt(Halt::Disk { path, error });
+            }
+        }
+        let flight = &self.flusher.in_flight[&id];
+        if flight.written < flight.data.len() || flight.allocating.is_some() {
+            return self.submit_flight(id);
+        }
+        let flight = self.flusher.in_flight.remove(&id).expect("just seen");
+        self.on_run_written(slot, &flight);
+    }
+
+    fn on_run_written(&mut self, slot: u32, flight: &Flight) {
+        let urgent = self.phase == Phase::Stopping;
+        let run_bytes = self.config.journal.run_bytes;
+        let Some(partition) = self.partition(slot) else { return };
+        partition.log.writing = false;
+        let end = partition.log.segments.back().expect("an active segment").bytes + u64::from(flight.run.chunk.len);
+        let partial = &flight.data[(round_down(end) - flight.at) as usize..(end - flight.at) as usize];
+        partition.log.on_written(&flight.run, partial.to_vec());
+        let deleted = partition.deleted;
+        self.staged_bytes -= flight.run.chunk.len as usize;
+        if deleted {
+            return self.remove_partition(slot);
+        }
+        let staged = self.partition(slot).map_or(0, |partition| partition.log.staged_bytes());
+        if staged >= run_bytes || (urgent && staged > 0) {
+            self.queue_flush(slot);
+        }
+        self.apply_retention(slot);
+        self.check_stopped();
+    }
+
+    pub(super) fn on_retry_flush(&mut self) {
+        if !self.flusher.waiting_for_room {
+            return;
+        }
+        self.flusher.waiting_for_room = false;
+        let flights = self.flusher.in_flight.iter_mut();
+        let stuck = flights.filter_map(|(id, flight)| core::mem::take(&mut flight.stuck).then_some(*id));
+        for id in stuck.collect::<Vec<_>>() {
+            self.submit_flight(id);
+        }
+    }
+
+    /// The active segment is full: cuts it to its length and writes its table beside it.
+    pub(super) fn roll(&mut self, slot: u32) {
+        let Some(partition) = self.partition(slot) else { return };
+        let key = partition.key;
+        let segment = partition.log.segments.back_mut().expect("an active segment");
+        let (base, bytes) = (segment.base, segment.bytes);
+        let table = sidecar::encode(key, base, &segment.chunks);
+        let Some(file) = segment.open.file else { return self.open_segment(slot) };
+        segment.rolled = true;
+        let log = segment::log_path(key, base);
+        let mut steps = vec![Step::Truncate(bytes), Step::Sync];
+        steps.extend(seal_steps(key, base, table));
+        self.fx.log(Level::Debug, format!("{log} is rolled at {bytes} bytes"));
+        self.start_task(steps, Some(file), &log, Then::Rolled { partition: slot, base });
+        self.flush(slot);
+    }
+
+    /// After a crash: segments that had rolled, whose tables are not known to be in sidecars.
+    pub(super) fn finish_rolls(&mut self, slot: u32) {
+        let Some(partition) = self.partition(slot) else { return };
+        let key = partition.key;
+        let unsealed = partition.log.segments.iter().filter(|segment| segment.rolled && !segment.sealed);
+        let unsealed: Vec<(Offset, u64, Vec<u8>)> = unsealed
+            .map(|segment| (segment.base, segment.bytes, sidecar::encode(key, segment.base, &segment.chunks)))
+            .collect();
+        for (base, bytes, table) in unsealed {
+            let log = segment::log_path(key, base);
+            let mut steps = vec![Step::Open(log.clone(), OpenMode { create: false, truncate: false, direct: false })];
+            steps.push(Step::Truncate(bytes));
+            steps.push(Step::Sync);
+            steps.push(Step::Close);
+            steps.extend(seal_steps(key, base, table));
+            self.start_task(steps, None, &log, Then::Rolled { partition: slot, base });
+        }
+    }
+
+    pub(super) fn on_rolled(&mut self, slot: u32, base: Offset) {
+        let Some(partition) = self.partition(slot) else { return };
+        if let Some(segment) = partition.log.segments.iter_mut().find(|segment| segment.base == base) {
+            segment.sealed = true;
+            segment.open.dirty = false;
+            segment.open.unnamed = false;
+        }
+        self.apply_retention(slot);
+        self.remove_doomed(slot);
+        self.remove_partition_if_due(slot);
+        self.check_stopped();
+    }
+
+    fn segment_path(&self, slot: u32) -> alloc::string::String {
+        let partition = self.partitions[slot as usize].as_deref();
+        let path = |key: PartitionKey, base: Offset| segment::log_path(key, base);
+        partition
+            .and_then(|partition| partition.log.segments.back().map(|segment| path(partition.key, segment.base)))
+            .unwrap_or_else(|| "partitions".to_string())
+    }
+}
+
+/// Writes a segment's table beside it, and makes both names durable.
+fn seal_steps(key: PartitionKey, base: Offset, table: Vec<u8>) -> Vec<Step> {
+    vec![
+        Step::Open(segment::sidecar_path(key, base), OpenMode { create: true, truncate: true, direct: false }),
+        Step::Write { offset: 0, data: Bytes::from(table) },
+        Step::Sync,
+        Step::Close,
+        Step::SyncDir(segment::folder(key)),
+        Step::SyncDir("partitions".to_string()),
+    ]
+}
+
+fn allocated(partition: &super::Partition) -> u64 {
+    partition.log.segments.back().map_or(0, |segment| segment.open.allocated)
+}
+
+/// The size to grow to, so that `needed` bytes fit.
+fn grown(allocated: u64, needed: u64) -> u64 {
+    needed.max(allocated + allocated.clamp(GROW_MIN, GROW_MAX))
+}

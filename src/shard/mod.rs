@@ -1,0 +1,430 @@
+//! The shard: one core's share of a node. Connections, requests, partitions, one journal.
+//!
+//! ```text
+//!            Input                                                         Action
+//!   ─────────▶ on_done ─▶ connection ─▶ produce ─▶ journal ─▶ commit ─▶ poll ─────▶
+//!   ─────────▶ on_letter ─▶ fetch, query, controller                │
+//!   ─────────▶ on_timer                     flush ─▶ segments ◀─────┘
+//!                                           checkpoints ─▶ frees the journal
+//! ```
+//!
+//! Everything that happens in one step of the driver is gathered and settled once: one commit, one send per connection, one
+//! mail per shard. Invariant: `handle` and `poll` run to completion; nothing blocks, and what waits is in `Pending`, in a
+//! timer or in a queue of a partition.
+
+mod boot;
+mod checkpoints;
+mod commit;
+mod connection;
+mod controller;
+mod effects;
+pub mod fetch;
+mod flush;
+mod partition;
+pub mod produce;
+pub mod query;
+mod reads;
+mod recovery;
+mod removal;
+mod tasks;
+mod timers;
+
+use crate::boundary::{Action, Done, Halt, Input, Instant, Level, Now};
+use crate::config::Config;
+use crate::configs::{BrokerSettings, TopicSettings};
+use crate::ids::{Epoch, Offset, PartitionKey, ShardId, TopicId};
+use crate::journal::Journal;
+use crate::journal::frame::Place;
+use crate::mail::Letter;
+use crate::metadata::Image;
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use boot::Boot;
+use bytes::Bytes;
+use checkpoints::Checkpoints;
+use connection::Connections;
+use controller::{Applying, Controller};
+use effects::{Effects, Pending};
+use flush::Flusher;
+use partition::Partition;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use reads::Reads;
+use tasks::{Outcome, Task, Then};
+use timers::{Timer, Timers};
+
+/// Where a shard is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// From the first look at the data folder until every shard's replicas lead.
+    Booting,
+    Serving,
+    /// Asked to stop: committing what is there, then a last checkpoint.
+    Stopping,
+}
+
+/// A batch in some partition's tail.
+#[derive(Clone, Copy, Debug)]
+struct Cached {
+    slot: u32,
+    len: u32,
+    base: Offset,
+}
+
+/// One core's share of a node.
+pub struct Shard {
+    fx: Effects,
+    config: Config,
+    me: ShardId,
+    settings: BrokerSettings,
+    /// The only source of chance.
+    rng: ChaCha8Rng,
+    phase: Phase,
+    boot: Boot,
+    cluster_id: String,
+    timers: Timers,
+    tasks: BTreeMap<u64, Task>,
+    next_task: u64,
+    zeros: Option<Bytes>,
+
+    journal: Option<Journal>,
+    /// The frame in flight, how much of it is written, and where each partition's log ended in it.
+    commit: Option<commit::InFlight>,
+    sealed_frame: u64,
+    journal_full: bool,
+    disk_full: bool,
+    /// By journal file: where its first frame that may be needed lies, and that frame's number.
+    file_starts: BTreeMap<u64, (Place, u64)>,
+    /// Replicas that are to stand for election, a few at a time.
+    campaigns: VecDeque<u32>,
+
+    /// By slot; a slot is never used again in a run.
+    partitions: Vec<Option<Box<Partition>>>,
+    slots: BTreeMap<PartitionKey, u32>,
+    /// The tails of all partitions, oldest batch first.
+    cache: VecDeque<Cached>,
+    cache_bytes: usize,
+    /// Bytes of it that are in no segment yet.
+    staged_bytes: usize,
+    flusher: Flusher,
+    checkpoints: Checkpoints,
+    reads: Reads,
+
+    conns: Connections,
+    /// Bytes of batches on their way to another shard, by shard: its credits.
+    mailed_bytes: Vec<usize>,
+    /// Letters to ourselves.
+    local: VecDeque<Letter>,
+    /// Appends of other shards that found no room.
+    backlog: VecDeque<(ShardId, Letter)>,
+
+    image: Image,
+    leaders: BTreeMap<PartitionKey, Epoch>,
+    controller: Controller,
+    /// Committed metadata that this shard has not carried out whole, oldest first.
+    applying: VecDeque<Applying>,
+    producer_ids: controller::ProducerIdBlock,
+    topic_settings: BTreeMap<TopicId, Arc<TopicSettings>>,
+    dirty: bool,
+}
+
+impl Shard {
+    /// `seed` is the only source of chance in the shard.
+    pub fn new(config: Config, seed: [u8; 32], now: Now) -> Shard {
+        assert!(config.shard.0 < config.shards, "shard {:?} of {}", config.shard, config.shards);
+        let mut shard = Shard {
+            fx: Effects::new(config.shard, config.shards, now),
+            me: config.shard,
+            settings: BrokerSettings::resolve(&config.broker),
+            rng: ChaCha8Rng::from_seed(seed),
+            phase: Phase::Booting,
+            boot: Boot::default(),
+            cluster_id: String::new(),
+            timers: Timers::default(),
+            tasks: BTreeMap::new(),
+            next_task: 1,
+            zeros: None,
+            journal: None,
+            commit: None,
+            sealed_frame: 0,
+            journal_full: false,
+            disk_full: false,
+            file_starts: BTreeMap::new(),
+            campaigns: VecDeque::new(),
+            partitions: Vec::new(),
+            slots: BTreeMap::new(),
+            cache: VecDeque::new(),
+            cache_bytes: 0,
+            staged_bytes: 0,
+            flusher: Flusher::default(),
+            checkpoints: Checkpoints::default(),
+            reads: Reads::new(config.memory_bytes / 8),
+            conns: Connections::new(config.memory_bytes / 4),
+            mailed_bytes: (0..config.shards).map(|_| 0).collect(),
+            local: VecDeque::new(),
+            backlog: VecDeque::new(),
+            image: Image::default(),
+            leaders: BTreeMap::new(),
+            controller: Controller::default(),
+            applying: VecDeque::new(),
+            producer_ids: controller::ProducerIdBlock::default(),
+            topic_settings: BTreeMap::new(),
+            dirty: true,
+            config,
+        };
+        shard.boot();
+        shard
+    }
+
+    /// Runs to completion; never blocks, fails or re-enters.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        assert!(now.mono >= self.fx.now.mono, "the clock went back from {:?} to {:?}", self.fx.now.mono, now.mono);
+        self.fx.now = now;
+        self.dirty = true;
+        if self.fx.halted() {
+            return;
+        }
+        match input {
+            Input::Tick => {}
+            Input::Done { token, done } => {
+                let pending = self.fx.done(token, &done);
+                self.on_done(pending, done);
+            }
+            Input::Mail { from, mail } => {
+                for letter in mail.0 {
+                    self.on_letter(from, letter);
+                }
+            }
+            Input::Stop => self.stop(),
+        }
+        while let Some(timer) = self.timers.pop(self.fx.now.mono) {
+            self.on_timer(timer);
+        }
+        self.deliver_locally();
+    }
+
+    /// The next action; any number of `handle`s may come before. Drain it until `None`.
+    pub fn poll(&mut self) -> Option<Action> {
+        loop {
+            if let Some(action) = self.fx.pop() {
+                return Some(action);
+            }
+            if !self.dirty || self.fx.halted() {
+                return None;
+            }
+            self.dirty = false;
+            self.settle();
+        }
+    }
+
+    /// When the next `Tick` is due at the latest.
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.fx.halted() { None } else { self.timers.deadline() }
+    }
+
+    /// What the shard waits for, for people.
+    pub fn waits_for(&self) -> Vec<String> {
+        self.fx.pending().map(|pending| format!("{pending:?}")).collect()
+    }
+
+    /// Every invariant that can be stated of one shard, with its values. For simulators: it walks all partitions.
+    pub fn check(&self) {
+        for partition in self.partitions.iter().flatten() {
+            partition.check();
+        }
+    }
+
+    /// For observers: each partition's leader epoch, log start, high watermark and end.
+    pub fn observe(&self) -> impl Iterator<Item = Observed> {
+        self.partitions.iter().flatten().filter(|partition| !partition.deleted).map(|partition| Observed {
+            key: partition.key,
+            epoch: partition.replica.epoch(),
+            start: partition.replica.start(),
+            high_watermark: partition.replica.high_watermark(),
+            durable: partition.replica.durable().offset,
+            end: partition.replica.end().offset,
+            refused_from: partition.refusal.as_ref().map(|refusal| refusal.from),
+        })
+    }
+
+    /// Does once what everything of this step has made due.
+    fn settle(&mut self) {
+        self.resume_stalled();
+        self.deliver_locally();
+        if self.journal.is_some() {
+            self.pump_flusher();
+            self.pump_checkpoint();
+            self.pump_campaigns();
+            self.pump_controller();
+            self.start_commit();
+            self.snapshot_if_ready();
+        }
+        self.deliver_locally();
+        self.flush_connections();
+        self.fx.post();
+    }
+
+    fn on_done(&mut self, pending: Pending, done: Done) {
+        match pending {
+            Pending::Task(id) => self.on_task_done(id, done),
+            Pending::Commit => self.on_commit_written(done),
+            Pending::Scan => self.on_scan_read(done),
+            Pending::ReadSegment(id) => self.on_segment_read(id, done),
+            Pending::Flush(id) => self.on_flushed(id, done),
+            Pending::Accept(listener) => self.on_accepted(listener, done),
+            Pending::Recv(conn) => self.on_received(conn, done),
+            Pending::Send(conn) => self.on_sent(conn, done),
+            Pending::Hangup(conn) => self.on_hung_up(conn),
+            Pending::Nothing => {}
+        }
+    }
+
+    fn on_timer(&mut self, timer: Timer) {
+        match timer {
+            Timer::RetryTask(id) => self.run_task(id),
+            Timer::RetryFlush => self.on_retry_flush(),
+            Timer::Seal { frame } => self.on_seal_due(frame),
+            Timer::FetchDue { conn, request, round } => self.on_fetch_due(conn, request, round),
+            Timer::Retention => self.on_retention_due(),
+            Timer::Idle => self.on_idle_due(),
+            Timer::Accept { listener } => self.accept(listener),
+        }
+    }
+
+    fn on_task(&mut self, then: Then, outcome: Outcome) {
+        match then {
+            Then::FormatRead => self.on_format_read(outcome.bytes),
+            Then::FolderMade => self.on_folder_made(),
+            Then::FormatWritten => self.on_format_written(),
+            Then::CheckpointRead { mirror } => self.on_checkpoint_read(mirror, outcome.bytes),
+            Then::SlotOpened { slot } => self.on_slot_opened(slot, &outcome),
+            Then::SlotFilled { slot, bytes } => self.on_slot_filled(slot, bytes, &outcome),
+            Then::SegmentOpened { partition } => self.on_segment_opened(partition, &outcome),
+            Then::Rolled { partition, base } => self.on_rolled(partition, base),
+            Then::SegmentsRemoved { partition, bases } => self.on_segments_removed(partition, &bases),
+            Then::PartitionRemoved { partition } => self.on_partition_removed(partition),
+            Then::Synced { partition } => self.on_synced(partition),
+            Then::CheckpointSaved => self.on_checkpoint_saved(),
+            Then::Trimmed => self.on_trimmed(),
+        }
+    }
+
+    /// Sends a letter, to ourselves as well.
+    fn send(&mut self, to: ShardId, letter: Letter) {
+        if to == self.me {
+            self.local.push_back(letter);
+        } else {
+            self.fx.mail(to, letter);
+        }
+    }
+
+    fn broadcast(&mut self, letter: impl Fn() -> Letter) {
+        for to in self.fx.others() {
+            self.fx.mail(to, letter());
+        }
+        self.local.push_back(letter());
+    }
+
+    fn deliver_locally(&mut self) {
+        while let Some(letter) = self.local.pop_front() {
+            self.on_letter(self.me, letter);
+        }
+    }
+
+    fn on_letter(&mut self, from: ShardId, letter: Letter) {
+        match letter {
+            Letter::Begin { fresh, cluster_id } => self.on_begin(fresh, cluster_id),
+            Letter::Formatted => self.on_formatted(),
+            Letter::Recover => self.recover(),
+            Letter::Image(image) => self.on_image(&image),
+            Letter::Booted => self.on_booted(),
+            Letter::Serve => self.on_serve(),
+            Letter::Apply { number, records } => self.on_apply(number, &records),
+            Letter::Applied { number } => self.on_applied(number),
+            Letter::Leads(leads) => self.leaders.extend(leads),
+            Letter::Forward { ticket, frame } => self.on_forward(ticket, frame),
+            Letter::Forwarded { ticket, response } => self.on_forwarded(ticket, response),
+            Letter::WantProducerIds => self.on_want_producer_ids(from),
+            Letter::ProducerIds { first, end } => self.on_producer_ids(first, end),
+            Letter::Append { .. } => self.on_append(from, letter),
+            Letter::Appended { ticket, batch_bytes, appended } => {
+                self.mailed_bytes[from.0 as usize] -= batch_bytes;
+                self.on_appended(ticket, appended);
+            }
+            Letter::Read { ticket, round, parts, max_bytes } => self.on_read(ticket, round, parts, max_bytes),
+            Letter::ReadDone { ticket, round, results } => self.on_read_done(from, ticket, round, results),
+            Letter::Watch { ticket, round, parts } => self.on_watch(ticket, round, &parts),
+            Letter::Unwatch { shard, conn, keys } => self.on_unwatch(shard, conn, &keys),
+            Letter::Woken { ticket, round } => self.on_woken(ticket, round),
+            Letter::Ask { ticket, key, query } => self.on_ask(ticket, key, query),
+            Letter::Answer { ticket, answer } => self.on_answer(ticket, answer),
+        }
+    }
+
+    fn owner(&self, key: PartitionKey) -> ShardId {
+        key.shard(self.config.shards)
+    }
+
+    fn partition(&mut self, slot: u32) -> Option<&mut Partition> {
+        self.partitions.get_mut(slot as usize)?.as_deref_mut()
+    }
+
+    fn partition_of(&self, key: PartitionKey) -> Option<&Partition> {
+        let slot = *self.slots.get(&key)?;
+        self.partitions[slot as usize].as_deref().filter(|partition| !partition.deleted)
+    }
+
+    fn add_partition(&mut self, partition: Partition) -> u32 {
+        let slot = self.partitions.len() as u32;
+        let other = self.slots.insert(partition.key, slot);
+        assert!(other.is_none(), "{} is made twice", partition.key);
+        self.partitions.push(Some(Box::new(partition)));
+        slot
+    }
+
+    /// A batch has joined its partition's tail.
+    fn cached(&mut self, slot: u32, base: Offset, len: usize) {
+        self.cache.push_back(Cached { slot, len: len as u32, base });
+        self.cache_bytes += len;
+        self.staged_bytes += len;
+    }
+
+    fn journal(&mut self) -> &mut Journal {
+        self.journal.as_mut().expect("the journal is open once recovery is over")
+    }
+
+    fn folder(&self) -> String {
+        format!("shard-{}", self.me.0)
+    }
+
+    fn stop(&mut self) {
+        if self.phase == Phase::Stopping {
+            return;
+        }
+        let serving = self.phase == Phase::Serving;
+        self.phase = Phase::Stopping;
+        self.fx.log(Level::Info, format!("shard {} stops", self.me.0));
+        if !serving {
+            // Nothing was served that a restart would not find again.
+            self.fx.halt(Halt::Stopped);
+        }
+        self.check_stopped();
+    }
+}
+
+/// One partition as an observer may see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Observed {
+    pub key: PartitionKey,
+    pub epoch: Epoch,
+    pub start: Offset,
+    pub high_watermark: Offset,
+    pub durable: Offset,
+    pub end: Offset,
+    /// Damage was found: nothing is served from there on.
+    pub refused_from: Option<Offset>,
+}

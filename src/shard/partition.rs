@@ -1,0 +1,147 @@
+//! One partition on its shard: replica, log, producers, and who waits for what.
+//!
+//! Invariant: whoever waits for an offset is answered when it is reached or the partition goes, never dropped.
+
+use crate::boundary::{ConnId, FileId};
+use crate::checkpoint::PartitionSnapshot;
+use crate::configs::TopicSettings;
+use crate::ids::{NodeId, Offset, PartitionKey, ShardId};
+use crate::journal::NoteHint;
+use crate::log::{Log, Refusal};
+use crate::mail::Ticket;
+use crate::replica::Replica;
+use crate::replica::producers::Producers;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// A produced batch that is not answered yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiter {
+    pub ticket: Ticket,
+    pub base: Offset,
+    pub end: Offset,
+    pub batch_bytes: usize,
+    /// What the broker's clock stamped, or -1.
+    pub append_time: i64,
+}
+
+/// A fetch that wants to know of new records.
+#[derive(Clone, Copy, Debug)]
+pub struct Watcher {
+    pub ticket: Ticket,
+    pub round: u32,
+}
+
+#[derive(Debug)]
+pub struct Partition {
+    pub key: PartitionKey,
+    pub replica: Replica,
+    pub log: Log,
+    pub producers: Producers,
+    pub settings: Arc<TopicSettings>,
+    pub refusal: Option<Refusal>,
+    pub hint: NoteHint,
+    /// `acks=all`: answered at the high watermark. `acks=1`: at the leader's durable end. In order of `end`.
+    pub at_high_watermark: VecDeque<Waiter>,
+    pub at_durable: VecDeque<Waiter>,
+    /// By the connection that waits: it has one fetch at a time.
+    pub watchers: BTreeMap<(ShardId, ConnId), Watcher>,
+    /// Deleted by a committed decision; files go when nothing is in flight.
+    pub deleted: bool,
+    /// The deletion is durable.
+    pub deletion_durable: bool,
+    pub removing: bool,
+    /// Base offsets of segments below the start whose files are not gone yet.
+    pub doomed: Vec<Offset>,
+    /// Those of them that are open.
+    pub doomed_files: Vec<FileId>,
+    /// The log start that is journalled; segments below it may be unlinked.
+    pub durable_start: Offset,
+    /// In the flusher's queue.
+    pub queued: bool,
+    pub folder_made: bool,
+    /// Reads of its segments in flight: files stay open meanwhile.
+    pub reads: u32,
+}
+
+impl Partition {
+    pub fn new(me: NodeId, snapshot: PartitionSnapshot, settings: Arc<TopicSettings>) -> Partition {
+        let durable_start = snapshot.replica.start;
+        Partition {
+            key: snapshot.key,
+            replica: Replica::new(me, vec![me], snapshot.replica),
+            log: Log::new(snapshot.log),
+            producers: snapshot.producers,
+            settings,
+            refusal: snapshot.refusal,
+            hint: NoteHint::default(),
+            at_high_watermark: VecDeque::new(),
+            at_durable: VecDeque::new(),
+            watchers: BTreeMap::new(),
+            deleted: snapshot.deleted,
+            deletion_durable: snapshot.deleted,
+            removing: false,
+            doomed: snapshot.doomed,
+            doomed_files: Vec::new(),
+            durable_start,
+            queued: false,
+            folder_made: false,
+            reads: 0,
+        }
+    }
+
+    /// A partition that nobody has written to.
+    pub fn empty(me: NodeId, key: PartitionKey, settings: Arc<TopicSettings>) -> Partition {
+        Partition::new(me, empty_snapshot(key), settings)
+    }
+
+    pub fn to_snapshot(&self) -> PartitionSnapshot {
+        let mut log = self.log.to_snapshot();
+        log.segments.retain(|segment| segment.bytes > 0);
+        for segment in &mut log.segments {
+            if segment.sealed {
+                segment.chunks.clear();
+            }
+        }
+        PartitionSnapshot {
+            key: self.key,
+            replica: self.replica.to_durable(),
+            log,
+            producers: self.producers.clone(),
+            refusal: self.refusal.clone(),
+            deleted: self.deleted && self.deletion_durable,
+            doomed: self.doomed.clone(),
+        }
+    }
+
+    /// The first offset that is not served.
+    pub fn served_end(&self) -> Offset {
+        let high_watermark = self.replica.high_watermark();
+        self.refusal.as_ref().map_or(high_watermark, |refusal| refusal.from.min(high_watermark))
+    }
+
+    /// Puts a waiter in order of its end; duplicates of batches in flight may come late.
+    pub fn wait(queue: &mut VecDeque<Waiter>, waiter: Waiter) {
+        let index = queue.iter().rposition(|other| other.end <= waiter.end).map_or(0, |index| index + 1);
+        queue.insert(index, waiter);
+    }
+
+    pub fn check(&self) {
+        self.replica.check();
+        assert!(self.log.flushed() <= self.replica.end().offset, "{}: segments beyond the log's end", self.key);
+    }
+}
+
+pub fn empty_snapshot(key: PartitionKey) -> PartitionSnapshot {
+    PartitionSnapshot {
+        key,
+        replica: crate::replica::Durable::default(),
+        log: crate::log::LogSnapshot::default(),
+        producers: Producers::default(),
+        refusal: None,
+        deleted: false,
+        doomed: Vec::new(),
+    }
+}

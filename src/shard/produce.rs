@@ -1,0 +1,431 @@
+//! Produce: checks a batch, journals it, answers when it is durable.
+//!
+//! Invariant: a batch is never re-encoded: its base offset, epoch and (where the topic says so) time are patched in the one
+//! copy, from the receive buffer into the journal's arena.
+
+use super::Shard;
+use super::connection::{Header, Slot};
+use super::partition::{Partition, Waiter};
+use crate::boundary::{ConnId, Timestamp};
+use crate::configs::{TimestampType, TopicSettings};
+use crate::ids::{Epoch, Offset, PartitionKey, ShardId, TopicId};
+use crate::journal::Entry;
+use crate::mail::{Letter, Ticket};
+use crate::records::{self, BatchError, BatchHeader, Compression, Limits};
+use crate::replica::producers::{Sequence, Verdict};
+use crate::wire::ErrorCode;
+use crate::wire::frame::encode_response;
+use crate::wire::produce::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
+};
+use alloc::borrow::Cow;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+/// Bytes of batches that may be on their way to one other shard.
+const MAILED_MAX: usize = 8 << 20;
+/// A batch shares its journal file with others.
+const BATCHES_PER_FILE_MIN: u64 = 4;
+
+/// What became of one batch.
+#[derive(Clone, Debug)]
+pub struct Appended {
+    pub error: ErrorCode,
+    pub message: Option<String>,
+    /// The record that made the batch fail.
+    pub record: Option<i32>,
+    pub base: Offset,
+    /// The broker's clock, where it stamped the batch; else -1.
+    pub append_time: i64,
+    pub start: Offset,
+}
+
+impl Appended {
+    pub fn ok(base: Offset, append_time: i64, start: Offset) -> Appended {
+        Appended { error: ErrorCode::NONE, message: None, record: None, base, append_time, start }
+    }
+
+    pub fn error(error: ErrorCode) -> Appended {
+        Appended { error, message: None, record: None, base: Offset(-1), append_time: -1, start: Offset(-1) }
+    }
+
+    fn because(error: ErrorCode, message: String) -> Appended {
+        Appended { message: Some(message), ..Appended::error(error) }
+    }
+}
+
+/// A Produce that is being answered.
+pub struct Producing {
+    header: Header,
+    acks: i16,
+    topics: Vec<(String, TopicId, u32)>,
+    partitions: Vec<(i32, Option<Appended>)>,
+    left: u32,
+}
+
+impl Shard {
+    pub(super) fn can_append(&mut self, len: usize) -> bool {
+        if self.mailed_bytes.iter().any(|bytes| *bytes > MAILED_MAX) {
+            return false;
+        }
+        if self.journal().has_room(len) {
+            return true;
+        }
+        if self.journal_refuses() {
+            // It will be refused one batch at a time, with a code that says why.
+            return true;
+        }
+        self.make_room();
+        self.journal().has_room(len)
+    }
+
+    /// The disk is full, and so is the journal: only then appends are refused rather than made to wait.
+    fn journal_refuses(&mut self) -> bool {
+        self.disk_full && !self.journal().ring_has_room(0)
+    }
+
+    pub(super) fn produce(&mut self, conn: ConnId, header: Header, request: &ProduceRequest<'_>, frame: &Bytes) {
+        let mut producing = Producing {
+            header,
+            acks: request.acks,
+            topics: Vec::with_capacity(request.topic_data.len()),
+            partitions: Vec::new(),
+            left: 0,
+        };
+        for topic in &request.topic_data {
+            let count = topic.partition_data.len() as u32;
+            producing.topics.push((topic.name.to_string(), topic.topic_id, count));
+            producing.partitions.extend(topic.partition_data.iter().map(|data| (data.index, None)));
+        }
+        producing.left = producing.partitions.len() as u32;
+        let none = producing.left == 0;
+        let refused = self.refused_whole(request);
+        let mut ticket = self.open_slot(conn, Slot::Produce(producing));
+        if none {
+            return self.finish_produce(ticket);
+        }
+        for topic in &request.topic_data {
+            let found = match header.version {
+                13.. => self.image.topic(topic.topic_id),
+                _ => self.image.topic_named(&topic.name),
+            };
+            let found = found.map(|topic| (topic.id, topic.partitions));
+            for data in &topic.partition_data {
+                let records = data.records.as_ref().map(|records| records.contiguous()).unwrap_or_default();
+                let outcome = match (&refused, found) {
+                    (Some(refused), _) => Some(refused.clone()),
+                    (None, None) if header.version >= 13 => Some(Appended::error(ErrorCode::UNKNOWN_TOPIC_ID)),
+                    (None, Some((_, partitions))) if (0..partitions).contains(&data.index) => None,
+                    (None, _) => Some(Appended::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)),
+                };
+                match (outcome, found) {
+                    (None, Some((id, _))) => {
+                        let key = PartitionKey { topic: id, index: data.index };
+                        self.append_somewhere(ticket, key, request.acks, header.version, &records, frame);
+                    }
+                    (outcome, _) => {
+                        let appended = outcome.expect("a topic that is not found is refused");
+                        self.on_appended(ticket, appended);
+                    }
+                }
+                ticket.item += 1;
+            }
+        }
+    }
+
+    /// What makes every partition of the request fail.
+    fn refused_whole(&self, request: &ProduceRequest<'_>) -> Option<Appended> {
+        if !(-1..=1).contains(&request.acks) {
+            let text = format!("acks {}; -1, 0 and 1 are allowed", request.acks);
+            return Some(Appended::because(ErrorCode::INVALID_REQUIRED_ACKS, text));
+        }
+        None
+    }
+
+    fn append_somewhere(
+        &mut self,
+        ticket: Ticket,
+        key: PartitionKey,
+        acks: i16,
+        version: i16,
+        batch: &[u8],
+        frame: &Bytes,
+    ) {
+        let owner = self.owner(key);
+        if owner == self.me {
+            if let Err(refused) = self.append(ticket, key, acks, version, batch, 0) {
+                self.on_appended(ticket, refused);
+            }
+        } else {
+            self.mailed_bytes[owner.0 as usize] += batch.len();
+            let batch = frame.slice_ref(batch);
+            self.fx.mail(owner, Letter::Append { ticket, key, acks, version, batch });
+        }
+    }
+
+    /// A batch from another shard; waits its turn where there is no room.
+    pub(super) fn on_append(&mut self, from: ShardId, letter: Letter) {
+        self.backlog.push_back((from, letter));
+        self.resume_backlog();
+    }
+
+    pub(super) fn resume_backlog(&mut self) {
+        while let Some((from, Letter::Append { batch, .. })) = self.backlog.front() {
+            let (from, len) = (*from, batch.len());
+            if self.journal.is_some() && self.phase == super::Phase::Serving && !self.can_append_local(len) {
+                return;
+            }
+            let Some((_, Letter::Append { ticket, key, acks, version, batch })) = self.backlog.pop_front() else {
+                unreachable!("just seen")
+            };
+            if let Err(appended) = self.append(ticket, key, acks, version, &batch, len) {
+                self.fx.mail(from, Letter::Appended { ticket, batch_bytes: len, appended });
+            }
+        }
+    }
+
+    pub(super) fn can_append_local(&mut self, len: usize) -> bool {
+        if self.journal().has_room(len) || self.journal_refuses() {
+            return true;
+        }
+        self.make_room();
+        self.journal().has_room(len)
+    }
+
+    /// Appends a batch to a partition of this shard, or says why not.
+    fn append(
+        &mut self,
+        ticket: Ticket,
+        key: PartitionKey,
+        acks: i16,
+        version: i16,
+        batch: &[u8],
+        mailed: usize,
+    ) -> Result<(), Appended> {
+        let now = self.fx.now.wall;
+        let batch_max = self.config.journal.file_bytes / BATCHES_PER_FILE_MIN;
+        let refuses = self.journal_refuses();
+        let serving = self.phase == super::Phase::Serving;
+        let slot = *self.slots.get(&key).ok_or_else(|| Appended::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION))?;
+        let (Some(partition), Some(journal)) = (self.partitions[slot as usize].as_deref_mut(), self.journal.as_mut())
+        else {
+            return Err(Appended::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+        };
+        partition.may_append(acks, serving)?;
+        let checked = check(batch, version, &partition.settings, batch_max, now)?;
+        let sequence = sequence_of(&checked.header);
+        let mut waiter = Waiter {
+            ticket,
+            base: Offset(-1),
+            end: Offset(-1),
+            batch_bytes: mailed,
+            append_time: checked.append_time.map_or(-1, |time| time.0),
+        };
+        match sequence.map_or(Verdict::Append, |sequence| partition.producers.judge(sequence)) {
+            Verdict::Append => {}
+            Verdict::Duplicate { base, end } => {
+                (waiter.base, waiter.end) = (base, end);
+                partition.answer_later(waiter, acks);
+                self.advance(slot);
+                return Ok(());
+            }
+            Verdict::Fenced { current } => {
+                let text = format!("producer epoch {}; the newest is {current}", checked.header.producer_epoch);
+                return Err(Appended::because(ErrorCode::INVALID_PRODUCER_EPOCH, text));
+            }
+            Verdict::OutOfOrder { expected } => {
+                let (id, found) = (checked.header.producer_id, checked.header.base_sequence);
+                let text =
+                    format!("out of order sequence number for producer {id} in {key}: {found}, expected {expected}");
+                return Err(Appended::because(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, text));
+            }
+        }
+        if refuses {
+            let text = String::from("the disk is full");
+            return Err(Appended::because(ErrorCode::KAFKA_STORAGE_ERROR, text));
+        }
+        let base = partition.replica.append(checked.header.records_count.into());
+        let (end, epoch) = (partition.replica.end().offset, partition.replica.epoch());
+        let max_timestamp = checked.max_timestamp.0;
+        if let Some(sequence) = sequence {
+            partition.producers.apply(sequence, base, end, now.0);
+        }
+        let entry = Entry { key, slot, epoch, base, end, max_timestamp };
+        journal.append_batch(entry, batch, &mut partition.hint, |copy| checked.patch(copy, base, epoch));
+        (waiter.base, waiter.end) = (base, end);
+        partition.answer_later(waiter, acks);
+        Ok(())
+    }
+
+    /// One batch of a request has its outcome.
+    pub(super) fn on_appended(&mut self, ticket: Ticket, appended: Appended) {
+        let Some(Slot::Produce(producing)) = self.conns.slot(ticket.conn, ticket.request) else { return };
+        let outcome = &mut producing.partitions[ticket.item as usize].1;
+        assert!(outcome.is_none(), "{ticket:?} is answered twice");
+        *outcome = Some(appended);
+        producing.left -= 1;
+        if producing.left == 0 {
+            self.finish_produce(ticket);
+        }
+    }
+
+    fn finish_produce(&mut self, ticket: Ticket) {
+        let Some(slot) = self.conns.slot(ticket.conn, ticket.request) else { return };
+        let Slot::Produce(producing) = core::mem::replace(slot, Slot::Ready(Vec::new())) else {
+            panic!("{ticket:?} is no produce")
+        };
+        if producing.acks != 0 {
+            let response = producing.response();
+            return self.conns.complete(ticket.conn, ticket.request, response);
+        }
+        self.conns.complete(ticket.conn, ticket.request, Vec::new());
+        let failed = producing.partitions.iter().find_map(|(_, appended)| {
+            appended.as_ref().map(|appended| appended.error).filter(|error| *error != ErrorCode::NONE)
+        });
+        if let Some(error) = failed {
+            // Kafka's way to tell a producer that asked not to be answered.
+            self.refuse(ticket.conn, &format!("a batch sent with acks=0 failed: {error}"));
+        }
+    }
+}
+
+impl Partition {
+    fn may_append(&self, acks: i16, serving: bool) -> Result<(), Appended> {
+        if self.deleted {
+            return Err(Appended::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+        }
+        if let Some(refusal) = &self.refusal {
+            return Err(Appended::because(ErrorCode::KAFKA_STORAGE_ERROR, refusal.to_string()));
+        }
+        if !serving || !self.replica.is_serving() {
+            return Err(Appended::error(ErrorCode::NOT_LEADER_OR_FOLLOWER));
+        }
+        let wanted = self.settings.min_insync_replicas;
+        if acks == -1 && wanted > 1 {
+            let text = format!("1 replica is in sync; min.insync.replicas is {wanted}");
+            return Err(Appended::because(ErrorCode::NOT_ENOUGH_REPLICAS, text));
+        }
+        Ok(())
+    }
+
+    fn answer_later(&mut self, waiter: Waiter, acks: i16) {
+        let queue = if acks == -1 { &mut self.at_high_watermark } else { &mut self.at_durable };
+        Partition::wait(queue, waiter);
+    }
+}
+
+/// A batch that may be appended, and what must be patched in its copy.
+struct Checked {
+    header: BatchHeader,
+    max_timestamp: Timestamp,
+    /// Stamp it with this.
+    append_time: Option<Timestamp>,
+    /// Its header claims another largest timestamp than its records have.
+    correct_max: bool,
+}
+
+impl Checked {
+    fn patch(&self, copy: &mut [u8], base: Offset, epoch: Epoch) {
+        match self.append_time {
+            Some(now) => records::set_log_append_time(copy, now),
+            None if self.correct_max => records::set_max_timestamp(copy, self.max_timestamp),
+            None => {}
+        }
+        records::patch(copy, base, epoch);
+    }
+}
+
+fn check(
+    batch: &[u8],
+    version: i16,
+    settings: &TopicSettings,
+    batch_max: u64,
+    now: Timestamp,
+) -> Result<Checked, Appended> {
+    let size_max = u64::from(settings.max_message_bytes).min(batch_max) as usize;
+    let limits = Limits { batch_bytes_max: size_max, zstd: version >= 7, transactional: false };
+    let header = records::check(batch, &limits).map_err(refused)?;
+    let mut max_timestamp = header.max_timestamp;
+    let mut min_timestamp = Some(header.base_timestamp);
+    let mut correct_max = false;
+    if header.compression() == Ok(Compression::None) {
+        let contents = records::check_records(batch, 0).map_err(refused)?;
+        if settings.cleanup.compact
+            && let Some(index) = contents.first_without_key
+        {
+            let text = String::from("Compacted topic cannot accept message without key in topic partition.");
+            return Err(Appended { record: Some(index), ..Appended::because(ErrorCode::INVALID_RECORD, text) });
+        }
+        correct_max = contents.max_timestamp != header.max_timestamp;
+        max_timestamp = contents.max_timestamp;
+        min_timestamp = contents.min_timestamp;
+    }
+    if settings.timestamp_type == TimestampType::LogAppendTime {
+        return Ok(Checked { header, max_timestamp: now, append_time: Some(now), correct_max: false });
+    }
+    let (before, after) = (settings.timestamp_before_max_ms, settings.timestamp_after_max_ms);
+    let oldest = min_timestamp.map_or(now.0, |time| time.0);
+    let too_old = oldest >= 0 && now.0.saturating_sub(oldest) > before;
+    let too_new = max_timestamp.0.saturating_sub(now.0) > after;
+    if too_old || too_new {
+        let found = if too_old { oldest } else { max_timestamp.0 };
+        let from = now.0.saturating_sub(before);
+        let to = now.0.saturating_add(after);
+        let text =
+            format!("Timestamp {found} of message is out of range. The timestamp should be within [{from}, {to}]");
+        return Err(Appended { record: Some(0), ..Appended::because(ErrorCode::INVALID_TIMESTAMP, text) });
+    }
+    Ok(Checked { header, max_timestamp, append_time: None, correct_max })
+}
+
+fn refused(error: BatchError) -> Appended {
+    let record = match error {
+        BatchError::Record { index, .. } => Some(index),
+        _ => None,
+    };
+    Appended { record, ..Appended::because(error.code(), error.to_string()) }
+}
+
+/// What identifies a retry of this batch.
+pub(super) fn sequence_of(header: &BatchHeader) -> Option<Sequence> {
+    header.has_producer_id().then(|| Sequence {
+        producer_id: header.producer_id,
+        epoch: header.producer_epoch,
+        first: header.base_sequence,
+        last: header.last_sequence(),
+    })
+}
+
+impl Producing {
+    fn response(&self) -> Vec<Bytes> {
+        let mut rest = self.partitions.iter();
+        let topic = |(name, topic_id, count): &'_ (String, TopicId, u32)| TopicProduceResponse {
+            name: Cow::Owned(name.clone()),
+            topic_id: *topic_id,
+            partition_responses: rest.by_ref().take(*count as usize).map(partition_response).collect(),
+        };
+        let responses = self.topics.iter().map(topic).collect();
+        let response = ProduceResponse { responses, ..ProduceResponse::default() };
+        encode_response(self.header.correlation, self.header.key, self.header.version, &response)
+    }
+}
+
+fn partition_response((index, appended): &(i32, Option<Appended>)) -> PartitionProduceResponse<'_> {
+    let appended = appended.as_ref().expect("every partition has its outcome");
+    let record_error = appended.record.map(|batch_index| BatchIndexAndErrorMessage {
+        batch_index,
+        batch_index_error_message: appended.message.as_deref().map(Cow::Borrowed),
+    });
+    PartitionProduceResponse {
+        index: *index,
+        error_code: appended.error,
+        base_offset: appended.base.0,
+        log_append_time_ms: appended.append_time,
+        log_start_offset: appended.start.0,
+        record_errors: record_error.into_iter().collect(),
+        error_message: appended.message.as_deref().map(Cow::Borrowed),
+        ..PartitionProduceResponse::default()
+    }
+}

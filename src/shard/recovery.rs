@@ -1,0 +1,384 @@
+//! Recovery: the checkpoint, then the journal behind it, frame by frame, never the segments.
+//!
+//! Frames up to the checkpoint's only bring back batches that are in no segment yet; later ones are applied whole. What was
+//! damaged makes exactly the partitions that it hit refuse. Invariant: when recovery is over everything it brought back
+//! is durable, and the journal goes on at the cut under a new run number.
+
+use super::effects::Pending;
+use super::partition::{Partition, empty_snapshot};
+use super::{Shard, controller, produce};
+use crate::boundary::{Done, Halt, Level, Op, SECTOR};
+use crate::configs::TopicSettings;
+use crate::ids::{Offset, PartitionKey, ShardId};
+use crate::journal::frame::{Frame, Note};
+use crate::journal::ring::SlotState;
+use crate::journal::scan::{Damage, Scanner, SlotView, Step};
+use crate::journal::{Journal, Resume};
+use crate::log::Refusal;
+use crate::memory::{self, ArenaPool};
+use crate::metadata::Image;
+use crate::records::BatchHeader;
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use bytes::{Bytes, BytesMut};
+
+#[derive(Default)]
+pub struct Recovery {
+    /// Frames up to this one are in the checkpoint.
+    frame: u64,
+    /// The read in flight: slot, offset, and what of it has arrived.
+    read: Option<(usize, u64, BytesMut, usize)>,
+    /// Damage whose last frame's directory the next good frame repeats.
+    damage: Option<Damage>,
+    /// Partitions that a damaged frame, whose directory is lost as well, may have hit: all that are not proved whole.
+    unproved: BTreeSet<u32>,
+    /// The last damage: file and offset.
+    damaged_at: Option<(String, u64)>,
+    refusals: Vec<(PartitionKey, Refusal)>,
+    frames: u64,
+}
+
+impl Shard {
+    /// Brings back the checkpoint's state and starts to read the journal.
+    pub(super) fn start_replay(&mut self) {
+        let checkpoint = self.boot.checkpoint.take().expect("it was read");
+        let defaults = alloc::sync::Arc::new(TopicSettings::resolve(&Default::default(), &self.config.broker));
+        if self.me == ShardId(0) {
+            match Image::decode(&checkpoint.metadata) {
+                Ok(image) => self.controller.image = image,
+                Err(error) => return self.fx.halt(Halt::Refused { reason: format!("{error}") }),
+            }
+        }
+        for snapshot in &checkpoint.partitions {
+            let partition = Partition::new(self.config.node, snapshot.clone(), defaults.clone());
+            self.add_partition(partition);
+        }
+        let view = |slot: &crate::journal::ring::Slot| SlotView {
+            bytes: slot.bytes,
+            file_seq: match slot.state {
+                SlotState::Live { file_seq } => Some(file_seq),
+                SlotState::Free | SlotState::Filling => None,
+            },
+        };
+        let slots = self.boot.ring.slots.iter().map(view).collect();
+        let (journal, run) = (checkpoint.journal, checkpoint.run);
+        self.boot.scanner = Some(Scanner::new(journal, run, slots, checkpoint.replay, checkpoint.replay_frame));
+        self.boot.recovery = Recovery { frame: checkpoint.frame, ..Recovery::default() };
+        self.checkpoints.generation = checkpoint.generation;
+        self.file_starts.insert(checkpoint.replay.file_seq, (checkpoint.replay, checkpoint.replay_frame));
+        self.boot.checkpoint = Some(checkpoint);
+        self.scan();
+    }
+
+    /// Goes on until the scan wants bytes or is over.
+    fn scan(&mut self) {
+        let mut scanner = self.boot.scanner.take().expect("recovery is under way");
+        loop {
+            match scanner.step() {
+                Step::Read { slot, offset, len } => {
+                    let buf = memory::aligned_zeroed(len);
+                    let file = self.boot.ring.slots[slot].file;
+                    self.boot.recovery.read = Some((slot, offset, BytesMut::new(), len));
+                    self.fx.submit(Op::Read { file, offset, buf }, Pending::Scan);
+                    break;
+                }
+                Step::Frame(frame) => self.replay(&frame, scanner.frame_bytes()),
+                Step::Damage(damage) => self.on_damage(damage),
+                Step::End(resume) => {
+                    self.on_replayed(&scanner, resume);
+                    return;
+                }
+            }
+            if self.fx.halted() {
+                return;
+            }
+        }
+        self.boot.scanner = Some(scanner);
+    }
+
+    pub(super) fn on_scan_read(&mut self, done: Done) {
+        let Done::Read { buf, result } = done else { panic!("a read ended as {done:?}") };
+        let (slot, offset, mut have, len) = self.boot.recovery.read.take().expect("a read was in flight");
+        let path = self.boot.ring.slots[slot].path.clone();
+        let read = match result {
+            Ok(0) => {
+                let end = offset + have.len() as u64;
+                let reason = format!("the file ends at {end}, its size was recorded otherwise");
+                return self.fx.halt(Halt::Damage { path, offset: end, reason });
+            }
+            // A short read may end inside a sector; the next one goes on at a whole one.
+            Ok(read) => read / SECTOR * SECTOR,
+            Err(error) => return self.fx.halt(Halt::Disk { path, error }),
+        };
+        if have.is_empty() && read >= len {
+            have = buf;
+        } else {
+            have.extend_from_slice(&buf[..read]);
+        }
+        if have.len() < len {
+            let file = self.boot.ring.slots[slot].file;
+            let (from, buf) = (offset + have.len() as u64, memory::aligned_zeroed(len - have.len()));
+            self.boot.recovery.read = Some((slot, offset, have, len));
+            return self.fx.submit(Op::Read { file, offset: from, buf }, Pending::Scan);
+        }
+        self.boot.scanner.as_mut().expect("recovery is under way").on_read(slot, offset, have);
+        self.scan();
+    }
+
+    /// One good frame.
+    fn replay(&mut self, frame: &Frame, bytes: &[u8]) {
+        if let Some(damage) = self.boot.recovery.damage.take() {
+            self.settle_damage(&damage, frame);
+        }
+        self.boot.recovery.frames += 1;
+        let place = frame.header.place;
+        self.file_starts.entry(place.file_seq).or_insert((place, frame.header.frame));
+        let known = frame.header.frame <= self.boot.recovery.frame;
+        if !known {
+            for note in &frame.notes {
+                self.replay_note(note);
+            }
+        }
+        for placed in &frame.placements {
+            let (start, len) = (placed.start as usize, placed.len as usize);
+            let key = frame.notes[placed.note as usize].key();
+            self.replay_batch(key, &bytes[start..start + len], frame.header.place.file_seq, known);
+        }
+    }
+
+    fn replay_note(&mut self, note: &Note) {
+        let slot = self.recovered(note.key());
+        let Some(partition) = self.partition(slot) else { return };
+        match note {
+            Note::Batches { .. } => {}
+            Note::EpochStart { line, .. } => {
+                if partition.refusal.is_none() {
+                    partition.replica.apply_epoch_start(*line);
+                }
+            }
+            Note::Vote { epoch, voted_for, .. } => partition.replica.apply_vote(*epoch, *voted_for),
+            Note::LogStart { start, .. } => {
+                partition.replica.recover_start(*start);
+                partition.durable_start = partition.durable_start.max(*start);
+            }
+            Note::Deleted { .. } => {
+                partition.deleted = true;
+                partition.deletion_durable = true;
+            }
+            Note::Refused { refusal, .. } => partition.refusal = Some(refusal.clone()),
+        }
+    }
+
+    fn replay_batch(&mut self, key: PartitionKey, bytes: &[u8], file_seq: u64, known: bool) {
+        let slot = self.recovered(key);
+        let header = BatchHeader::parse(bytes).unwrap_or_else(|error| panic!("{key}: a journalled batch: {error}"));
+        let (base, end, stamp) = (header.base_offset, header.end_offset(), header.max_timestamp.0);
+        let at = self.boot.recovery.damaged_at.clone();
+        let Some(partition) = self.partition(slot) else { return };
+        if partition.deleted || partition.refusal.as_ref().is_some_and(|refusal| refusal.from < end) {
+            return;
+        }
+        let log_end = partition.log.end();
+        if base >= log_end {
+            if base > log_end {
+                let Some(at) = at else {
+                    panic!("{key}: a batch at {base} behind {log_end}, and no damage between them")
+                };
+                return self.refuse_partition(slot, log_end, &at);
+            }
+            partition.log.push(base, end, stamp, Bytes::copy_from_slice(bytes), file_seq);
+        }
+        if !known {
+            partition.replica.recover_records(end);
+            if let Some(sequence) = produce::sequence_of(&header) {
+                partition.producers.apply(sequence, base, end, stamp);
+            }
+        }
+        self.boot.recovery.unproved.remove(&slot);
+        if base >= log_end {
+            self.cached(slot, base, bytes.len());
+        }
+        if !known && key == PartitionKey::METADATA {
+            for record in controller::decode_records(bytes) {
+                self.controller.image.apply(&record);
+            }
+        }
+    }
+
+    /// The slot of a partition that the journal names.
+    fn recovered(&mut self, key: PartitionKey) -> u32 {
+        if let Some(slot) = self.slots.get(&key) {
+            return *slot;
+        }
+        let settings = self.settings_of(key.topic);
+        let partition = Partition::new(self.config.node, empty_snapshot(key), settings);
+        self.add_partition(partition)
+    }
+
+    fn on_damage(&mut self, damage: Damage) {
+        let path = self.boot.ring.slots[damage.slot].path.clone();
+        let (first, last) = (damage.first_frame, damage.proof - 1);
+        let text =
+            format!("{path} is damaged at offset {}: frames {first} to {last} are not what was written", damage.offset);
+        self.fx.log(Level::Error, text);
+        self.boot.recovery.damage = Some(damage);
+    }
+
+    /// The frame behind the damage repeats the directory of the last lost one.
+    fn settle_damage(&mut self, damage: &Damage, proof: &Frame) {
+        let at = (self.boot.ring.slots[damage.slot].path.clone(), damage.offset);
+        self.boot.recovery.damaged_at = Some(at.clone());
+        let lost = damage.proof - damage.first_frame;
+        let mut directories: Vec<&[Note]> = Vec::new();
+        if let Some(notes) = &damage.notes {
+            directories.push(notes);
+        }
+        let last_known = proof.header.frame == damage.proof;
+        let repeats_the_only_one = lost == 1 && damage.notes.is_some();
+        if last_known && !repeats_the_only_one {
+            directories.push(&proof.notes_before);
+        }
+        let known_frames = directories.len() as u64;
+        if known_frames < lost {
+            let whole: BTreeSet<u32> = (0..self.partitions.len() as u32).collect();
+            self.boot.recovery.unproved = whole;
+        }
+        for notes in directories {
+            for note in notes {
+                self.replay_lost(note, &at, damage.proof);
+            }
+        }
+    }
+
+    /// A line of a lost frame's directory: small entries are whole in it, batches are lost.
+    fn replay_lost(&mut self, note: &Note, at: &(String, u64), proof: u64) {
+        let known = proof <= self.boot.recovery.frame + 1;
+        match note {
+            Note::Batches { key, first, end, .. } => {
+                let slot = self.recovered(*key);
+                let Some(partition) = self.partition(slot) else { return };
+                // Segments that the checkpoint vouches for hold it as well.
+                if partition.log.flushed() >= *end {
+                    return;
+                }
+                self.refuse_partition(slot, (*first).max(Offset(0)), at);
+            }
+            Note::EpochStart { .. }
+            | Note::Vote { .. }
+            | Note::LogStart { .. }
+            | Note::Deleted { .. }
+            | Note::Refused { .. } => {
+                if !known {
+                    self.replay_note(note);
+                }
+            }
+        }
+    }
+
+    /// From `from` on the partition is damaged.
+    pub(super) fn refuse_partition(&mut self, slot: u32, from: Offset, at: &(String, u64)) {
+        let Some(partition) = self.partition(slot) else { return };
+        if partition.deleted || partition.refusal.as_ref().is_some_and(|refusal| refusal.from <= from) {
+            return;
+        }
+        let key = partition.key;
+        let from = from.max(partition.replica.start());
+        let refusal = Refusal { from, path: at.0.clone(), offset: at.1 };
+        partition.refusal = Some(refusal.clone());
+        let text = format!("partition {key} refuses: {refusal}");
+        self.fx.log(Level::Error, text);
+        if key == PartitionKey::METADATA {
+            let reason = String::from("the metadata log is lost there");
+            return self.fx.halt(Halt::Damage { path: at.0.clone(), offset: at.1, reason });
+        }
+        if let Some(journal) = &mut self.journal {
+            journal.append_note(Note::Refused { key, refusal });
+        } else {
+            self.boot.recovery.refusals.push((key, refusal));
+        }
+    }
+
+    /// Nothing good is left behind this: the journal goes on here, under a new run number.
+    fn on_replayed(&mut self, scanner: &Scanner, resume: Resume) {
+        self.refuse_what_is_unproved();
+        let checkpoint = self.boot.checkpoint.take().expect("it was read");
+        if resume.next_frame <= checkpoint.frame {
+            let slot = scanner.slot_of(resume.place.file_seq).unwrap_or(0);
+            let path = self.boot.ring.slots[slot].path.clone();
+            let reason =
+                format!("frame {} is missing, and the checkpoint knows frame {}", resume.next_frame, checkpoint.frame);
+            self.fx.log(Level::Error, format!("{path} is damaged at offset {}: {reason}", resume.place.offset));
+            return self.fx.halt(Halt::Damage { path, offset: resume.place.offset, reason });
+        }
+        let run = scanner.run().max(checkpoint.run) + 1;
+        let mut ring = core::mem::take(&mut self.boot.ring);
+        for (index, slot) in ring.slots.iter_mut().enumerate() {
+            let mut live = checkpoint.replay.file_seq..=resume.place.file_seq;
+            slot.state = match live.find(|seq| scanner.slot_of(*seq) == Some(index)) {
+                Some(file_seq) => SlotState::Live { file_seq },
+                None => SlotState::Free,
+            };
+        }
+        let journal_config = self.config.journal;
+        let pool = ArenaPool::new(journal_config.arena_bytes, self.config.memory_bytes / 2);
+        let text = format!(
+            "shard {} has read {} frames of its journal; run {run} goes on at file {} offset {}",
+            self.me.0, self.boot.recovery.frames, resume.place.file_seq, resume.place.offset
+        );
+        self.fx.log(Level::Debug, text);
+        self.sealed_frame = resume.next_frame - 1;
+        let mut journal = Journal::new(checkpoint.journal, run, ring, pool, journal_config.commit_bytes_max, resume);
+        for (key, refusal) in core::mem::take(&mut self.boot.recovery.refusals) {
+            journal.append_note(Note::Refused { key, refusal });
+        }
+        self.journal = Some(journal);
+        for partition in self.partitions.iter_mut().flatten() {
+            partition.replica.recovered();
+            partition.forget_below_start();
+            partition.check();
+        }
+        self.after_recovery();
+    }
+
+    /// Whatever damage may have hit and no later frame proves whole.
+    fn refuse_what_is_unproved(&mut self) {
+        let unproved = core::mem::take(&mut self.boot.recovery.unproved);
+        for slot in 0..self.partitions.len() as u32 {
+            let Some(partition) = self.partition(slot) else { continue };
+            let (end, log_end, key) = (partition.replica.end().offset, partition.log.end(), partition.key);
+            if partition.refusal.is_some() || partition.deleted || (log_end == end && !unproved.contains(&slot)) {
+                continue;
+            }
+            let Some(at) = self.boot.recovery.damaged_at.clone() else {
+                panic!("{key} ends at {log_end}, the checkpoint says {end}, and no damage was found");
+            };
+            self.refuse_partition(slot, log_end, &at);
+        }
+    }
+
+    /// Elections for everything that was brought back, and work that a crash interrupted.
+    fn after_recovery(&mut self) {
+        if self.me == ShardId(0) && !self.slots.contains_key(&PartitionKey::METADATA) {
+            let settings = self.default_settings();
+            self.make_partition(PartitionKey::METADATA, settings);
+        }
+        for slot in 0..self.partitions.len() as u32 {
+            let Some(partition) = self.partition(slot) else { continue };
+            if partition.deleted {
+                self.remove_partition(slot);
+                continue;
+            }
+            self.remove_doomed(slot);
+            self.finish_rolls(slot);
+            if self.partition(slot).is_some_and(|partition| !partition.replica.leads())
+                && !self.campaigns.contains(&slot)
+            {
+                self.campaigns.push_back(slot);
+            }
+        }
+        self.fill_ring();
+        self.dirty = true;
+    }
+}

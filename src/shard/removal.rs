@@ -1,0 +1,212 @@
+//! What goes: segments past their retention, deleted partitions.
+//!
+//! Invariant: a file is unlinked only after the decision is durable in the journal (the log's new start, or a committed
+//! deletion that names the topic's id), and only when nothing reads or writes it.
+
+use super::partition::Partition;
+use super::produce::Appended;
+use super::tasks::{Step, Then};
+use super::timers::Timer;
+use super::{Phase, Shard};
+use crate::boundary::{FileId, Op};
+use crate::configs::TopicSettings;
+use crate::ids::{Epoch, Offset, PartitionKey, TopicId};
+use crate::journal::frame::Note;
+use crate::log::segment;
+use crate::wire::ErrorCode;
+use alloc::string::ToString;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// Elections held in one commit.
+const CAMPAIGNS_MAX: usize = 512;
+
+impl Shard {
+    /// Makes a partition and lets it stand for election.
+    pub(super) fn make_partition(&mut self, key: PartitionKey, settings: Arc<TopicSettings>) -> u32 {
+        let partition = Partition::empty(self.config.node, key, settings);
+        let slot = self.add_partition(partition);
+        self.campaigns.push_back(slot);
+        slot
+    }
+
+    /// Holds the elections that are due, a bounded number in one frame.
+    pub(super) fn pump_campaigns(&mut self) {
+        while self.journal().open_notes() < CAMPAIGNS_MAX && self.journal().ring_has_room(0) {
+            let Some(slot) = self.campaigns.pop_front() else { return };
+            self.campaign(slot);
+        }
+    }
+
+    /// Looks for old segments of every partition, and closes files that nobody reads.
+    pub(super) fn on_retention_due(&mut self) {
+        if self.phase != Phase::Serving {
+            return;
+        }
+        for slot in 0..self.partitions.len() as u32 {
+            self.apply_retention(slot);
+            self.close_unread(slot);
+        }
+        let interval = Duration::from_millis(self.settings.retention_check_interval_ms.clamp(1_000, 60_000));
+        self.timers.set(self.fx.now.mono.after(interval), Timer::Retention);
+    }
+
+    /// Moves the log's start past sealed segments that `retention.bytes` or `retention.ms` give up.
+    pub(super) fn apply_retention(&mut self, slot: u32) {
+        let now = self.fx.now.wall.0;
+        if self.phase != Phase::Serving {
+            return;
+        }
+        let Some(partition) = self.partition(slot) else { return };
+        if partition.deleted || partition.key == PartitionKey::METADATA || !partition.settings.cleanup.delete {
+            return;
+        }
+        let start = partition.retained_from(now);
+        if start <= partition.replica.start() {
+            return;
+        }
+        partition.replica.advance_start(start);
+        partition.forget_below_start();
+        let key = partition.key;
+        self.journal().append_note(Note::LogStart { key, start });
+    }
+
+    /// Unlinks segments below the durable start.
+    pub(super) fn remove_doomed(&mut self, slot: u32) {
+        let Some(partition) = self.partition(slot) else { return };
+        if partition.doomed.is_empty() || partition.removing || partition.reads > 0 || partition.deleted {
+            return;
+        }
+        if partition.durable_start < partition.replica.start() {
+            return;
+        }
+        partition.removing = true;
+        let (key, bases) = (partition.key, partition.doomed.clone());
+        let files = core::mem::take(&mut partition.doomed_files);
+        self.close_files(files);
+        let mut steps = Vec::new();
+        for base in &bases {
+            steps.push(Step::Remove(segment::log_path(key, *base)));
+            steps.push(Step::Remove(segment::sidecar_path(key, *base)));
+        }
+        let path = segment::folder(key);
+        self.start_task(steps, None, &path, Then::SegmentsRemoved { partition: slot, bases });
+    }
+
+    pub(super) fn on_segments_removed(&mut self, slot: u32, bases: &[Offset]) {
+        let Some(partition) = self.partition(slot) else { return };
+        partition.removing = false;
+        partition.doomed.retain(|base| !bases.contains(base));
+        self.remove_doomed(slot);
+        self.remove_partition_if_due(slot);
+    }
+
+    /// A committed deletion: refuses whoever waits, and journals it.
+    pub(super) fn delete_topic(&mut self, topic: TopicId) -> Vec<u32> {
+        self.topic_settings.remove(&topic);
+        let from = PartitionKey { topic, index: 0 };
+        let to = PartitionKey { topic, index: i32::MAX };
+        let mine: Vec<(PartitionKey, u32)> = self.slots.range(from..=to).map(|(key, slot)| (*key, *slot)).collect();
+        for (key, slot) in &mine {
+            let (key, slot) = (*key, *slot);
+            let Some(partition) = self.partition(slot) else { continue };
+            if !partition.deleted {
+                partition.deleted = true;
+                self.refuse_waiters(slot, &Appended::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+                self.journal().append_note(Note::Deleted { key });
+            }
+        }
+        let (from, to) = (PartitionKey { topic, index: 0 }, PartitionKey { topic, index: i32::MAX });
+        let gone: Vec<PartitionKey> = self.leaders.range(from..=to).map(|(key, _)| *key).collect();
+        for key in gone {
+            self.leaders.remove(&key);
+        }
+        mine.into_iter().map(|(_, slot)| slot).collect()
+    }
+
+    pub(super) fn remove_partition_if_due(&mut self, slot: u32) {
+        if self.partition(slot).is_some_and(|partition| partition.deleted) {
+            self.remove_partition(slot);
+        }
+    }
+
+    /// Unlinks everything of a deleted partition, once that is durable and nothing is in flight.
+    pub(super) fn remove_partition(&mut self, slot: u32) {
+        let Some(partition) = self.partition(slot) else { return };
+        let rolling = partition.log.segments.iter().any(|segment| segment.rolled && !segment.sealed);
+        let busy = partition.removing || partition.reads > 0 || partition.log.writing || rolling;
+        if !partition.deletion_durable || busy {
+            return;
+        }
+        partition.removing = true;
+        let key = partition.key;
+        let open = partition.log.segments.iter_mut().filter_map(|segment| segment.open.file.take());
+        let mut files: Vec<FileId> = open.collect();
+        files.append(&mut partition.doomed_files);
+        self.close_files(files);
+        let folder = segment::folder(key);
+        let steps = vec![
+            Step::RemoveAll(folder.clone()),
+            Step::Remove(folder.clone()),
+            Step::SyncDir("partitions".to_string()),
+        ];
+        self.start_task(steps, None, &folder, Then::PartitionRemoved { partition: slot });
+    }
+
+    pub(super) fn on_partition_removed(&mut self, slot: u32) {
+        if let Some(partition) = self.partitions[slot as usize].take() {
+            self.slots.remove(&partition.key);
+            self.staged_bytes -= partition.log.staged_bytes();
+        }
+    }
+
+    fn close_files(&mut self, files: Vec<FileId>) {
+        for file in files {
+            self.fx.submit(Op::Close { file }, super::Pending::Nothing);
+        }
+    }
+
+    /// Closes the files of sealed segments that nobody reads.
+    fn close_unread(&mut self, slot: u32) {
+        let Some(partition) = self.partition(slot) else { return };
+        if partition.reads > 0 || partition.removing {
+            return;
+        }
+        let sealed = partition.log.segments.iter_mut().filter(|segment| segment.sealed);
+        let files: Vec<FileId> = sealed.filter_map(|segment| segment.open.file.take()).collect();
+        self.close_files(files);
+    }
+
+    /// The leaders among this shard's replicas, for everybody's metadata.
+    pub(super) fn leads(&self) -> Vec<(PartitionKey, Epoch)> {
+        let serving =
+            self.partitions.iter().flatten().filter(|partition| !partition.deleted && partition.replica.is_serving());
+        serving.map(|partition| (partition.key, partition.replica.epoch())).collect()
+    }
+
+    pub(super) fn default_settings(&self) -> Arc<TopicSettings> {
+        Arc::new(TopicSettings::resolve(&Default::default(), &self.config.broker))
+    }
+}
+
+impl Partition {
+    /// Where the log starts if every sealed segment that retention gives up goes. The active one always stays.
+    fn retained_from(&self, now: i64) -> Offset {
+        let mut start = self.replica.start();
+        let mut left = self.log.segment_bytes();
+        for segment in self.log.segments.iter().take_while(|segment| segment.sealed) {
+            let too_much = self.settings.retention_bytes.is_some_and(|bytes| left - segment.bytes >= bytes);
+            let stamp = if segment.max_timestamp >= 0 { segment.max_timestamp } else { segment.created };
+            let age = u64::try_from(now.saturating_sub(stamp)).unwrap_or(0);
+            let too_old = self.settings.retention_ms.is_some_and(|ms| age > ms);
+            if !(too_much || too_old) || segment.end > self.replica.high_watermark() {
+                break;
+            }
+            left -= segment.bytes;
+            start = segment.end;
+        }
+        start
+    }
+}

@@ -1,0 +1,284 @@
+//! File tasks: a few ops one after another, then something else. Everything that is not on the path of a request.
+//!
+//! Invariant: a step is submitted only when the one before it has ended well. A full disk makes a task wait and try the same
+//! step again; any other failure of a write or a sync ends the shard, because what is durable is unknown then.
+
+use super::{Shard, timers::Timer};
+use crate::boundary::{Done, FileId, Halt, IoError, Level, Op, OpenMode, SECTOR};
+use crate::ids::Offset;
+use crate::shard::effects::Pending;
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use bytes::{Buf, Bytes, BytesMut};
+use core::time::Duration;
+
+const RETRY: Duration = Duration::from_millis(500);
+const ZEROS_BYTES: usize = 1 << 20;
+
+/// One step of a task; those without a path are about the file that was opened last.
+#[derive(Debug)]
+pub enum Step {
+    MakeDir(String),
+    Open(String, OpenMode),
+    Allocate {
+        offset: u64,
+        len: u64,
+    },
+    Write {
+        offset: u64,
+        data: Bytes,
+    },
+    /// Writes zeros over `[from, to)`, whole sectors.
+    Zero {
+        from: u64,
+        to: u64,
+    },
+    /// Reads the file to its end; a file that is not there is no file.
+    ReadAll(String),
+    Sync,
+    Truncate(u64),
+    Close,
+    Rename {
+        from: String,
+        to: String,
+    },
+    /// Unlinks; what is gone already is fine.
+    Remove(String),
+    /// Unlinks every file of a folder.
+    RemoveAll(String),
+    SyncDir(String),
+}
+
+/// What comes after a task.
+#[derive(Debug)]
+pub enum Then {
+    FormatRead,
+    FolderMade,
+    FormatWritten,
+    CheckpointRead { mirror: bool },
+    SlotOpened { slot: usize },
+    SlotFilled { slot: usize, bytes: u64 },
+    SegmentOpened { partition: u32 },
+    Rolled { partition: u32, base: Offset },
+    SegmentsRemoved { partition: u32, bases: Vec<Offset> },
+    PartitionRemoved { partition: u32 },
+    Synced { partition: Option<u32> },
+    CheckpointSaved,
+    Trimmed,
+}
+
+/// What a task leaves behind.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub file: Option<FileId>,
+    /// Length of the file when it was opened.
+    pub len: u64,
+    /// What `ReadAll` read; `None` where there is no file.
+    pub bytes: Option<Vec<u8>>,
+}
+
+#[derive(Debug)]
+pub struct Task {
+    steps: VecDeque<Step>,
+    then: Then,
+    path: String,
+    outcome: Outcome,
+    read: Vec<u8>,
+    names: Vec<String>,
+}
+
+impl Shard {
+    pub(super) fn start_task(&mut self, steps: Vec<Step>, file: Option<FileId>, path: &str, then: Then) {
+        let id = self.next_task;
+        self.next_task += 1;
+        let outcome = Outcome { file, ..Outcome::default() };
+        let task = Task { steps: steps.into(), then, path: path.into(), outcome, read: Vec::new(), names: Vec::new() };
+        self.tasks.insert(id, task);
+        self.run_task(id);
+    }
+
+    /// Submits the task's next step, or ends it.
+    pub(super) fn run_task(&mut self, id: u64) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let file = task.outcome.file;
+        let opened = || file.expect("a step about a file follows its Open");
+        let Some(step) = task.steps.front() else {
+            let task = self.tasks.remove(&id).expect("it was there");
+            self.on_task(task.then, task.outcome);
+            return;
+        };
+        let op = match step {
+            Step::MakeDir(path) => Op::MakeDir { path: path.clone() },
+            Step::Open(path, mode) => {
+                task.path.clone_from(path);
+                Op::Open { path: path.clone(), mode: *mode }
+            }
+            Step::Allocate { offset, len } => Op::Allocate { file: opened(), offset: *offset, len: *len },
+            Step::Write { offset, data } => {
+                Op::Write { file: opened(), offset: *offset, data: vec![data.clone()], durable: false }
+            }
+            Step::Zero { from, to } => {
+                let len = (to - from).min(ZEROS_BYTES as u64) as usize;
+                let data = vec![self.zeros.get_or_insert_with(zeros).slice(..len)];
+                Op::Write { file: opened(), offset: *from, data, durable: false }
+            }
+            Step::ReadAll(path) => match file {
+                None => {
+                    task.path.clone_from(path);
+                    let mode = OpenMode { create: false, truncate: false, direct: false };
+                    Op::Open { path: path.clone(), mode }
+                }
+                Some(file) => {
+                    let left = task.outcome.len.saturating_sub(task.read.len() as u64);
+                    let buf = BytesMut::zeroed(left.min(1 << 20) as usize);
+                    Op::Read { file, offset: task.read.len() as u64, buf }
+                }
+            },
+            Step::Sync => Op::Sync { file: opened() },
+            Step::Truncate(len) => Op::Truncate { file: opened(), len: *len },
+            Step::Close => Op::Close { file: opened() },
+            Step::Rename { from, to } => Op::Rename { from: from.clone(), to: to.clone() },
+            Step::Remove(path) => Op::Remove { path: path.clone() },
+            Step::RemoveAll(path) => match task.names.pop() {
+                Some(name) => Op::Remove { path: format!("{path}/{name}") },
+                None => Op::List { path: path.clone() },
+            },
+            Step::SyncDir(path) => Op::SyncDir { path: path.clone() },
+        };
+        self.fx.submit(op, Pending::Task(id));
+    }
+
+    pub(super) fn on_task_done(&mut self, id: u64, done: Done) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        match task.advance(done) {
+            Ok(()) => self.run_task(id),
+            Err(IoError::NoSpace) => {
+                let path = task.path.clone();
+                self.on_disk_full(&path);
+                self.timers.set(self.fx.now.mono.after(RETRY), Timer::RetryTask(id));
+            }
+            Err(error) => {
+                let path = task.failing_path();
+                self.fx.halt(Halt::Disk { path, error });
+            }
+        }
+    }
+
+    pub(super) fn on_disk_full(&mut self, path: &str) {
+        if !self.disk_full {
+            self.disk_full = true;
+            let text = format!("{path}: no space left on the disk; appends are refused once the journal is full");
+            self.fx.log(Level::Error, text);
+        }
+    }
+}
+
+fn zeros() -> Bytes {
+    crate::memory::aligned_zeroed(ZEROS_BYTES).freeze()
+}
+
+impl Task {
+    /// One step has ended: drops it if it is over.
+    fn advance(&mut self, done: Done) -> Result<(), IoError> {
+        let step = self.steps.front_mut().expect("a step was in flight");
+        let over = match (step, done) {
+            (Step::Open(..), Done::Opened(result)) => {
+                let opened = result?;
+                self.outcome.file = Some(opened.file);
+                self.outcome.len = opened.len;
+                true
+            }
+            (Step::ReadAll(_), Done::Opened(Err(IoError::NotFound))) => true,
+            (Step::ReadAll(_), Done::Opened(result)) => {
+                let opened = result?;
+                self.outcome.file = Some(opened.file);
+                self.outcome.len = opened.len;
+                if opened.len == 0 {
+                    self.outcome.bytes = Some(Vec::new());
+                    *self.steps.front_mut().expect("still there") = Step::Close;
+                }
+                false
+            }
+            (Step::ReadAll(_), Done::Read { buf, result }) => {
+                let read = result?;
+                self.read.extend_from_slice(&buf[..read]);
+                if read == 0 || self.read.len() as u64 >= self.outcome.len {
+                    self.outcome.bytes = Some(core::mem::take(&mut self.read));
+                    *self.steps.front_mut().expect("still there") = Step::Close;
+                }
+                false
+            }
+            (Step::Write { offset, data }, Done::Wrote(result)) => {
+                let written = result?;
+                data.advance(written);
+                *offset += written as u64;
+                data.is_empty()
+            }
+            (Step::Zero { from, to }, Done::Wrote(result)) => {
+                *from += (result? / SECTOR * SECTOR) as u64;
+                from >= to
+            }
+            (Step::RemoveAll(_), Done::Listed(Err(IoError::NotFound))) => true,
+            (Step::RemoveAll(_), Done::Listed(result)) => {
+                self.names = result?;
+                self.names.is_empty()
+            }
+            (Step::Remove(_), Done::Ended(Err(IoError::NotFound))) => true,
+            (Step::RemoveAll(_), Done::Ended(Ok(()) | Err(IoError::NotFound))) => false,
+            (Step::Close, Done::Ended(result)) => {
+                result?;
+                self.outcome.file = None;
+                true
+            }
+            (_, Done::Ended(result)) => {
+                result?;
+                true
+            }
+            (step, done) => panic!("{step:?} ended as {done:?}"),
+        };
+        if over {
+            self.steps.pop_front();
+        }
+        Ok(())
+    }
+
+    fn failing_path(&self) -> String {
+        match self.steps.front() {
+            Some(
+                Step::MakeDir(path)
+                | Step::Open(path, _)
+                | Step::ReadAll(path)
+                | Step::Remove(path)
+                | Step::RemoveAll(path)
+                | Step::SyncDir(path),
+            ) => path.clone(),
+            Some(Step::Rename { to, .. }) => to.clone(),
+            Some(
+                Step::Allocate { .. }
+                | Step::Write { .. }
+                | Step::Zero { .. }
+                | Step::Sync
+                | Step::Truncate(_)
+                | Step::Close,
+            )
+            | None => self.path.clone(),
+        }
+    }
+}
+
+/// The steps that put `bytes` at `path` in one piece or not at all.
+pub fn save(folder: &str, name: &str, bytes: Bytes) -> Vec<Step> {
+    let path = if folder.is_empty() { String::from(name) } else { format!("{folder}/{name}") };
+    let new = format!("{path}.new");
+    vec![
+        Step::Open(new.clone(), OpenMode { create: true, truncate: true, direct: false }),
+        Step::Write { offset: 0, data: bytes },
+        Step::Sync,
+        Step::Close,
+        Step::Rename { from: new, to: path },
+        Step::SyncDir(folder.into()),
+    ]
+}

@@ -1,0 +1,45 @@
+//! Everything that is to happen at some time, in one table.
+
+use crate::boundary::{ConnId, Instant};
+use alloc::collections::BTreeMap;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timer {
+    /// A task met a full disk.
+    RetryTask(u64),
+    /// A run met a full disk.
+    RetryFlush,
+    /// The shard fell idle after this frame: prove it by a seal.
+    Seal { frame: u64 },
+    /// A fetch has waited long enough.
+    FetchDue { conn: ConnId, request: u64, round: u32 },
+    /// Look for segments that are past their retention.
+    Retention,
+    /// Close connections that have idled, or that never end what they began.
+    Idle,
+    /// Accepting failed for want of something: try again.
+    Accept { listener: u16 },
+}
+
+#[derive(Debug, Default)]
+pub struct Timers {
+    due: BTreeMap<(Instant, u64), Timer>,
+    next: u64,
+}
+
+impl Timers {
+    pub fn set(&mut self, at: Instant, timer: Timer) {
+        self.next += 1;
+        self.due.insert((at, self.next), timer);
+    }
+
+    pub fn deadline(&self) -> Option<Instant> {
+        self.due.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// The earliest timer that is due.
+    pub fn pop(&mut self, now: Instant) -> Option<Timer> {
+        let entry = self.due.first_entry()?;
+        (entry.key().0 <= now).then(|| entry.remove())
+    }
+}

@@ -1,0 +1,14 @@
+//! The handlers that need no log, each behaviour by its name. Expected codes and messages are what an Apache Kafka
+//! 4.4.0 broker answers to the same request, unless a test says otherwise.
+
+mod api_versions;
+mod configs;
+mod create_topics;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod describe_topic_partitions;
+mod encoding;
+mod metadata;
+mod records;
+mod world;

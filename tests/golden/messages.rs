@@ -1,0 +1,245 @@
+//! Every message by name, and how to make any of them: shared by the tests of the wire codec.
+
+#![allow(dead_code)]
+
+use highwater::ids::TopicId;
+use highwater::wire::*;
+use std::borrow::Cow;
+
+/// Calls a function generic over the message whose name is given.
+#[macro_export]
+macro_rules! dispatch {
+    ($name:expr, $f:ident($($arg:expr),*)) => {
+        match $name {
+            "ProduceRequest" => $f::<highwater::wire::produce::ProduceRequest>($($arg),*),
+            "ProduceResponse" => $f::<highwater::wire::produce::ProduceResponse>($($arg),*),
+            "FetchRequest" => $f::<highwater::wire::fetch::FetchRequest>($($arg),*),
+            "FetchResponse" => $f::<highwater::wire::fetch::FetchResponse>($($arg),*),
+            "ListOffsetsRequest" => $f::<highwater::wire::list_offsets::ListOffsetsRequest>($($arg),*),
+            "ListOffsetsResponse" => $f::<highwater::wire::list_offsets::ListOffsetsResponse>($($arg),*),
+            "MetadataRequest" => $f::<highwater::wire::metadata::MetadataRequest>($($arg),*),
+            "MetadataResponse" => $f::<highwater::wire::metadata::MetadataResponse>($($arg),*),
+            "ApiVersionsRequest" => $f::<highwater::wire::api_versions::ApiVersionsRequest>($($arg),*),
+            "ApiVersionsResponse" => $f::<highwater::wire::api_versions::ApiVersionsResponse>($($arg),*),
+            "CreateTopicsRequest" => $f::<highwater::wire::create_topics::CreateTopicsRequest>($($arg),*),
+            "CreateTopicsResponse" => $f::<highwater::wire::create_topics::CreateTopicsResponse>($($arg),*),
+            "DeleteTopicsRequest" => $f::<highwater::wire::delete_topics::DeleteTopicsRequest>($($arg),*),
+            "DeleteTopicsResponse" => $f::<highwater::wire::delete_topics::DeleteTopicsResponse>($($arg),*),
+            "InitProducerIdRequest" => $f::<highwater::wire::init_producer_id::InitProducerIdRequest>($($arg),*),
+            "InitProducerIdResponse" => $f::<highwater::wire::init_producer_id::InitProducerIdResponse>($($arg),*),
+            "OffsetForLeaderEpochRequest" => $f::<highwater::wire::offset_for_leader_epoch::OffsetForLeaderEpochRequest>($($arg),*),
+            "OffsetForLeaderEpochResponse" => $f::<highwater::wire::offset_for_leader_epoch::OffsetForLeaderEpochResponse>($($arg),*),
+            "DescribeConfigsRequest" => $f::<highwater::wire::describe_configs::DescribeConfigsRequest>($($arg),*),
+            "DescribeConfigsResponse" => $f::<highwater::wire::describe_configs::DescribeConfigsResponse>($($arg),*),
+            "DescribeClusterRequest" => $f::<highwater::wire::describe_cluster::DescribeClusterRequest>($($arg),*),
+            "DescribeClusterResponse" => $f::<highwater::wire::describe_cluster::DescribeClusterResponse>($($arg),*),
+            "DescribeTopicPartitionsRequest" => $f::<highwater::wire::describe_topic_partitions::DescribeTopicPartitionsRequest>($($arg),*),
+            "DescribeTopicPartitionsResponse" => $f::<highwater::wire::describe_topic_partitions::DescribeTopicPartitionsResponse>($($arg),*),
+            name => panic!("no message {name}"),
+        }
+    };
+}
+
+/// Name, oldest and newest version.
+pub const MESSAGES: &[(&str, i16, i16)] = &[
+    versions::<produce::ProduceRequest>("ProduceRequest"),
+    versions::<produce::ProduceResponse>("ProduceResponse"),
+    versions::<fetch::FetchRequest>("FetchRequest"),
+    versions::<fetch::FetchResponse>("FetchResponse"),
+    versions::<list_offsets::ListOffsetsRequest>("ListOffsetsRequest"),
+    versions::<list_offsets::ListOffsetsResponse>("ListOffsetsResponse"),
+    versions::<metadata::MetadataRequest>("MetadataRequest"),
+    versions::<metadata::MetadataResponse>("MetadataResponse"),
+    versions::<api_versions::ApiVersionsRequest>("ApiVersionsRequest"),
+    versions::<api_versions::ApiVersionsResponse>("ApiVersionsResponse"),
+    versions::<create_topics::CreateTopicsRequest>("CreateTopicsRequest"),
+    versions::<create_topics::CreateTopicsResponse>("CreateTopicsResponse"),
+    versions::<delete_topics::DeleteTopicsRequest>("DeleteTopicsRequest"),
+    versions::<delete_topics::DeleteTopicsResponse>("DeleteTopicsResponse"),
+    versions::<init_producer_id::InitProducerIdRequest>("InitProducerIdRequest"),
+    versions::<init_producer_id::InitProducerIdResponse>("InitProducerIdResponse"),
+    versions::<offset_for_leader_epoch::OffsetForLeaderEpochRequest>("OffsetForLeaderEpochRequest"),
+    versions::<offset_for_leader_epoch::OffsetForLeaderEpochResponse>("OffsetForLeaderEpochResponse"),
+    versions::<describe_configs::DescribeConfigsRequest>("DescribeConfigsRequest"),
+    versions::<describe_configs::DescribeConfigsResponse>("DescribeConfigsResponse"),
+    versions::<describe_cluster::DescribeClusterRequest>("DescribeClusterRequest"),
+    versions::<describe_cluster::DescribeClusterResponse>("DescribeClusterResponse"),
+    versions::<describe_topic_partitions::DescribeTopicPartitionsRequest>("DescribeTopicPartitionsRequest"),
+    versions::<describe_topic_partitions::DescribeTopicPartitionsResponse>("DescribeTopicPartitionsResponse"),
+];
+
+const fn versions<'a, M: Message<'a>>(name: &'static str) -> (&'static str, i16, i16) {
+    (name, M::MIN_VERSION, M::MAX_VERSION)
+}
+
+/// Bytes that decide what is made; zeros follow their end, so that what is made is finite and shrinks.
+pub struct Entropy<'a>(pub &'a [u8]);
+
+impl Entropy<'_> {
+    fn array<const N: usize>(&mut self) -> [u8; N] {
+        let mut array = [0; N];
+        let len = N.min(self.0.len());
+        array[..len].copy_from_slice(&self.0[..len]);
+        self.0 = &self.0[len..];
+        array
+    }
+
+    fn below(&mut self, end: u8) -> usize {
+        usize::from(self.array::<1>()[0] % end)
+    }
+}
+
+/// Can be made of entropy.
+pub trait Any {
+    fn any(entropy: &mut Entropy<'_>) -> Self;
+}
+
+macro_rules! any_integer {
+    ($($ty:ty),*) => {
+        $(impl Any for $ty {
+            fn any(entropy: &mut Entropy<'_>) -> Self {
+                <$ty>::from_be_bytes(entropy.array())
+            }
+        })*
+    };
+}
+
+any_integer!(i8, i16, i32, i64);
+
+impl Any for bool {
+    fn any(entropy: &mut Entropy<'_>) -> Self {
+        entropy.below(2) == 1
+    }
+}
+
+impl Any for TopicId {
+    fn any(entropy: &mut Entropy<'_>) -> Self {
+        TopicId(entropy.array())
+    }
+}
+
+impl Any for ErrorCode {
+    fn any(entropy: &mut Entropy<'_>) -> Self {
+        ErrorCode(i16::any(entropy))
+    }
+}
+
+impl Any for ApiKey {
+    fn any(entropy: &mut Entropy<'_>) -> Self {
+        ApiKey(i16::any(entropy))
+    }
+}
+
+impl Any for Cow<'_, str> {
+    fn any(entropy: &mut Entropy<'_>) -> Self {
+        const LETTERS: [char; 5] = ['a', 'Z', '.', '\u{e9}', '\u{1f980}'];
+        let len = entropy.below(12);
+        (0..len).map(|_| LETTERS[entropy.below(5)]).collect()
+    }
+}
+
+impl Any for Records<'_> {
+    fn any(entropy: &mut Entropy<'_>) -> Self {
+        let len = entropy.below(40);
+        Records::Slices(vec![(0..len).map(|_| entropy.array::<1>()[0]).collect()])
+    }
+}
+
+impl<T: Any> Any for Option<T> {
+    fn any(entropy: &mut Entropy<'_>) -> Self {
+        (entropy.below(3) > 0).then(|| T::any(entropy))
+    }
+}
+
+impl<T: Any> Any for Vec<T> {
+    fn any(entropy: &mut Entropy<'_>) -> Self {
+        let len = entropy.below(4);
+        (0..len).map(|_| T::any(entropy)).collect()
+    }
+}
+
+macro_rules! any_struct {
+    ($($ty:ty { $($field:ident),* })*) => {
+        $(impl Any for $ty {
+            fn any(entropy: &mut Entropy<'_>) -> Self {
+                Self { $($field: Any::any(entropy)),* }
+            }
+        })*
+    };
+}
+
+any_struct! {
+    produce::ProduceRequest<'_> { transactional_id, acks, timeout_ms, topic_data }
+    produce::TopicProduceData<'_> { name, topic_id, partition_data }
+    produce::PartitionProduceData<'_> { index, records }
+    produce::ProduceResponse<'_> { responses, throttle_time_ms, node_endpoints }
+    produce::TopicProduceResponse<'_> { name, topic_id, partition_responses }
+    produce::PartitionProduceResponse<'_> { index, error_code, base_offset, log_append_time_ms, log_start_offset, record_errors, error_message, current_leader }
+    produce::BatchIndexAndErrorMessage<'_> { batch_index, batch_index_error_message }
+    produce::LeaderIdAndEpoch { leader_id, leader_epoch }
+    produce::NodeEndpoint<'_> { node_id, host, port, rack }
+    fetch::FetchRequest<'_> { cluster_id, replica_id, replica_state, max_wait_ms, min_bytes, max_bytes, isolation_level, session_id, session_epoch, topics, forgotten_topics_data, rack_id }
+    fetch::ReplicaState { replica_id, replica_epoch }
+    fetch::FetchTopic<'_> { topic, topic_id, partitions }
+    fetch::FetchPartition { partition, current_leader_epoch, fetch_offset, last_fetched_epoch, log_start_offset, partition_max_bytes, replica_directory_id, high_watermark }
+    fetch::ForgottenTopic<'_> { topic, topic_id, partitions }
+    fetch::FetchResponse<'_> { throttle_time_ms, error_code, session_id, responses, node_endpoints }
+    fetch::FetchableTopicResponse<'_> { topic, topic_id, partitions }
+    fetch::PartitionData<'_> { partition_index, error_code, high_watermark, last_stable_offset, log_start_offset, diverging_epoch, current_leader, snapshot_id, aborted_transactions, preferred_read_replica, records }
+    fetch::EpochEndOffset { epoch, end_offset }
+    fetch::LeaderIdAndEpoch { leader_id, leader_epoch }
+    fetch::SnapshotId { end_offset, epoch }
+    fetch::AbortedTransaction { producer_id, first_offset }
+    fetch::NodeEndpoint<'_> { node_id, host, port, rack }
+    list_offsets::ListOffsetsRequest<'_> { replica_id, isolation_level, topics, timeout_ms }
+    list_offsets::ListOffsetsTopic<'_> { name, partitions }
+    list_offsets::ListOffsetsPartition { partition_index, current_leader_epoch, timestamp }
+    list_offsets::ListOffsetsResponse<'_> { throttle_time_ms, topics }
+    list_offsets::ListOffsetsTopicResponse<'_> { name, partitions }
+    list_offsets::ListOffsetsPartitionResponse { partition_index, error_code, timestamp, offset, leader_epoch }
+    metadata::MetadataRequest<'_> { topics, allow_auto_topic_creation, include_cluster_authorized_operations, include_topic_authorized_operations }
+    metadata::MetadataRequestTopic<'_> { topic_id, name }
+    metadata::MetadataResponse<'_> { throttle_time_ms, brokers, cluster_id, controller_id, topics, cluster_authorized_operations, error_code }
+    metadata::MetadataResponseBroker<'_> { node_id, host, port, rack }
+    metadata::MetadataResponseTopic<'_> { error_code, name, topic_id, is_internal, partitions, topic_authorized_operations }
+    metadata::MetadataResponsePartition { error_code, partition_index, leader_id, leader_epoch, replica_nodes, isr_nodes, offline_replicas }
+    api_versions::ApiVersionsRequest<'_> { client_software_name, client_software_version, cluster_id, node_id }
+    api_versions::ApiVersionsResponse<'_> { error_code, api_keys, throttle_time_ms, supported_features, finalized_features_epoch, finalized_features, zk_migration_ready }
+    api_versions::ApiVersion { api_key, min_version, max_version }
+    api_versions::SupportedFeatureKey<'_> { name, min_version, max_version }
+    api_versions::FinalizedFeatureKey<'_> { name, max_version_level, min_version_level }
+    create_topics::CreateTopicsRequest<'_> { topics, timeout_ms, validate_only }
+    create_topics::CreatableTopic<'_> { name, num_partitions, replication_factor, assignments, configs }
+    create_topics::CreatableReplicaAssignment { partition_index, broker_ids }
+    create_topics::CreatableTopicConfig<'_> { name, value }
+    create_topics::CreateTopicsResponse<'_> { throttle_time_ms, topics }
+    create_topics::CreatableTopicResult<'_> { name, topic_id, error_code, error_message, topic_config_error_code, num_partitions, replication_factor, configs }
+    create_topics::CreatableTopicConfigs<'_> { name, value, read_only, config_source, is_sensitive }
+    delete_topics::DeleteTopicsRequest<'_> { topics, topic_names, timeout_ms }
+    delete_topics::DeleteTopicState<'_> { name, topic_id }
+    delete_topics::DeleteTopicsResponse<'_> { throttle_time_ms, responses }
+    delete_topics::DeletableTopicResult<'_> { name, topic_id, error_code, error_message }
+    init_producer_id::InitProducerIdRequest<'_> { transactional_id, transaction_timeout_ms, producer_id, producer_epoch, enable2_pc, keep_prepared_txn }
+    init_producer_id::InitProducerIdResponse { throttle_time_ms, error_code, producer_id, producer_epoch, ongoing_txn_producer_id, ongoing_txn_producer_epoch }
+    offset_for_leader_epoch::OffsetForLeaderEpochRequest<'_> { replica_id, topics }
+    offset_for_leader_epoch::OffsetForLeaderTopic<'_> { topic, partitions }
+    offset_for_leader_epoch::OffsetForLeaderPartition { partition, current_leader_epoch, leader_epoch }
+    offset_for_leader_epoch::OffsetForLeaderEpochResponse<'_> { throttle_time_ms, topics }
+    offset_for_leader_epoch::OffsetForLeaderTopicResult<'_> { topic, partitions }
+    offset_for_leader_epoch::EpochEndOffset { error_code, partition, leader_epoch, end_offset }
+    describe_configs::DescribeConfigsRequest<'_> { resources, include_synonyms, include_documentation }
+    describe_configs::DescribeConfigsResource<'_> { resource_type, resource_name, configuration_keys }
+    describe_configs::DescribeConfigsResponse<'_> { throttle_time_ms, results }
+    describe_configs::DescribeConfigsResult<'_> { error_code, error_message, resource_type, resource_name, configs }
+    describe_configs::DescribeConfigsResourceResult<'_> { name, value, read_only, config_source, is_sensitive, synonyms, config_type, documentation }
+    describe_configs::DescribeConfigsSynonym<'_> { name, value, source }
+    describe_cluster::DescribeClusterRequest { include_cluster_authorized_operations, endpoint_type, include_fenced_brokers }
+    describe_cluster::DescribeClusterResponse<'_> { throttle_time_ms, error_code, error_message, endpoint_type, cluster_id, controller_id, brokers, cluster_authorized_operations }
+    describe_cluster::DescribeClusterBroker<'_> { broker_id, host, port, rack, is_fenced }
+    describe_topic_partitions::DescribeTopicPartitionsRequest<'_> { topics, response_partition_limit, cursor }
+    describe_topic_partitions::TopicRequest<'_> { name }
+    describe_topic_partitions::Cursor<'_> { topic_name, partition_index }
+    describe_topic_partitions::DescribeTopicPartitionsResponse<'_> { throttle_time_ms, topics, next_cursor }
+    describe_topic_partitions::DescribeTopicPartitionsResponseTopic<'_> { error_code, name, topic_id, is_internal, partitions, topic_authorized_operations }
+    describe_topic_partitions::DescribeTopicPartitionsResponsePartition { error_code, partition_index, leader_id, leader_epoch, replica_nodes, isr_nodes, eligible_leader_replicas, last_known_elr, offline_replicas }
+}

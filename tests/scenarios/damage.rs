@@ -1,0 +1,27 @@
+//! Damage: exactly the partition that it hit refuses, and says where; without proof nothing wrong is served.
+
+use crate::{at, holds};
+use highwater_sim::plan::{Disaster, Harm, HarmKind, HarmTarget, Plan};
+use highwater_sim::queue::MILLIS;
+
+const KINDS: [HarmKind; 5] =
+    [HarmKind::BitFlip, HarmKind::Zeroed, HarmKind::Stale, HarmKind::Lost, HarmKind::Misdirected];
+
+#[test]
+fn a_damaged_journal_frame_is_refused_and_never_cut() {
+    for (number, kind) in KINDS.into_iter().enumerate() {
+        let mut plan = Plan::quiet(20 + number as u64);
+        let harm = vec![Harm { kind, target: HarmTarget::Journal }];
+        plan.chaos = vec![at(3, Disaster::Crash { power: true, after_ops: 9, down: MILLIS, again_after_ops: None, harm })];
+        holds(plan);
+    }
+}
+
+#[test]
+fn a_damaged_segment_refuses_its_partition_alone() {
+    for (number, kind) in KINDS.into_iter().enumerate() {
+        let mut plan = Plan::quiet(30 + number as u64);
+        plan.chaos = vec![at(4, Disaster::Harm(Harm { kind, target: HarmTarget::Data }))];
+        holds(plan);
+    }
+}

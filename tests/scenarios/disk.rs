@@ -1,0 +1,41 @@
+//! A disk that is full, slow, short or failing: nothing is lost, and it recovers by itself.
+
+use crate::{at, holds};
+use highwater_sim::faults::Fault;
+use highwater_sim::plan::{Disaster, Plan};
+use highwater_sim::queue::{MILLIS, SECONDS};
+
+#[test]
+fn a_full_disk_refuses_and_recovers_when_there_is_room() {
+    let mut plan = Plan::quiet(11);
+    plan.chaos = vec![at(2, Disaster::Full { spare: 8 << 10, lasts: 2 * SECONDS })];
+    let report = holds(plan);
+    assert_eq!(report.stats.crashes, 0, "a full disk does not end the process");
+}
+
+#[test]
+fn short_reads_and_writes_are_gone_on_with() {
+    let mut plan = Plan::quiet(12);
+    plan.disk.short = 200_000;
+    let again_after_ops = None;
+    let crash = Disaster::Crash { power: true, after_ops: 3, down: MILLIS, again_after_ops, harm: Vec::new() };
+    plan.chaos = vec![at(2, crash.clone()), at(4, crash)];
+    let report = holds(plan);
+    assert!(report.counts.get(Fault::ShortWrite) > 10 && report.counts.get(Fault::ShortRead) > 0);
+}
+
+#[test]
+fn a_failed_sync_halts_the_node_and_loses_nothing() {
+    let mut plan = Plan::quiet(13);
+    plan.disk.sync_error = 2_000;
+    let report = holds(plan);
+    assert!(report.counts.get(Fault::FailedSync) > 0);
+    assert!(report.stats.crashes > 0, "it halts");
+}
+
+#[test]
+fn failed_reads_are_answered_and_tried_again() {
+    let mut plan = Plan::quiet(14);
+    plan.disk.read_error = 20_000;
+    holds(plan);
+}

@@ -1,0 +1,36 @@
+//! The seed sweep: every seed is one run of the simulator, and every invariant must hold in it.
+//!
+//! `HIGHWATER_SEEDS` says how many (200 if not set), `HIGHWATER_SEED` pins one.
+
+use highwater_sim::run::{name_panics, replay, sweep};
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}; a number is needed")))
+}
+
+#[test]
+fn every_seed_keeps_every_invariant() {
+    name_panics();
+    let seeds: Vec<u64> = match number("HIGHWATER_SEED") {
+        Some(seed) => vec![seed],
+        None => (0..number("HIGHWATER_SEEDS").unwrap_or(200)).collect(),
+    };
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let result = sweep(&seeds, threads, false, |_| {});
+    for report in &result.failed {
+        let failure = report.failure.as_ref().expect("it failed");
+        eprintln!("seed {}: {}: {}", report.seed, failure.invariant.name(), failure.detail);
+        eprintln!("  replay: {}", replay(report.seed));
+    }
+    assert!(result.failed.is_empty(), "{} of {} seeds failed", result.failed.len(), result.seeds);
+    assert_eq!(result.seeds, seeds.len() as u64);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    for seed in 0..3 {
+        let trace = |seed| highwater_sim::run::run_seed(seed, false).trace;
+        assert_eq!(trace(seed), trace(seed), "seed {seed}");
+    }
+}

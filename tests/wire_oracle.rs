@@ -1,0 +1,141 @@
+//! The wire codec against the crate kafka-protocol, byte by byte and field by field, in every version both know.
+//!
+//! A message of ours is decoded by the oracle, which must see the same values under the same names, and encoded again,
+//! which must give the same bytes. (The oracle is not used to serve: hostile counts make it allocate without bound.)
+
+use bytes::{Bytes, BytesMut};
+use highwater::wire::{ApiKey, ErrorCode, Message, Reader, Writer};
+use kafka_protocol::messages as theirs;
+use kafka_protocol::protocol::{Decodable, Encodable, Message as TheirMessage};
+use messages::{Any, Entropy};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+#[path = "golden/messages.rs"]
+mod messages;
+
+/// The plain numbers and booleans in a Debug text, by the name of their field, in order.
+fn scalars(debug: &str) -> BTreeMap<&str, Vec<&str>> {
+    let mut all = BTreeMap::<&str, Vec<&str>>::new();
+    for (at, _) in debug.match_indices(": ") {
+        let name_start = debug[..at].rfind(|c: char| !c.is_alphanumeric() && c != '_').map_or(0, |end| end + 1);
+        let mut value = &debug[at + 2..];
+        // The oracle wraps ids: `BrokerId(1)`.
+        if let Some((wrapper, inner)) = value.split_once('(')
+            && wrapper.chars().all(char::is_alphanumeric)
+            && wrapper != "Some"
+        {
+            value = inner;
+        }
+        let end = value.find([',', ')', ' ', '}', ']']).unwrap_or(value.len());
+        let value = &value[..end];
+        if value.parse::<i64>().is_ok() || value == "true" || value == "false" {
+            all.entry(&debug[name_start..at]).or_default().push(value);
+        }
+    }
+    all
+}
+
+fn encode<'a, M: Message<'a>>(message: &M, version: i16) -> Bytes {
+    let mut writer = Writer::new();
+    message.encode(&mut writer, version);
+    Bytes::from(writer.finish().concat())
+}
+
+fn compare<'a, M, T>(ours: &M, bytes: &'a Bytes, version: i16) -> Result<(), TestCaseError>
+where
+    M: Message<'a> + Debug + PartialEq,
+    T: TheirMessage + Decodable + Encodable + Debug,
+{
+    let place = format!("{} {:?} version {version}", M::API, M::KIND);
+    let mut reader = Reader::new(bytes);
+    let decoded = M::decode(&mut reader, version);
+    prop_assert!(decoded.is_ok() && reader.remaining() == 0, "{place}: {decoded:?} of {ours:?}");
+    let decoded = decoded.unwrap();
+    prop_assert_eq!(&encode(&decoded, version), bytes, "{}", place);
+
+    let mut input = bytes.clone();
+    let theirs = T::decode(&mut input, version).map_err(|error| TestCaseError::fail(format!("{place}: {error}")))?;
+    prop_assert!(input.is_empty(), "{place}: the oracle leaves {} bytes", input.len());
+    let (our_debug, their_debug) = (format!("{decoded:?}"), format!("{theirs:?}"));
+    let (our_scalars, their_scalars) = (scalars(&our_debug), scalars(&their_debug));
+    for (name, values) in &our_scalars {
+        if let Some(theirs) = their_scalars.get(name) {
+            prop_assert_eq!(values, theirs, "{}: {}", place, name);
+        }
+    }
+    let mut output = BytesMut::new();
+    theirs.encode(&mut output, version).map_err(|error| TestCaseError::fail(format!("{place}: {error}")))?;
+    prop_assert_eq!(&output.freeze(), bytes, "{}: {}", place, our_debug);
+    Ok(())
+}
+
+macro_rules! oracle {
+    ($($test:ident: $module:ident::$name:ident;)*) => {
+        proptest! {
+            #![proptest_config(ProptestConfig::with_cases(48))]
+            $(#[test]
+            fn $test(entropy in prop::collection::vec(any::<u8>(), 0..600)) {
+                let message = highwater::wire::$module::$name::any(&mut Entropy(&entropy));
+                let range = <theirs::$name as TheirMessage>::VERSIONS;
+                let (min, max) = versions(&message);
+                for version in min.max(range.min)..=max.min(range.max) {
+                    let bytes = encode(&message, version);
+                    compare::<highwater::wire::$module::$name, theirs::$name>(&message, &bytes, version)?;
+                }
+            })*
+        }
+    };
+}
+
+fn versions<'a, M: Message<'a>>(_: &M) -> (i16, i16) {
+    (M::MIN_VERSION, M::MAX_VERSION)
+}
+
+oracle! {
+    produce_request: produce::ProduceRequest;
+    produce_response: produce::ProduceResponse;
+    fetch_request: fetch::FetchRequest;
+    fetch_response: fetch::FetchResponse;
+    list_offsets_request: list_offsets::ListOffsetsRequest;
+    list_offsets_response: list_offsets::ListOffsetsResponse;
+    metadata_request: metadata::MetadataRequest;
+    metadata_response: metadata::MetadataResponse;
+    api_versions_request: api_versions::ApiVersionsRequest;
+    api_versions_response: api_versions::ApiVersionsResponse;
+    create_topics_request: create_topics::CreateTopicsRequest;
+    create_topics_response: create_topics::CreateTopicsResponse;
+    delete_topics_request: delete_topics::DeleteTopicsRequest;
+    delete_topics_response: delete_topics::DeleteTopicsResponse;
+    init_producer_id_request: init_producer_id::InitProducerIdRequest;
+    init_producer_id_response: init_producer_id::InitProducerIdResponse;
+    offset_for_leader_epoch_request: offset_for_leader_epoch::OffsetForLeaderEpochRequest;
+    offset_for_leader_epoch_response: offset_for_leader_epoch::OffsetForLeaderEpochResponse;
+    describe_configs_request: describe_configs::DescribeConfigsRequest;
+    describe_configs_response: describe_configs::DescribeConfigsResponse;
+    describe_cluster_request: describe_cluster::DescribeClusterRequest;
+    describe_cluster_response: describe_cluster::DescribeClusterResponse;
+    describe_topic_partitions_request: describe_topic_partitions::DescribeTopicPartitionsRequest;
+    describe_topic_partitions_response: describe_topic_partitions::DescribeTopicPartitionsResponse;
+}
+
+#[test]
+fn keys_and_codes_have_the_oracles_names() {
+    for key in ApiKey::ALL {
+        if let Ok(theirs) = theirs::ApiKey::try_from(key.0) {
+            assert_eq!(key.name(), Some(format!("{theirs:?}").as_str()));
+            let valid = theirs.valid_versions();
+            for version in valid.min..=valid.max {
+                assert_eq!(key.is_flexible(version), theirs.request_header_version(version) == 2, "{key} {version}");
+            }
+        }
+    }
+    for code in ErrorCode::ALL {
+        if let Some(theirs) = kafka_protocol::ResponseError::try_from_code(code.0) {
+            let name = code.name().unwrap().replace('_', "").to_lowercase();
+            let theirs = format!("{theirs:?}").to_lowercase();
+            assert!(name == theirs || theirs.starts_with("unknown("), "{code}: {theirs}");
+        }
+    }
+}
