@@ -1,4 +1,81 @@
-//! Highwater: a replicated log that speaks the Kafka protocol.
+//! Highwater: a replicated log that speaks the Kafka protocol. This crate is its core: it computes, and does nothing else.
+//!
+//! # Bird's-eye view
+//!
+//! ```text
+//!            clients                                           disk
+//!               │ Accept Recv Send                    Read Write Sync Rename ... │
+//!   ┌───────────▼──────────────────────────────────────────────────────────────▼──────────┐
+//!   │ driver: io (io_uring, one ring and one thread for each shard)   or   sim (one seed) │
+//!   └───────────▲──────────────────────────────────────────────────────────────▲──────────┘
+//!               │ Input: Done, Mail, Tick, Stop            Action: Submit, Mail, Halt      │
+//!   ┌───────────▼──────────────────────────────────────────────────────────────▼──────────┐
+//!   │ shard: connections ─▶ requests ─▶ partition = Replica + Log + Producers ─▶ journal   │
+//!   │                                          ▲                     │ later, in large runs │
+//!   │                 Fetch: tail in memory ───┘                     └─▶ segments           │
+//!   └──────────────────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! A produced batch is checked, copied once into the open frame of the shard's journal, and answered when that frame is
+//! durable and the replica's high watermark has passed the batch. It then stays in memory as its partition's tail, is
+//! written to its segment with many others, and leaves memory when room is needed. A checkpoint makes segments durable
+//! and frees the journal's oldest files. Recovery reads the checkpoint and the journal behind it, never the segments.
+//!
+//! # Map
+//!
+//! Read in this order; a module knows only those below it in the list of layers.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`boundary`] | `Input`, `Action`, `Op`: all that a driver and a shard say to each other, and the contract |
+//! | [`shard`] | one core's share of a node: where everything below is put together |
+//! | [`replica`] | the state machine of every log: epochs, positions, the high watermark; idempotent producers |
+//! | [`journal`] | frames, the group commit, the ring of files, the scan that tells a torn tail from damage |
+//! | [`log`] | a partition's tail in memory, its segments and their tables of chunks |
+//! | [`checkpoint`] | everything of a shard that is not in segments, as of one frame |
+//! | [`metadata`] | which topics exist: records, the image, decisions |
+//! | [`api`] | what is served, and the handlers that need no log |
+//! | [`configs`] | every topic and broker configuration: type, default, documentation, checks |
+//! | [`records`] | Kafka's record batches |
+//! | [`wire`] | Kafka's messages: one schema, one macro, every version |
+//! | [`mail`] | what the shards of a node write to each other |
+//! | [`memory`] | aligned buffers, arenas |
+//! | [`config`], [`ids`] | what a shard is told; the names of things |
+//!
+//! Layers, lowest first: `ids` · `boundary` `config` `memory` · `wire` `records` `configs` · `metadata` · `api` · `replica`
+//! · `log` · `journal` · `checkpoint` · `shard` (with `mail`, which carries its words).
+//!
+//! # Invariants
+//!
+//! - **Pure.** `no_std`, no `unsafe`: no clock, entropy, thread, file, socket or map of random order can be named here. Equal
+//!   inputs give equal outputs, in another process, in debug and in release. (Dependencies may use std; none of those
+//!   here reads a clock or draws chance.)
+//! - **Durable first.** No answer to `acks` 1 or all leaves before the frame that holds the batch is on the disk. A failed
+//!   write of the journal, or a failed sync of anything, ends the process; neither is ever tried again.
+//! - **One commit in flight.** Frame `n + 1` is written only when frame `n` is durable; so a later frame proves every
+//!   earlier one, a bad frame with proof behind it is damage, and one without is a torn tail.
+//! - **A snapshot lies between two frames.** A checkpoint is taken when no frame is half filled, and is used only when its
+//!   last frame is durable. What is appended can always be committed without waiting for a checkpoint, because the
+//!   checkpoint waits for what is appended: `Journal::ring_has_room` is asked first.
+//! - **Only committed bytes enter segments**, in whole batches, and everything a checkpoint says of a segment had arrived
+//!   before its sync began. The part-filled last sector is in the checkpoint, since its rewrite may tear.
+//! - **Nothing vanishes by absence.** A file is unlinked only when the log's new start, or a committed deletion that names
+//!   the topic's id, is durable in the journal.
+//! - **Bounded.** Batches live in arenas under one budget; connections own buffers under another; reads of segments under
+//!   a third. Where a budget is used up, the shard does not ask for more bytes.
+//!
+//! What is deliberately absent: an async runtime, locks, retries of failed syncs, a second write path, timers in the
+//! group commit, and any trust in bytes that were read from a disk before their checksum was verified.
+//!
+//! # Where this differs from the design's first draft, and why
+//!
+//! - The repeated directory and a frame's own one stand at its end, not at its beginning: the payload is placed before the
+//!   directory is known, and a frame's first sector would otherwise cost 4 KiB in every commit.
+//! - A segment's table of chunks is in the checkpoint while it is active, and becomes a file (`.chunks`) when it rolls:
+//!   one file to sync for each partition at a checkpoint instead of two. Neighbouring chunks are merged by combining
+//!   their checksums, so that the table is small however small the writes were.
+//! - A shard takes snapshots of all its partitions at once, so the checkpoint says as of which frame it is, and frames up
+//!   to that one are read again only for batches that are in no segment yet.
 #![no_std]
 #![forbid(unsafe_code)]
 

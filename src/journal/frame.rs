@@ -5,10 +5,10 @@
 //!      +--------+-----+-----+-----------+-----+-----+----------+--------+---------+------------+--------+---------+
 //!      | "HWJ1" | ver | kind| journal id| run | cut | file seq | offset | frame   | durable to | length | payload |
 //!      +--------+-----+-----+-----------+-----+-----+----------+--------+---------+------------+--------+---------+
-//!     64       68       72           76        80           84        88                                  96
-//!      +--------+--------+------------+---------+------------+---------+------ - - - ------+--------------+
-//!      | direct.| before | placements | checks. | dir. check | header check | zeros        | payload ...  |
-//!      +--------+--------+------------+---------+------------+---------+------ - - - ------+--------------+
+//!     64       68       72           76        80           84             88             92      96
+//!      +--------+--------+------------+---------+------------+--------------+--------------+-------+--------------+
+//!      | direct.| before | placements | checks. | dir. check | before check | header check | zeros | payload ...  |
+//!      +--------+--------+------------+---------+------------+--------------+--------------+-------+--------------+
 //!      payload | directory | directory of the frame before | placements | zeros to the next 4 KiB
 //! ```
 //!
@@ -107,6 +107,8 @@ pub struct Header {
     pub placements_bytes: u32,
     pub payload_check: u32,
     pub directory_check: u32,
+    /// Of the repeated directory of the frame before.
+    pub before_check: u32,
 }
 
 /// Why bytes are not the frame that was looked for.
@@ -135,8 +137,9 @@ impl Header {
         out[72..76].copy_from_slice(&self.placements_bytes.to_le_bytes());
         out[76..80].copy_from_slice(&self.payload_check.to_le_bytes());
         out[80..84].copy_from_slice(&self.directory_check.to_le_bytes());
-        let check = crc32fast::hash(&out[..84]);
-        out[84..88].copy_from_slice(&check.to_le_bytes());
+        out[84..88].copy_from_slice(&self.before_check.to_le_bytes());
+        let check = crc32fast::hash(&out[..88]);
+        out[88..92].copy_from_slice(&check.to_le_bytes());
         out
     }
 
@@ -147,7 +150,7 @@ impl Header {
         }
         let u32_at = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         let u64_at = |at: usize| u64::from(u32_at(at)) | u64::from(u32_at(at + 4)) << 32;
-        if crc32fast::hash(&bytes[..84]) != u32_at(84) || u64_at(8) != journal {
+        if crc32fast::hash(&bytes[..88]) != u32_at(88) || u64_at(8) != journal {
             return Err(FrameError::NoHeader);
         }
         Ok(Header {
@@ -162,6 +165,7 @@ impl Header {
             placements_bytes: u32_at(72),
             payload_check: u32_at(76),
             directory_check: u32_at(80),
+            before_check: u32_at(84),
         })
     }
 
@@ -219,14 +223,17 @@ impl Frame {
         Ok(Frame { header, notes, notes_before, placements })
     }
 
-    /// The directory of a frame whose header is good although the rest is not, if the directory itself is.
-    pub fn salvage_notes(header: &Header, bytes: &[u8]) -> Option<Vec<Note>> {
-        let directory_at = (header.length as usize).checked_sub(header.footer_bytes())?;
-        let directory = bytes.get(directory_at..directory_at + header.directory_bytes as usize)?;
-        if crc32fast::hash(directory) != header.directory_check {
-            return None;
-        }
-        decode_notes(directory)
+    /// What of a frame's directories can still be read, where its header is good although the rest is not: its own, and
+    /// that of the frame before.
+    pub fn salvage(header: &Header, bytes: &[u8]) -> (Option<Vec<Note>>, Option<Vec<Note>>) {
+        let Some(at) = (header.length as usize).checked_sub(header.footer_bytes()) else { return (None, None) };
+        let before_at = at + header.directory_bytes as usize;
+        let end = before_at + header.before_bytes as usize;
+        let part = |from: usize, to: usize, check: u32| {
+            let bytes = bytes.get(from..to).filter(|bytes| crc32fast::hash(bytes) == check)?;
+            decode_notes(bytes)
+        };
+        (part(at, before_at, header.directory_check), part(before_at, end, header.before_check))
     }
 }
 

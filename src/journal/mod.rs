@@ -264,6 +264,7 @@ impl Journal {
             placements_bytes: placements_bytes as u32,
             payload_check: 0,
             directory_check: crc32fast::hash(directory),
+            before_check: crc32fast::hash(&self.directory_before),
         };
         let mut hasher = header.payload_hasher();
         let mut left = length as usize;

@@ -8,6 +8,7 @@ use super::Resume;
 use super::frame::{Frame, FrameError, HEADER_BYTES, Header, Note, Place};
 use crate::boundary::SECTOR;
 use crate::memory::round_up;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use bytes::BytesMut;
 
@@ -38,8 +39,6 @@ pub struct Damage {
     pub proof: u64,
     pub slot: usize,
     pub offset: u64,
-    /// The first lost frame's directory, where it is still readable. The last one's is repeated in the proof.
-    pub notes: Option<Vec<Note>>,
 }
 
 pub struct Scanner {
@@ -53,6 +52,8 @@ pub struct Scanner {
     window: Option<Window>,
     frame_at: usize,
     frame_len: usize,
+    /// Directories of bad frames, as far as they or their successors can still be read.
+    directories: BTreeMap<u64, Vec<Note>>,
 }
 
 /// A slot as the scan knows it.
@@ -83,7 +84,6 @@ enum Phase {
     Search {
         ranges: Vec<(usize, u64, u64)>,
         proof: Option<Header>,
-        salvaged: Option<Vec<Note>>,
     },
 }
 
@@ -101,6 +101,7 @@ impl Scanner {
             window: None,
             frame_at: 0,
             frame_len: 0,
+            directories: BTreeMap::new(),
         }
     }
 
@@ -151,6 +152,17 @@ impl Scanner {
         self.run
     }
 
+    /// What a bad frame held, as far as that can still be read.
+    pub fn directory(&self, frame: u64) -> Option<&[Note]> {
+        self.directories.get(&frame).map(Vec::as_slice)
+    }
+
+    fn salvage(&mut self, frame: u64, notes: Option<Vec<Note>>) {
+        if let Some(notes) = notes {
+            self.directories.insert(frame, notes);
+        }
+    }
+
     /// Which slot holds a file sequence.
     pub fn slot_of(&self, file_seq: u64) -> Option<usize> {
         self.slots.iter().position(|slot| slot.file_seq == Some(file_seq))
@@ -163,18 +175,18 @@ impl Scanner {
                 self.phase = Phase::Follow;
                 Some(self.accept(frame))
             }
-            Looked::Bad(salvaged) => {
+            Looked::Bad { header } => {
                 let next = Place { file_seq: self.place.file_seq + 1, offset: 0 };
                 match self.phase {
-                    Phase::Follow if salvaged.is_none() && self.slot_of(next.file_seq).is_some() => {
+                    Phase::Follow if !header && self.slot_of(next.file_seq).is_some() => {
                         self.phase = Phase::NextFile { here: self.place };
                         self.place = next;
                     }
                     Phase::NextFile { here } => {
                         self.place = here;
-                        self.begin_search(None);
+                        self.begin_search();
                     }
-                    Phase::Follow | Phase::Identify { .. } | Phase::Search { .. } => self.begin_search(salvaged),
+                    Phase::Follow | Phase::Identify { .. } | Phase::Search { .. } => self.begin_search(),
                 }
                 None
             }
@@ -190,7 +202,7 @@ impl Scanner {
         Step::Frame(frame)
     }
 
-    fn begin_search(&mut self, salvaged: Option<Vec<Note>>) {
+    fn begin_search(&mut self) {
         let mut ranges = Vec::new();
         for (index, slot) in self.slots.iter().enumerate() {
             let range = match slot.file_seq {
@@ -203,15 +215,15 @@ impl Scanner {
                 ranges.push(range);
             }
         }
-        self.phase = Phase::Search { ranges, proof: None, salvaged };
+        self.phase = Phase::Search { ranges, proof: None };
     }
 
     fn search(&mut self) -> Option<Step> {
-        let Phase::Search { ranges, proof, salvaged } = &mut self.phase else { unreachable!("only while searching") };
+        let Phase::Search { ranges, proof } = &mut self.phase else { unreachable!("only while searching") };
         let Some(&(slot, start, end)) = ranges.last() else {
-            let (proof, salvaged) = (proof.take(), salvaged.take());
+            let proof = proof.take();
             self.phase = Phase::Follow;
-            return Some(self.verdict(proof, salvaged));
+            return Some(self.verdict(proof));
         };
         let Some(window) = self.window.as_ref().filter(|window| window.slot == slot && window.start == start) else {
             return Some(Step::Read { slot, offset: start, len: WINDOW_BYTES.min(end - start) as usize });
@@ -236,7 +248,7 @@ impl Scanner {
         None
     }
 
-    fn verdict(&mut self, proof: Option<Header>, salvaged: Option<Vec<Note>>) -> Step {
+    fn verdict(&mut self, proof: Option<Header>) -> Step {
         let Some(proof) = proof else {
             let notes_before = core::mem::take(&mut self.notes_before);
             return Step::End(Resume { place: self.place, next_frame: self.expected, notes_before });
@@ -246,7 +258,6 @@ impl Scanner {
             proof: proof.frame,
             slot: self.slot_of(self.place.file_seq).unwrap_or(0),
             offset: self.place.offset,
-            notes: salvaged,
         };
         self.place = proof.place;
         self.expected = proof.frame;
@@ -255,21 +266,21 @@ impl Scanner {
 
     /// Looks for the expected frame at the present place.
     fn frame_at_place(&mut self) -> Looked {
-        let Some(slot) = self.slot_of(self.place.file_seq) else { return Looked::Bad(None) };
+        let Some(slot) = self.slot_of(self.place.file_seq) else { return Looked::Bad { header: false } };
         let slot_bytes = self.slots[slot].bytes;
         if self.place.offset + SECTOR as u64 > slot_bytes {
-            return Looked::Bad(None);
+            return Looked::Bad { header: false };
         }
         let Some(at) = self.covers(self.place) else { return Looked::Wants(self.read_from(slot, WINDOW_BYTES)) };
         let window = self.window.as_ref().expect("it covers the place");
         let bytes = &window.buf[at..];
         let header = match Header::decode(bytes, self.journal) {
             Ok(header) if self.is_expected(&header) => header,
-            Ok(_) | Err(FrameError::NoHeader | FrameError::Damaged) => return Looked::Bad(None),
+            Ok(_) | Err(FrameError::NoHeader | FrameError::Damaged) => return Looked::Bad { header: false },
         };
         let length = round_up(header.length.into());
         if length > slot_bytes - self.place.offset || (header.length as usize) < HEADER_BYTES {
-            return Looked::Bad(None);
+            return Looked::Bad { header: false };
         }
         if length > bytes.len() as u64 && at > 0 {
             return Looked::Wants(self.read_from(slot, length.max(WINDOW_BYTES)));
@@ -279,7 +290,12 @@ impl Scanner {
                 self.frame_at = at;
                 Looked::Good(frame)
             }
-            Err(FrameError::NoHeader | FrameError::Damaged) => Looked::Bad(Frame::salvage_notes(&header, bytes)),
+            Err(FrameError::NoHeader | FrameError::Damaged) => {
+                let (own, before) = Frame::salvage(&header, bytes);
+                self.salvage(header.frame, own);
+                self.salvage(header.frame.wrapping_sub(1), before);
+                Looked::Bad { header: true }
+            }
         }
     }
 
@@ -304,6 +320,8 @@ impl Scanner {
 enum Looked {
     Wants(Step),
     Good(Frame),
-    /// Not the expected frame; its directory, if at least that can be read.
-    Bad(Option<Vec<Note>>),
+    /// Not the expected frame, or not whole: then at least its header is.
+    Bad {
+        header: bool,
+    },
 }

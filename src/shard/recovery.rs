@@ -24,14 +24,20 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 
+/// Lost frames: the first, and the one behind the last.
+struct Lost {
+    first: u64,
+    proof: u64,
+}
+
 #[derive(Default)]
 pub struct Recovery {
     /// Frames up to this one are in the checkpoint.
     frame: u64,
     /// The read in flight: slot, offset, and what of it has arrived.
     read: Option<(usize, u64, BytesMut, usize)>,
-    /// Damage whose last frame's directory the next good frame repeats.
-    damage: Option<Damage>,
+    /// Frames that are not what was written, and of which nothing has been told yet.
+    lost: Option<Lost>,
     /// Partitions that a damaged frame, whose directory is lost as well, may have hit: all that are not proved whole.
     unproved: BTreeSet<u32>,
     /// The last damage: file and offset.
@@ -84,8 +90,8 @@ impl Shard {
                     self.fx.submit(Op::Read { file, offset, buf }, Pending::Scan);
                     break;
                 }
-                Step::Frame(frame) => self.replay(&frame, scanner.frame_bytes()),
-                Step::Damage(damage) => self.on_damage(damage),
+                Step::Frame(frame) => self.replay(&scanner, &frame),
+                Step::Damage(damage) => self.on_damage(&damage),
                 Step::End(resume) => {
                     self.on_replayed(&scanner, resume);
                     return;
@@ -128,10 +134,9 @@ impl Shard {
     }
 
     /// One good frame.
-    fn replay(&mut self, frame: &Frame, bytes: &[u8]) {
-        if let Some(damage) = self.boot.recovery.damage.take() {
-            self.settle_damage(&damage, frame);
-        }
+    fn replay(&mut self, scanner: &Scanner, frame: &Frame) {
+        let bytes = scanner.frame_bytes();
+        self.settle_lost(scanner, Some(&frame.notes_before));
         self.boot.recovery.frames += 1;
         let place = frame.header.place;
         self.file_starts.entry(place.file_seq).or_insert((place, frame.header.frame));
@@ -217,44 +222,34 @@ impl Shard {
         self.add_partition(partition)
     }
 
-    fn on_damage(&mut self, damage: Damage) {
+    fn on_damage(&mut self, damage: &Damage) {
         let path = self.boot.ring.slots[damage.slot].path.clone();
         let (first, last) = (damage.first_frame, damage.proof - 1);
         let text =
             format!("{path} is damaged at offset {}: frames {first} to {last} are not what was written", damage.offset);
         self.fx.log(Level::Error, text);
-        self.boot.recovery.damage = Some(damage);
+        let lost = self.boot.recovery.lost.get_or_insert(Lost { first, proof: damage.proof });
+        lost.proof = damage.proof;
+        self.boot.recovery.damaged_at = Some((path, damage.offset));
     }
 
-    /// The frame behind the damage repeats the directory of the last lost one.
-    fn settle_damage(&mut self, damage: &Damage, proof: &Frame) {
-        let at = (self.boot.ring.slots[damage.slot].path.clone(), damage.offset);
-        self.boot.recovery.damaged_at = Some(at.clone());
-        let lost = damage.proof - damage.first_frame;
-        let mut directories: Vec<&[Note]> = Vec::new();
-        if let Some(notes) = &damage.notes {
-            directories.push(notes);
-        }
-        let last_known = proof.header.frame == damage.proof;
-        let repeats_the_only_one = lost == 1 && damage.notes.is_some();
-        if last_known && !repeats_the_only_one {
-            directories.push(&proof.notes_before);
-        }
-        let known_frames = directories.len() as u64;
-        if known_frames < lost {
-            let whole: BTreeSet<u32> = (0..self.partitions.len() as u32).collect();
-            self.boot.recovery.unproved = whole;
-        }
-        for notes in directories {
-            for note in notes {
-                self.replay_lost(note, &at, damage.proof);
+    /// What the lost frames held, as far as it can be told: by their own directories, or by `last`, which the good frame
+    /// behind them repeats. A frame that nothing tells of may have hit every partition.
+    fn settle_lost(&mut self, scanner: &Scanner, last: Option<&[Note]>) {
+        let Some(lost) = self.boot.recovery.lost.take() else { return };
+        let at = self.boot.recovery.damaged_at.clone().expect("damage has a place");
+        for frame in lost.first..lost.proof {
+            let repeated = last.filter(|_| frame + 1 == lost.proof);
+            match scanner.directory(frame).or(repeated) {
+                Some(notes) => notes.iter().for_each(|note| self.replay_lost(note, &at, frame)),
+                None => self.boot.recovery.unproved = (0..self.partitions.len() as u32).collect(),
             }
         }
     }
 
     /// A line of a lost frame's directory: small entries are whole in it, batches are lost.
-    fn replay_lost(&mut self, note: &Note, at: &(String, u64), proof: u64) {
-        let known = proof <= self.boot.recovery.frame + 1;
+    fn replay_lost(&mut self, note: &Note, at: &(String, u64), frame: u64) {
+        let known = frame <= self.boot.recovery.frame;
         match note {
             Note::Batches { key, first, end, .. } => {
                 let slot = self.recovered(*key);
@@ -302,6 +297,7 @@ impl Shard {
 
     /// Nothing good is left behind this: the journal goes on here, under a new run number.
     fn on_replayed(&mut self, scanner: &Scanner, resume: Resume) {
+        self.settle_lost(scanner, None);
         self.refuse_what_is_unproved();
         let checkpoint = self.boot.checkpoint.take().expect("it was read");
         if resume.next_frame <= checkpoint.frame {

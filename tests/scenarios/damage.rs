@@ -12,7 +12,8 @@ fn a_damaged_journal_frame_is_refused_and_never_cut() {
     for (number, kind) in KINDS.into_iter().enumerate() {
         let mut plan = Plan::quiet(20 + number as u64);
         let harm = vec![Harm { kind, target: HarmTarget::Journal }];
-        plan.chaos = vec![at(3, Disaster::Crash { power: true, after_ops: 9, down: MILLIS, again_after_ops: None, harm })];
+        plan.chaos =
+            vec![at(3, Disaster::Crash { power: true, after_ops: 9, down: MILLIS, again_after_ops: None, harm })];
         holds(plan);
     }
 }
