@@ -46,8 +46,8 @@ pub struct Boot {
     pub scanner: Option<Scanner>,
     pub ring: Ring,
     pub recovery: super::recovery::Recovery,
-    /// The metadata image, where it came before this shard had read its own journal.
-    pub image: Option<Vec<u8>>,
+    /// The metadata image, where it came before our own recovery was over.
+    pub early_image: Option<Vec<u8>>,
     pub image_applied: bool,
     pub booted: bool,
     /// Slots of the ring that are still to be filled.
@@ -180,12 +180,13 @@ impl Shard {
     }
 
     /// The metadata image has come: make what is missing, delete what is deleted, and hold elections.
-    pub(super) fn on_image(&mut self, image: &[u8]) {
+    pub(super) fn on_image(&mut self, image: Vec<u8>) {
         if self.journal.is_none() {
-            // What is missing is known only when everything that is there has been found.
-            self.boot.image = Some(image.to_vec());
+            // Our own recovery is not over: until then nobody knows what is missing here.
+            self.boot.early_image = Some(image);
             return;
         }
+        let image = image.as_slice();
         match Image::decode(image) {
             Ok(image) => self.image = image,
             Err(error) => {

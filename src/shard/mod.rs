@@ -340,7 +340,7 @@ impl Shard {
             Letter::Begin { fresh, cluster_id } => self.on_begin(fresh, cluster_id),
             Letter::Formatted => self.on_formatted(),
             Letter::Recover => self.recover(),
-            Letter::Image(image) => self.on_image(&image),
+            Letter::Image(image) => self.on_image(image),
             Letter::Booted => self.on_booted(),
             Letter::Serve => self.on_serve(),
             Letter::Apply { number, records } => self.on_apply(number, &records),

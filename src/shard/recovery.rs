@@ -376,8 +376,8 @@ impl Shard {
         }
         self.fill_ring();
         self.dirty = true;
-        if let Some(image) = self.boot.image.take() {
-            self.on_image(&image);
+        if let Some(image) = self.boot.early_image.take() {
+            self.on_image(image);
         }
     }
 }
