@@ -31,6 +31,8 @@ pub struct Checkpoints {
     stage: Stage,
     /// The first journal file that must be kept after the next checkpoint.
     target: u64,
+    /// Partitions that may have batches in a file before it that are in no segment.
+    behind: Vec<u32>,
     /// Where the journal has to be read from, once the checkpoint under way is durable.
     frees: Place,
     frame: u64,
@@ -84,10 +86,11 @@ impl Shard {
         let (live, place) = (self.journal().ring.live_slots(), self.journal().place());
         let slots = self.journal().ring.slots.len();
         let few_left = self.journal().ring.free_slots() * 2 <= slots;
-        if live > 1 && (few_left || live > 2) || self.journal_full {
-            let keep = if self.journal_full || live == 2 { place.file_seq } else { place.file_seq - 1 };
-            self.checkpoints.target = keep;
+        if live > 1 && (few_left || self.journal_full) {
+            // About half of what is live is freed: what is old has mostly been written by then.
+            self.checkpoints.target = place.file_seq - (live as u64 - 1) / 2;
             self.checkpoints.stage = Stage::Flushing;
+            self.checkpoints.behind = (0..self.partitions.len() as u32).collect();
         }
     }
 
@@ -111,17 +114,20 @@ impl Shard {
     /// Sees that every batch of a file to be freed gets to its segment.
     fn flush_below_target(&mut self) {
         let target = self.checkpoints.target;
-        let mut all = true;
-        for slot in 0..self.partitions.len() as u32 {
-            let Some(partition) = self.partition(slot) else { continue };
-            if !partition.deleted && partition.log.oldest_staged_file().is_some_and(|file_seq| file_seq < target) {
-                all = false;
-                self.queue_flush(slot);
+        let mut behind = core::mem::take(&mut self.checkpoints.behind);
+        behind.retain(|slot| {
+            let Some(partition) = self.partition(*slot) else { return false };
+            let old = |file_seq| file_seq < target;
+            let is_behind = !partition.deleted && partition.log.oldest_staged_file().is_some_and(old);
+            if is_behind {
+                self.queue_flush(*slot);
             }
-        }
-        if all {
+            is_behind
+        });
+        if behind.is_empty() {
             self.checkpoints.stage = Stage::Ready;
         } else {
+            self.checkpoints.behind = behind;
             self.pump_flusher();
         }
     }

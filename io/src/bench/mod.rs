@@ -10,6 +10,8 @@ mod meter;
 mod net;
 mod process;
 mod produce;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use admin::Admin;

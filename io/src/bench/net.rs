@@ -68,6 +68,11 @@ impl Link {
         Ok(Link { stream, token, inbox: vec![0; INBOX_BYTES], filled: 0, wants_write: false })
     }
 
+    /// Is it full, for now?
+    pub fn is_blocked(&self) -> bool {
+        self.wants_write
+    }
+
     /// Asks to be told, or no longer, when the connection takes more bytes.
     pub fn want_write(&mut self, wanted: bool, poller: &Poller) -> io::Result<()> {
         if wanted != self.wants_write {

@@ -101,6 +101,9 @@ pub fn run(load: &Load, leaders: &Leaders, meter: &mut Meter) -> io::Result<()> 
         }
         let last = end.max(now + Duration::from_millis(100));
         let next = schedule.as_ref().map_or(last, |schedule| schedule.next.min(last));
+        // Without answers nothing wakes us while a connection takes more.
+        let free = |connection: &Connection| !connection.lost && !connection.link.is_blocked();
+        let next = if load.acks == 0 && schedule.is_none() && connections.iter().any(free) { now } else { next };
         let wake = warm_at.map_or(next, |at| at.min(next));
         serve(&mut poller, wake.saturating_duration_since(Instant::now()), &mut connections, &shared, meter)?;
     }

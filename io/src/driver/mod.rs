@@ -10,6 +10,7 @@ mod files;
 mod tests;
 
 use crate::clock::Clock;
+use crate::limits::Seats;
 use crate::mailbox::Mailboxes;
 use crate::ring::{Event, Ring};
 use conns::Conns;
@@ -57,6 +58,7 @@ pub struct Outfit {
     pub folder: OwnedFd,
     /// `Op::Accept` counts them from 0.
     pub listeners: Vec<OwnedFd>,
+    pub seats: Arc<Seats>,
     /// Called on the first [`Action::Ready`].
     pub on_ready: Box<dyn FnOnce() + Send>,
 }
@@ -70,6 +72,7 @@ pub struct Driver<C> {
     mailboxes: Arc<Mailboxes<Mail>>,
     folder: OwnedFd,
     listeners: Vec<OwnedFd>,
+    seats: Arc<Seats>,
     on_ready: Option<Box<dyn FnOnce() + Send>>,
     files: Files,
     conns: Conns,
@@ -148,7 +151,7 @@ enum NameOp {
 impl<C: Core> Driver<C> {
     /// Call it on the thread that will [`Driver::run`]. `core` is made last, when everything else stands.
     pub fn new(outfit: Outfit, core: impl FnOnce(Now) -> C) -> io::Result<Driver<C>> {
-        let Outfit { shard, mailboxes, clock, folder, listeners, on_ready } = outfit;
+        let Outfit { shard, mailboxes, clock, folder, listeners, seats, on_ready } = outfit;
         let ring = Ring::new()?;
         mailboxes.of(shard).set_ring(ring.descriptor());
         let now = clock.now();
@@ -160,6 +163,7 @@ impl<C: Core> Driver<C> {
             shard,
             folder,
             listeners,
+            seats,
             on_ready: Some(on_ready),
             files: Files::default(),
             conns: Conns::default(),
