@@ -97,8 +97,8 @@ pub struct Shard {
     sealed_frame: u64,
     journal_full: bool,
     disk_full: bool,
-    /// By journal file: where its first frame that may be needed lies, and that frame's number.
-    file_starts: BTreeMap<u64, (Place, u64)>,
+    /// By journal file: where its first frame that may be needed lies, and that frame's number and run.
+    file_starts: BTreeMap<u64, (Place, u64, u32)>,
     /// Replicas that are to stand for election, a few at a time.
     campaigns: VecDeque<u32>,
 
