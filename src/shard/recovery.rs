@@ -65,7 +65,7 @@ impl Shard {
             bytes: slot.bytes,
             file_seq: match slot.state {
                 SlotState::Live { file_seq } => Some(file_seq),
-                SlotState::Free | SlotState::Filling => None,
+                SlotState::Free | SlotState::Filling | SlotState::Filled => None,
             },
         };
         let slots = self.boot.ring.slots.iter().map(view).collect();
