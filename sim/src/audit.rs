@@ -313,8 +313,10 @@ impl Auditor {
                 let offset = *wanted.get(&part).ok_or((Invariant::Answers, format!("{name} was not asked")))?;
                 match data.error_code {
                     ErrorCode::NONE => {}
+                    // Retention may act while we read.
                     ErrorCode::OFFSET_OUT_OF_RANGE if offset < data.log_start_offset => {
                         wanted.insert(part, data.log_start_offset);
+                        starts.insert(part, data.log_start_offset);
                         progress = true;
                         continue;
                     }
@@ -334,7 +336,8 @@ impl Auditor {
                     }
                 }
                 let start = data.log_start_offset.max(0);
-                starts.entry(part).or_insert(start);
+                let known = starts.entry(part).or_insert(start);
+                *known = start.max(*known);
                 if start > 0 && ledger.topic_of(part).retention_bytes < 0 {
                     return Err((Invariant::Durable, format!("{name}: log start {start} without retention")));
                 }

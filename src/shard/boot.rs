@@ -278,6 +278,7 @@ impl Shard {
             frame: 0,
             replay: Place { file_seq: 1, offset: 0 },
             replay_frame: 1,
+            replay_run: 0,
             slots: vec![SlotSnapshot { bytes, file_seq: Some(1) }],
             metadata: if self.me == ShardId(0) { Image::default().encode() } else { Vec::new() },
             ..Checkpoint::default()

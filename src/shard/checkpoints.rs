@@ -147,18 +147,29 @@ impl Shard {
         let oldest_staged = live.filter_map(|partition| partition.log.oldest_staged_file()).min();
         let in_flight = self.commit_in_flight();
         // The frame in flight is in the snapshot, but its batches are in no tail yet: it is read again as well.
-        let (replay, replay_frame) = match oldest_staged.and_then(|file| self.file_starts.get(&file).copied()) {
-            Some(start) => start,
-            None => in_flight.unwrap_or((place, frame + 1)),
-        };
+        let (replay, replay_frame, replay_run) =
+            match oldest_staged.and_then(|file| self.file_starts.get(&file).copied()) {
+                Some(start) => start,
+                None => in_flight.unwrap_or((place, frame + 1, run)),
+            };
         self.checkpoints.generation += 1;
         let journal = self.journal.as_ref().expect("the journal is open");
         let slots = journal.ring.slots.iter().map(slot_snapshot).collect();
         let metadata = if self.me == ShardId(0) { self.controller.image.encode() } else { Vec::new() };
         let partitions = self.partitions.iter().flatten().map(|partition| partition.to_snapshot()).collect();
         let generation = self.checkpoints.generation;
-        let checkpoint =
-            Checkpoint { generation, journal: id, run, frame, replay, replay_frame, slots, partitions, metadata };
+        let checkpoint = Checkpoint {
+            generation,
+            journal: id,
+            run,
+            frame,
+            replay,
+            replay_frame,
+            replay_run,
+            slots,
+            partitions,
+            metadata,
+        };
         self.checkpoints.bytes = checkpoint.encode();
         self.checkpoints.frame = frame;
         self.checkpoints.frees = replay;

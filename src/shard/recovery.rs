@@ -69,11 +69,13 @@ impl Shard {
             },
         };
         let slots = self.boot.ring.slots.iter().map(view).collect();
-        let (journal, run) = (checkpoint.journal, checkpoint.run);
+        // Not the checkpoint's own run: frames of an older run lie between `replay` and it.
+        let (journal, run) = (checkpoint.journal, checkpoint.replay_run);
         self.boot.scanner = Some(Scanner::new(journal, run, slots, checkpoint.replay, checkpoint.replay_frame));
         self.boot.recovery = Recovery { frame: checkpoint.frame, ..Recovery::default() };
         self.checkpoints.generation = checkpoint.generation;
-        self.file_starts.insert(checkpoint.replay.file_seq, (checkpoint.replay, checkpoint.replay_frame));
+        self.file_starts
+            .insert(checkpoint.replay.file_seq, (checkpoint.replay, checkpoint.replay_frame, checkpoint.replay_run));
         self.boot.checkpoint = Some(checkpoint);
         self.scan();
     }
@@ -139,7 +141,7 @@ impl Shard {
         self.settle_lost(scanner, Some(&frame.notes_before));
         self.boot.recovery.frames += 1;
         let place = frame.header.place;
-        self.file_starts.entry(place.file_seq).or_insert((place, frame.header.frame));
+        self.file_starts.entry(place.file_seq).or_insert((place, frame.header.frame, frame.header.run));
         let known = frame.header.frame <= self.boot.recovery.frame;
         if !known {
             for note in &frame.notes {
