@@ -194,6 +194,8 @@ impl Shard {
                 return self.fx.halt(Halt::Refused { reason });
             }
         }
+        // Recovery asked for settings before the image was there: what it got were defaults.
+        self.topic_settings.clear();
         let keys: Vec<PartitionKey> = self.image.topics().flat_map(|topic| topic.keys()).collect();
         let mine = keys.into_iter().filter(|key| self.owner(*key) == self.me);
         for key in mine.collect::<Vec<_>>() {

@@ -37,6 +37,8 @@ pub struct Checkpoints {
     frees: Place,
     frame: u64,
     bytes: Bytes,
+    /// Files of the ring that the checkpoint under way makes known.
+    filled: Vec<usize>,
     syncing: usize,
     copies: usize,
     /// Segments and folders whose sync is to be started.
@@ -91,6 +93,11 @@ impl Shard {
             self.checkpoints.target = place.file_seq - (live as u64 - 1) / 2;
             self.checkpoints.stage = Stage::Flushing;
             self.checkpoints.behind = (0..self.partitions.len() as u32).collect();
+        } else if !self.boot.filling && !self.journal().ring.filled().is_empty() {
+            // Nothing is to be freed: the new files are only to be made known.
+            self.checkpoints.target = 0;
+            self.checkpoints.stage = Stage::Flushing;
+            self.checkpoints.behind.clear();
         }
     }
 
@@ -173,6 +180,7 @@ impl Shard {
         self.checkpoints.bytes = checkpoint.encode();
         self.checkpoints.frame = frame;
         self.checkpoints.frees = replay;
+        self.checkpoints.filled = self.journal().ring.filled();
         self.list_what_to_sync();
         self.checkpoints.stage = Stage::Syncing;
         self.pump_syncs();
@@ -262,6 +270,8 @@ impl Shard {
         self.checkpoints.stage = Stage::Idle;
         let keep = self.checkpoints.frees.file_seq;
         self.journal().ring.free_before(keep);
+        let filled = core::mem::take(&mut self.checkpoints.filled);
+        self.journal().ring.recorded(&filled);
         self.file_starts.retain(|file_seq, _| *file_seq >= keep);
         self.journal_full = false;
         let (generation, frame) = (self.checkpoints.generation, self.checkpoints.frame);
@@ -315,13 +325,14 @@ impl Shard {
         let path = Ring::slot_path(&self.folder(), slot);
         let file = outcome.file.expect("the slot is open");
         let ring = &mut self.journal().ring;
-        let filled = Slot { path, file, bytes, state: SlotState::Free };
+        let filled = Slot { path, file, bytes, state: SlotState::Filled };
         if slot == ring.slots.len() {
             ring.slots.push(filled);
         } else {
             ring.slots[slot] = filled;
         }
         self.fill_ring();
+        self.pump_checkpoint();
     }
 
     /// The way down: commits, flushes, trims, a last checkpoint; called whenever one of them may be over.
@@ -349,8 +360,7 @@ impl Shard {
         self.pump_flusher();
         let staged = |partition: &super::Partition| {
             !partition.deleted
-                && (partition.log.staged_bytes() > 0
-                    && partition.log.oldest_staged_below(partition.replica.high_watermark()))
+                && (partition.log.staged_bytes() > 0 && partition.log.oldest_staged_below(partition.replica.settled()))
         };
         let rolling = |partition: &super::Partition| {
             partition.log.segments.iter().any(|segment| segment.rolled && !segment.sealed)
@@ -400,7 +410,7 @@ impl Shard {
 fn slot_snapshot(slot: &Slot) -> SlotSnapshot {
     let file_seq = match slot.state {
         SlotState::Live { file_seq } => Some(file_seq),
-        SlotState::Free | SlotState::Filling => None,
+        SlotState::Free | SlotState::Filling | SlotState::Filled => None,
     };
     SlotSnapshot { bytes: round_down(slot.bytes), file_seq }
 }

@@ -158,7 +158,7 @@ impl Shard {
         if partition.log.writing || partition.deleted || partition.log.staged_bytes() == 0 {
             return;
         }
-        let limit = partition.replica.high_watermark();
+        let limit = partition.replica.settled();
         if partition.log.segments.back().is_none_or(|segment| segment.rolled) {
             partition.log.segments.push_back(Segment::new(partition.log.flushed(), now));
             partition.log.partial.clear();

@@ -65,7 +65,7 @@ impl Shard {
             bytes: slot.bytes,
             file_seq: match slot.state {
                 SlotState::Live { file_seq } => Some(file_seq),
-                SlotState::Free | SlotState::Filling => None,
+                SlotState::Free | SlotState::Filling | SlotState::Filled => None,
             },
         };
         let slots = self.boot.ring.slots.iter().map(view).collect();
@@ -151,6 +151,10 @@ impl Shard {
         for placed in &frame.placements {
             let (start, len) = (placed.start as usize, placed.len as usize);
             let key = frame.notes[placed.note as usize].key();
+            if known && !self.slots.contains_key(&key) {
+                // The checkpoint is younger than this frame, and has forgotten the partition: it is deleted and gone.
+                continue;
+            }
             self.replay_batch(key, &bytes[start..start + len], frame.header.place.file_seq, known);
         }
     }
@@ -365,6 +369,8 @@ impl Shard {
         for slot in 0..self.partitions.len() as u32 {
             let Some(partition) = self.partition(slot) else { continue };
             if partition.deleted {
+                // A roll that the last process left half done is not gone on with: its file goes.
+                partition.log.segments.iter_mut().for_each(|segment| segment.sealed = true);
                 self.remove_partition(slot);
                 continue;
             }
