@@ -6,9 +6,15 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, lis
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 1024;
+
+/// How long an address may be in use before we give up. The kernel closes the listeners of a process that was killed a
+/// few milliseconds after it is gone, with its rings; whoever starts us again at once must not be refused for that.
+const PATIENCE: Duration = if cfg!(test) { Duration::from_millis(20) } else { Duration::from_secs(1) };
 
 /// What all shards listen on.
 pub struct Listeners {
@@ -37,7 +43,7 @@ fn open_one(wanted: &HostPort, all: &mut Listeners) -> Result<(), String> {
     let before = all.addresses.len();
     for mut address in found {
         address.set_port(port);
-        match open_address(address, all) {
+        match open_patiently(address, all) {
             Ok(bound) => {
                 port = bound.port();
                 all.addresses.push(bound);
@@ -63,6 +69,21 @@ fn refusal(address: SocketAddr, error: &io::Error) -> String {
             format!("cannot listen on {address}: not permitted (ports below 1024 need a privilege)")
         }
         _ => format!("cannot listen on {address}: {error}"),
+    }
+}
+
+fn open_patiently(address: SocketAddr, all: &mut Listeners) -> io::Result<SocketAddr> {
+    let began = Instant::now();
+    loop {
+        match open_address(address, all) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && began.elapsed() < PATIENCE => {
+                // What an attempt has opened for some shards is opened anew for all.
+                let whole = all.addresses.len();
+                all.by_shard.iter_mut().for_each(|sockets| sockets.truncate(whole));
+                thread::sleep(Duration::from_millis(2));
+            }
+            result => return result,
+        }
     }
 }
 

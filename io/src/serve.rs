@@ -88,6 +88,7 @@ impl Node {
                 mailboxes: Arc::clone(&mailboxes),
                 clock,
                 folder: self.folder.descriptor().map_err(|error| format!("the data folder: {error}"))?,
+                lock: self.folder.lock().map_err(|error| format!("the data folder's lock: {error}"))?,
                 listeners: std::mem::take(&mut self.listeners.by_shard[usize::from(index)]),
                 seats: Arc::clone(&self.seats),
                 on_ready: Box::new(move || print(&ready_line)),

@@ -1,6 +1,7 @@
 """A broker as a real process: ours or Apache Kafka, started, stopped, killed and started again on one data folder."""
 
 import os
+import random
 import re
 import signal
 import socket
@@ -15,16 +16,20 @@ BINARY = Path(os.environ.get("HIGHWATER_BIN", ROOT / "target" / "release" / "hig
 
 
 def free_port():
-    """A port that is free, and the next one too: Kafka's controller takes it."""
+    """A port that is free, and the next one too: Kafka's controller takes it.
+
+    Below those that the kernel hands out: a client that tries again and again to reach a broker that is down could
+    otherwise be given the broker's own port, and connect to itself.
+    """
     while True:
-        with socket.socket() as one, socket.socket() as next_one:
-            one.bind(("127.0.0.1", 0))
-            port = one.getsockname()[1]
-            try:
+        port = random.randrange(15_000, 30_000)
+        try:
+            with socket.socket() as one, socket.socket() as next_one:
+                one.bind(("127.0.0.1", port))
                 next_one.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port
+                return port
+        except OSError:
+            continue
 
 
 class Broker:
@@ -51,12 +56,13 @@ class Broker:
         else:
             self.launch()
         while True:
+            # What accepts just after a kill may be the listener that the kernel has not closed yet.
+            if self.process and self.process.poll() is not None:
+                raise SystemExit(f"the broker ended with code {self.process.returncode}: {self.log_tail()}")
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
                 return time.monotonic() - began
             except OSError:
-                if self.process and self.process.poll() is not None:
-                    raise SystemExit(f"the broker ended with code {self.process.returncode}: {self.log_tail()}")
                 if time.monotonic() - began > 60:
                     raise SystemExit(f"no connection to {self.address} within a minute: {self.log_tail()}")
                 time.sleep(0.002)

@@ -163,10 +163,10 @@ def main():
     outages = []
     for number in range(args.rounds):
         time.sleep(draw.uniform(0.1, 1.5))
-        before = writer.count()
         broker.kill()
         began = time.monotonic()
         broker.start()
+        before = writer.count()  # some of these were on their way when the broker was killed
         while writer.count() <= before and time.monotonic() - began < 60 and not writer.failures:
             time.sleep(0.005)
         outages.append(time.monotonic() - began)

@@ -21,7 +21,7 @@ use highwater::mail::Mail;
 use highwater::shard::Shard;
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +56,9 @@ pub struct Outfit {
     pub clock: Clock,
     /// The data folder, under which every path lies.
     pub folder: OwnedFd,
+    /// What says that the folder is ours. It stays locked until the last op has ended: a successor that read and wrote
+    /// the journal while a write of ours is still on its way would lose what that write falls upon.
+    pub lock: OwnedFd,
     /// `Op::Accept` counts them from 0.
     pub listeners: Vec<OwnedFd>,
     pub seats: Arc<Seats>,
@@ -151,8 +154,9 @@ enum NameOp {
 impl<C: Core> Driver<C> {
     /// Call it on the thread that will [`Driver::run`]. `core` is made last, when everything else stands.
     pub fn new(outfit: Outfit, core: impl FnOnce(Now) -> C) -> io::Result<Driver<C>> {
-        let Outfit { shard, mailboxes, clock, folder, listeners, seats, on_ready } = outfit;
+        let Outfit { shard, mailboxes, clock, folder, lock, listeners, seats, on_ready } = outfit;
         let ring = Ring::new()?;
+        ring.keep_open(lock.as_fd())?;
         mailboxes.of(shard).set_ring(ring.descriptor());
         let now = clock.now();
         Ok(Driver {

@@ -65,6 +65,7 @@ impl Rig {
             mailboxes: Arc::clone(&mailboxes),
             clock,
             folder: std::fs::File::open(folder.path()).expect("folder").into(),
+            lock: tempfile::tempfile().expect("a file").into(),
             listeners: vec![listener.into()],
             seats: Arc::new(Seats::new(SEATS)),
             on_ready: Box::new(|| {}),
