@@ -38,6 +38,8 @@ pub struct Checkpoint {
     /// Where reading starts, and the number of the frame there.
     pub replay: Place,
     pub replay_frame: u64,
+    /// The run that wrote that frame, at the least: often an older one than the checkpoint's.
+    pub replay_run: u32,
     pub slots: Vec<SlotSnapshot>,
     pub partitions: Vec<PartitionSnapshot>,
     /// Shard 0: the metadata image, by its own format.

@@ -46,7 +46,7 @@ impl Default for JournalConfig {
         JournalConfig {
             file_bytes: 64 << 20,
             first_file_bytes: 4 << 20,
-            files: 4,
+            files: 6,
             commit_bytes_max: 4 << 20,
             arena_bytes: 1 << 20,
             run_bytes: 512 << 10,

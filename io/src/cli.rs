@@ -26,6 +26,8 @@ enum Command {
     Serve(ServeArgs),
     /// Drive a Kafka broker, this one or another, and measure it
     Bench(bench::Args),
+    /// Replay a simulated run from its seed, or sweep many
+    Sim(highwater_sim::cli::Args),
 }
 
 /// Does what the command line asks.
@@ -35,6 +37,7 @@ pub fn run() -> ExitCode {
         None => serve_logged(&cli.serve),
         Some(Command::Serve(args)) => serve_logged(&args),
         Some(Command::Bench(args)) => bench::run(args),
+        Some(Command::Sim(args)) => highwater_sim::cli::run(args),
     }
 }
 

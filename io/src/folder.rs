@@ -2,6 +2,9 @@
 //!
 //! Nothing in it is changed before the lock is held, and nothing but the lock is written here: what the folder holds is
 //! the core's. Of that, only `format` is looked at, for the number of shards that must be started.
+//!
+//! The lock outlives a process that was killed until the kernel has performed what it had submitted (each ring keeps the
+//! lock's file open, see `Ring::keep_open`). Invariant: who holds the lock is the only one whose writes still come.
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -10,9 +13,14 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// The lock's name. A process that dies lets go of the lock; the file stays.
+/// The lock's name; in it, the id of the process that holds it. The file stays.
 pub const LOCK: &str = "lock";
+/// How long the writes of a killed process are waited for: a second, quietly, then up to a minute.
+const PAUSE: Duration = Duration::from_millis(2);
+const PAUSES_QUIET: u32 = 500;
+const PAUSES_MAX: u32 = 30_000;
 /// Text, `key=value` lines, written by the core: `version`, `shards` and more.
 const FORMAT: &str = "format";
 /// The version of the folder's layout that this program writes.
@@ -25,8 +33,7 @@ const LOST_AND_FOUND: &str = "lost+found";
 pub struct Folder {
     path: PathBuf,
     fd: OwnedFd,
-    /// Held as long as the process lives.
-    _lock: OwnedFd,
+    lock: OwnedFd,
     shards: Option<u16>,
 }
 
@@ -43,17 +50,18 @@ impl Folder {
         let lock_flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
         let lock = rustix::fs::openat(&fd, LOCK, lock_flags, Mode::from_raw_mode(0o644))
             .map_err(|error| failed("written to")(error.into()))?;
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(FolderError::InUse { path: path.to_owned() }),
-            Err(error) => return Err(failed("locked")(error.into())),
-        }
+        take_lock(&lock, path)?;
         let shards = stored_shards(path)?;
-        Ok(Folder { path: path.to_owned(), fd, _lock: lock, shards })
+        Ok(Folder { path: path.to_owned(), fd, lock, shards })
     }
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What keeps the folder ours as long as any copy of it is open.
+    pub fn lock(&self) -> io::Result<OwnedFd> {
+        self.lock.try_clone()
     }
 
     /// The number of shards that the folder was last served with; none if it is new.
@@ -65,6 +73,45 @@ impl Folder {
     pub fn descriptor(&self) -> io::Result<OwnedFd> {
         self.fd.try_clone()
     }
+}
+
+/// Takes the lock. If a process has it, that is refused; if only the kernel has, on behalf of a process that was killed,
+/// it is waited for.
+fn take_lock(lock: &OwnedFd, path: &Path) -> Result<(), FolderError> {
+    let failed = |error: Errno| FolderError::Failed { path: path.to_owned(), what: "locked", error: error.into() };
+    let mut pauses = 0;
+    loop {
+        match rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => break,
+            Err(Errno::WOULDBLOCK) => {}
+            Err(error) => return Err(failed(error)),
+        }
+        if pauses == PAUSES_MAX || holder_lives(lock) {
+            return Err(FolderError::InUse { path: path.to_owned() });
+        }
+        if pauses == PAUSES_QUIET {
+            tracing::info!("waiting for the last writes of the process that was killed");
+        }
+        pauses += 1;
+        std::thread::sleep(PAUSE);
+    }
+    let name = format!("{}\n", std::process::id());
+    rustix::fs::ftruncate(lock, 0).map_err(failed)?;
+    rustix::io::pwrite(lock, name.as_bytes(), 0).map_err(failed)?;
+    Ok(())
+}
+
+/// Whether the process that has written its id to the lock is there. A folder shared between containers, which do not
+/// see each other's processes, is refused later, but is refused.
+fn holder_lives(lock: &OwnedFd) -> bool {
+    let mut text = [0; 20];
+    let len = rustix::io::pread(lock, &mut text, 0).unwrap_or(0);
+    let id = std::str::from_utf8(&text[..len]).ok().and_then(|text| text.trim().parse::<u32>().ok());
+    // No id yet: it has just been started.
+    let Some(id) = id else { return true };
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
 
 /// A folder with other people's files in it is left alone.

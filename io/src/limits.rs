@@ -3,6 +3,7 @@
 use crate::ring::{BLOCK_BYTES, BLOCKS_MAX};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// The program, its libraries, the log, one megabyte here and there: what a process takes before its first shard.
 const PROCESS_BYTES: u64 = 24 << 20;
@@ -12,6 +13,11 @@ const DRIVER_BYTES: u64 = (BLOCKS_MAX * BLOCK_BYTES) as u64 + (4 << 20);
 const ALLOCATOR_PART: u64 = 8;
 /// The least a core shard is given: two commits, their arenas, and some connections.
 const SHARE_BYTES_MIN: u64 = 24 << 20;
+/// Of the descriptors, one part in this many is kept for files: connections must never take the last one, for a file that
+/// cannot be opened ends the process.
+const FILES_PART: u64 = 4;
+/// And at least so many.
+const FILES_MIN: u64 = 64;
 /// Descriptors below which it is worth a warning: connections, and two files for each partition in use.
 const DESCRIPTORS_WANTED: u64 = 10_000;
 
@@ -42,20 +48,55 @@ fn memory_needed(shards: u16) -> u64 {
     PROCESS_BYTES + u64::from(shards) * (DRIVER_BYTES + share + 1)
 }
 
-/// Raises the limit on descriptors as far as we may. A warning if that is not far.
-pub fn raise_descriptors() -> Option<String> {
+/// How many connections all shards together may have.
+#[derive(Debug)]
+pub struct Seats(AtomicI64);
+
+impl Seats {
+    pub fn new(count: u64) -> Seats {
+        Seats(AtomicI64::new(i64::try_from(count).unwrap_or(i64::MAX)))
+    }
+
+    /// False if all are taken.
+    #[must_use]
+    pub fn take(&self) -> bool {
+        let taken = self.0.fetch_sub(1, Ordering::Relaxed) > 0;
+        if !taken {
+            self.give_back();
+        }
+        taken
+    }
+
+    pub fn give_back(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What [`raise_descriptors`] came to.
+pub struct Descriptors {
+    /// For connections.
+    pub seats: u64,
+    /// Where the limit is low.
+    pub warning: Option<String>,
+}
+
+/// Raises the limit on descriptors as far as we may.
+pub fn raise_descriptors() -> Descriptors {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         // Not raised is as it was: what counts is read back below.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     }
     let current = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    (current < DESCRIPTORS_WANTED).then(|| {
+    let seats = current.saturating_sub(FILES_MIN.max(current / FILES_PART)).max(1);
+    let warning = (current < DESCRIPTORS_WANTED).then(|| {
         format!(
-            "only {current} files and connections may be open at a time; {DESCRIPTORS_WANTED} or more are better \
-             (`ulimit -n`, `LimitNOFILE=` of a systemd unit, `--ulimit nofile=` of a container)"
+            "only {current} files and connections may be open at a time, {seats} of them connections; \
+             {DESCRIPTORS_WANTED} or more are better (`ulimit -n`, `LimitNOFILE=` of a systemd unit, `--ulimit nofile=` \
+             of a container)"
         )
-    })
+    });
+    Descriptors { seats, warning }
 }
 
 /// The processors that this process may use.
@@ -82,6 +123,15 @@ mod tests {
             assert!(share >= SHARE_BYTES_MIN, "{share} of {memory} for {shards}");
             assert!(PROCESS_BYTES + u64::from(shards) * (share + DRIVER_BYTES) <= memory);
         }
+    }
+
+    #[test]
+    fn a_seat_that_is_given_back_is_taken_again() {
+        let seats = Seats::new(2);
+        assert!(seats.take() && seats.take());
+        assert!(!seats.take() && !seats.take());
+        seats.give_back();
+        assert!(seats.take() && !seats.take());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::address::HostPort;
 use crate::clock::Clock;
 use crate::driver::{Driver, Outfit};
 use crate::folder::Folder;
-use crate::limits;
+use crate::limits::{self, Seats};
 use crate::listen::{self, Listeners};
 use crate::mailbox::Mailboxes;
 use crate::ring::{self, Ring};
@@ -47,6 +47,7 @@ struct Node {
     folder: Folder,
     shards: u16,
     share_bytes: u64,
+    seats: Arc<Seats>,
     listeners: Listeners,
     advertised: HostPort,
 }
@@ -55,7 +56,8 @@ struct Node {
 fn prepare(args: &ServeArgs) -> Result<Node, String> {
     let settings = Settings::resolve(args)?;
     drop(Ring::<()>::new().map_err(|error| ring::explain(&error))?);
-    if let Some(warning) = limits::raise_descriptors() {
+    let descriptors = limits::raise_descriptors();
+    if let Some(warning) = descriptors.warning {
         tracing::warn!("{warning}");
     }
     let folder = Folder::open(&settings.data).map_err(|error| error.to_string())?;
@@ -65,7 +67,8 @@ fn prepare(args: &ServeArgs) -> Result<Node, String> {
     let listeners = listen::open(&settings.listen, shards)?;
     let first = HostPort { host: settings.listen[0].host.clone(), port: listeners.addresses[0].port() };
     let advertised = settings.advertise.clone().unwrap_or(first);
-    Ok(Node { settings, folder, shards, share_bytes, listeners, advertised })
+    let seats = Arc::new(Seats::new(descriptors.seats));
+    Ok(Node { settings, folder, shards, share_bytes, seats, listeners, advertised })
 }
 
 impl Node {
@@ -85,7 +88,9 @@ impl Node {
                 mailboxes: Arc::clone(&mailboxes),
                 clock,
                 folder: self.folder.descriptor().map_err(|error| format!("the data folder: {error}"))?,
+                lock: self.folder.lock().map_err(|error| format!("the data folder's lock: {error}"))?,
                 listeners: std::mem::take(&mut self.listeners.by_shard[usize::from(index)]),
+                seats: Arc::clone(&self.seats),
                 on_ready: Box::new(move || print(&ready_line)),
             };
             let config = self.config(shard);

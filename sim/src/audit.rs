@@ -46,6 +46,8 @@ struct Auditor {
     dice: Dice,
     counts: Counts,
     correlation: i32,
+    /// What the core said, for the message of a failure.
+    said: Vec<String>,
 }
 
 const CONN: ConnId = ConnId(1);
@@ -53,27 +55,37 @@ const STEPS_MAX: u32 = 400_000;
 
 pub fn audit(disk: Disk, shape: &Shape, ledger: &Ledger, seed: [u8; 32]) -> Result<Audit, Broken> {
     let mut auditor = Auditor::boot(disk, shape, seed);
-    if let Err(why) = auditor.until(|auditor| auditor.ready) {
-        return match auditor.halt.take() {
-            Some(Halt::Damage { .. }) if ledger.parts.iter().any(|part| part.may_refuse) => {
-                Ok(Audit { records: 0, refused: ledger.parts.len() })
-            }
-            Some(halt) => Err((Invariant::Halts, format!("recovery ends in {halt}"))),
-            None => Err((Invariant::Liveness, format!("recovery: {why}"))),
-        };
+    auditor.look(ledger).map_err(|(invariant, detail)| {
+        let said = auditor.said.join("; ");
+        (invariant, if said.is_empty() { detail } else { format!("{detail}; it said: {said}") })
+    })
+}
+
+impl Auditor {
+    fn look(&mut self, ledger: &Ledger) -> Result<Audit, Broken> {
+        let auditor = self;
+        if let Err(why) = auditor.until(|auditor| auditor.ready) {
+            return match auditor.halt.take() {
+                Some(Halt::Damage { .. }) if ledger.parts.iter().any(|part| part.may_refuse) => {
+                    Ok(Audit { records: 0, refused: ledger.parts.len() })
+                }
+                Some(halt) => Err((Invariant::Halts, format!("recovery ends in {halt}"))),
+                None => Err((Invariant::Liveness, format!("recovery: {why}"))),
+            };
+        }
+        auditor.connect()?;
+        let mut wanted = auditor.topics(ledger)?;
+        let mut found: BTreeMap<Part, BTreeMap<i64, u32>> = BTreeMap::new();
+        let mut starts: BTreeMap<Part, i64> = BTreeMap::new();
+        let mut seen = Audit { records: 0, refused: 0 };
+        while !wanted.is_empty() {
+            auditor.read(ledger, &mut wanted, &mut found, &mut starts, &mut seen)?;
+        }
+        for (part, start) in &starts {
+            ledger.audit(*part, *start, found.entry(*part).or_default())?;
+        }
+        Ok(seen)
     }
-    auditor.connect()?;
-    let mut wanted = auditor.topics(ledger)?;
-    let mut found: BTreeMap<Part, BTreeMap<i64, u32>> = BTreeMap::new();
-    let mut starts: BTreeMap<Part, i64> = BTreeMap::new();
-    let mut seen = Audit { records: 0, refused: 0 };
-    while !wanted.is_empty() {
-        auditor.read(ledger, &mut wanted, &mut found, &mut starts, &mut seen)?;
-    }
-    for (part, start) in &starts {
-        ledger.audit(*part, *start, found.entry(*part).or_default())?;
-    }
-    Ok(seen)
 }
 
 fn liveness(why: String) -> Broken {
@@ -98,6 +110,7 @@ impl Auditor {
             dice: Dice::new(0, Purpose::Disk),
             counts: Counts::default(),
             correlation: 0,
+            said: Vec::new(),
         };
         for shard in 0..shape.shards {
             auditor.drain(shard);
@@ -145,7 +158,7 @@ impl Auditor {
                     self.halt = Some(halt);
                     return;
                 }
-                Action::Log { .. } => {}
+                Action::Log { text, .. } => self.said.push(text),
                 Action::Ready => self.ready = true,
             }
         }
@@ -300,8 +313,10 @@ impl Auditor {
                 let offset = *wanted.get(&part).ok_or((Invariant::Answers, format!("{name} was not asked")))?;
                 match data.error_code {
                     ErrorCode::NONE => {}
+                    // Retention may act while we read.
                     ErrorCode::OFFSET_OUT_OF_RANGE if offset < data.log_start_offset => {
                         wanted.insert(part, data.log_start_offset);
+                        starts.insert(part, data.log_start_offset);
                         progress = true;
                         continue;
                     }
@@ -321,7 +336,8 @@ impl Auditor {
                     }
                 }
                 let start = data.log_start_offset.max(0);
-                starts.entry(part).or_insert(start);
+                let known = starts.entry(part).or_insert(start);
+                *known = start.max(*known);
                 if start > 0 && ledger.topic_of(part).retention_bytes < 0 {
                     return Err((Invariant::Durable, format!("{name}: log start {start} without retention")));
                 }
@@ -342,7 +358,9 @@ impl Auditor {
                     seen.records += u64::from(view.records);
                 }
                 progress |= next > offset;
-                if next >= data.high_watermark {
+                // Where it may refuse it must be asked for what comes next: the answer is the refusal, or nothing.
+                let asked_enough = !ledger.parts[part].may_refuse || next == offset;
+                if next >= data.high_watermark && asked_enough {
                     wanted.remove(&part);
                     progress = true;
                 } else {

@@ -2,8 +2,8 @@
 
 use crate::faults::Fault;
 use crate::plan::Plan;
-use crate::report::Report;
-use crate::run::{Sweep, median, name_panics, replay, run_seed, sweep};
+use crate::report::{Report, Story};
+use crate::run::{Sweep, median, name_panics, replay, run_seed, run_story, sweep};
 use crate::shrink::shrink;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
@@ -33,6 +33,9 @@ pub struct Args {
     /// Make the seed's plan as small as its failure allows, and print it.
     #[arg(long, requires = "seed")]
     shrink: bool,
+    /// Tell every op of the disk as well.
+    #[arg(long, requires = "seed")]
+    ops: bool,
     /// Print the hash of the trace: equal for equal runs.
     #[arg(long)]
     trace: bool,
@@ -72,7 +75,8 @@ fn replay_one(seed: u64, args: &Args) -> ExitCode {
     if args.shrink {
         return shrink_one(seed);
     }
-    let report = run_seed(seed, !args.json && !args.trace);
+    let story = Story { told: !args.json && !args.trace, ops: args.ops, lines: Vec::new() };
+    let report = run_story(Plan::draw(seed), story);
     if args.json {
         println!("{}", report_json(&report));
     } else if args.trace {

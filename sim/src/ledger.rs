@@ -32,7 +32,7 @@ pub struct Topic {
     pub id: Option<TopicId>,
     pub state: TopicState,
     pub partitions: u16,
-    pub segment_bytes: u32,
+    pub segment_ms: u64,
     pub retention_bytes: i64,
     pub doomed: bool,
     pub first_part: Part,
@@ -107,7 +107,7 @@ impl Ledger {
             ledger.add_topic(
                 format!("topic-{number}"),
                 plan.partitions,
-                plan.segment_bytes,
+                plan.segment_ms,
                 plan.retention_bytes,
                 plan.doomed,
             );
@@ -115,7 +115,7 @@ impl Ledger {
         ledger
     }
 
-    pub fn add_topic(&mut self, name: String, partitions: u16, segment: u32, retention: i64, doomed: bool) -> usize {
+    pub fn add_topic(&mut self, name: String, partitions: u16, segment_ms: u64, retention: i64, doomed: bool) -> usize {
         let topic = self.topics.len();
         let first_part = self.parts.len();
         for index in 0..partitions {
@@ -126,7 +126,7 @@ impl Ledger {
             id: None,
             state: TopicState::Planned,
             partitions,
-            segment_bytes: segment,
+            segment_ms,
             retention_bytes: retention,
             doomed,
             first_part,
@@ -157,7 +157,8 @@ impl Ledger {
 
     /// True where clients may still expect to be served.
     pub fn serves(&self, part: Part) -> bool {
-        self.topic_of(part).state == TopicState::Live && !self.parts[part].refused && !self.parts[part].may_lose
+        let topic = self.topic_of(part);
+        topic.state == TopicState::Live && topic.id.is_some() && !self.parts[part].refused && !self.parts[part].may_lose
     }
 
     pub fn new_batch(&mut self, part: Part, records: u32) -> BatchId {

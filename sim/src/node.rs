@@ -318,6 +318,10 @@ impl World {
 
     fn submit_disk(&mut self, shard: u16, token: Token, op: Op) {
         self.observe(&op);
+        if self.story.ops {
+            let path = file_of(&op).and_then(|file| self.disk.describe(file)).map_or("", |(path, _)| path).to_string();
+            self.tell(|| format!("  shard {shard} op {} {} {path}", token.0, brief(&op)));
+        }
         if let Some(file) = file_of(&op) {
             let node = self.node.as_mut().expect("the shard lives");
             assert!(!node.closed.contains(&file), "{op:?} after its Close");
@@ -411,6 +415,10 @@ impl World {
                 self.disk.perform(op, trouble, mark, &mut self.streams.disk, &mut self.counts)
             }
         };
+        if self.story.ops && !matches!(done, Done::Received(_) | Done::Sent(_) | Done::Accepted(_)) {
+            let failed = matches!(&done, Done::Ended(Err(_)) | Done::Wrote(Err(_)) | Done::Opened(Err(_)));
+            self.tell(|| format!("  shard {shard} op {} ends{}", token.0, if failed { " badly" } else { "" }));
+        }
         self.feed(shard, Input::Done { token, done });
     }
 
@@ -477,11 +485,21 @@ impl World {
     }
 }
 
+/// An op without its bytes.
+fn brief(op: &Op) -> String {
+    match op {
+        Op::Write { file, offset, data, durable } => {
+            let len: usize = data.iter().map(|slice| slice.len()).sum();
+            format!("Write {len} bytes at {offset} of {} (durable: {durable})", file.0)
+        }
+        Op::Read { file, offset, buf } => format!("Read {} bytes at {offset} of {}", buf.len(), file.0),
+        op => format!("{op:?}"),
+    }
+}
+
 fn describe(op: &InFlight) -> String {
     match op {
-        InFlight::Disk { op: Op::Write { file, offset, .. }, .. } => format!("Write {} at {offset}", file.0),
-        InFlight::Disk { op: Op::Read { file, offset, .. }, .. } => format!("Read {} at {offset}", file.0),
-        InFlight::Disk { op, .. } => format!("{op:?}"),
+        InFlight::Disk { op, .. } => brief(op),
         InFlight::Settled(_) => "settled".to_string(),
         InFlight::Accept => "Accept".to_string(),
         InFlight::Recv => "Recv".to_string(),

@@ -81,7 +81,8 @@ pub struct Workload {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TopicPlan {
     pub partitions: u16,
-    pub segment_bytes: u32,
+    /// Kafka's least `segment.bytes` is 1 MiB, so most segments here roll by age.
+    pub segment_ms: u64,
     /// -1: everything is kept.
     pub retention_bytes: i64,
     /// The administrator deletes it in the middle of the run.
@@ -98,7 +99,7 @@ pub struct ProducerPlan {
     pub partitions_per_request: usize,
     pub records_per_batch: u64,
     pub value_bytes: u64,
-    /// In a million requests: a run above 64 KiB.
+    /// In a million requests: a batch of about 48 KB, always to the first partition of all.
     pub large: u32,
     /// In a million requests: a batch that must be refused.
     pub invalid: u32,
@@ -250,13 +251,14 @@ impl Plan {
 }
 
 fn shape(dice: &mut Dice) -> Shape {
-    let file_bytes = dice.pick(&[128, 192, 256]) * KIB;
+    // Four of the largest batches must fit in a file.
+    let file_bytes = dice.pick(&[256, 320, 384]) * KIB;
     Shape {
         shards: dice.between(1, 3) as u16,
         file_bytes,
         first_file_bytes: dice.pick(&[64 * KIB, 128 * KIB]).min(file_bytes),
         files: dice.between(3, 5) as u16,
-        commit_bytes_max: dice.pick(&[64 << 10, 96 << 10, 128 << 10]).min(file_bytes as usize / 2),
+        commit_bytes_max: dice.pick(&[64 << 10, 96 << 10, 128 << 10]),
         arena_bytes: dice.pick(&[128 << 10, 256 << 10]),
         run_bytes: dice.pick(&[8 << 10, 16 << 10, 64 << 10]),
         memory_bytes: dice.pick(&[8, 16, 32]) << 20,
@@ -307,12 +309,14 @@ fn workload(dice: &mut Dice, heal_at: Nanos) -> Workload {
     let mut topics: Vec<TopicPlan> = (0..count)
         .map(|_| TopicPlan {
             partitions: dice.between(5, 8) as u16,
-            segment_bytes: (dice.pick(&[16, 32, 64]) * KIB) as u32,
+            segment_ms: dice.pick(&[300, 1_000, 3_000]),
             retention_bytes: -1,
             doomed: false,
         })
         .collect();
-    topics[1].retention_bytes = if dice.coin() { (dice.pick(&[32, 64]) * KIB) as i64 } else { -1 };
+    // The first topic takes the large batches: its segments roll by size.
+    topics[0].segment_ms = 604_800_000;
+    topics[1].retention_bytes = if dice.coin() { (dice.pick(&[4, 16]) * KIB) as i64 } else { -1 };
     let last = topics.len() - 1;
     topics[last].doomed = dice.coin();
     let count = dice.between(5, 7);
@@ -340,7 +344,7 @@ fn producer(dice: &mut Dice, number: u64, requests: u32, heal_at: Nanos) -> Prod
         partitions_per_request: dice.between(1, 3) as usize,
         records_per_batch: dice.between(1, 6),
         value_bytes: dice.pick(&[40, 100, 300]),
-        large: swarm(dice, 2, 1_000, 6_000),
+        large: if number == 0 { dice.between(30_000, 60_000) as u32 } else { swarm(dice, 2, 1_000, 6_000) },
         invalid: swarm(dice, 2, 2_000, 15_000),
         pause_us: heal_at / 1_000 / u64::from(requests) * 2 / 3,
     }

@@ -75,9 +75,11 @@ pub struct Report {
 }
 
 /// The timeline; kept only where somebody reads it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Story {
     pub told: bool,
+    /// With every op of the disk.
+    pub ops: bool,
     pub lines: Vec<String>,
 }
 

@@ -41,9 +41,13 @@ pub fn run_seed(seed: u64, told: bool) -> Report {
 }
 
 pub fn run_plan(plan: Plan, told: bool) -> Report {
+    run_story(plan, Story { told, ..Story::default() })
+}
+
+pub fn run_story(plan: Plan, story: Story) -> Report {
     let seed = plan.seed;
     RUNNING.set(Some(seed));
-    let mut world = World::new(plan, Story { told, lines: Vec::new() });
+    let mut world = World::new(plan, story);
     let caught = catch_unwind(AssertUnwindSafe(|| world.run()));
     RUNNING.set(None);
     if let Err(panic) = caught {

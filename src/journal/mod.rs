@@ -133,6 +133,12 @@ impl Journal {
         self.ring.fits(self.place, bytes, NOTES_SPARE)
     }
 
+    /// Whether the open frame can take another small entry and leave half of what is spared for them.
+    pub fn ring_has_room_for_notes(&self) -> bool {
+        let directory = (self.notes.len() + 1) * NOTE_BYTES_MAX;
+        self.ring.fits(self.place, self.sealed_bytes_max(directory), NOTES_SPARE / 2)
+    }
+
     pub fn open_is_empty(&self) -> bool {
         self.notes.is_empty()
     }

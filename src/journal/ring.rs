@@ -1,7 +1,7 @@
 //! The files of the journal: written full of zeros once, then used in turn and recycled.
 //!
 //! A slot is a file; a file sequence counts the uses of slots. Invariant: a slot is used again only after a checkpoint has
-//! freed it, and file sequences are used without a gap.
+//! freed it, a new or grown one only after a checkpoint knows of it, and file sequences are used without a gap.
 
 use super::frame::Place;
 use crate::boundary::FileId;
@@ -22,6 +22,8 @@ pub struct Slot {
 pub enum SlotState {
     /// Being extended with zeros.
     Filling,
+    /// Full of zeros, but in no durable checkpoint yet: recovery would not look there.
+    Filled,
     Free,
     /// Holds the frames of this file sequence.
     Live {
@@ -75,6 +77,19 @@ impl Ring {
                 slot.state = SlotState::Free;
             }
         }
+    }
+
+    /// A durable checkpoint knows these slots, by their index, as they are now: they may be used.
+    pub fn recorded(&mut self, slots: &[usize]) {
+        for slot in slots {
+            assert!(self.slots[*slot].state == SlotState::Filled, "slot {slot} is {:?}", self.slots[*slot].state);
+            self.slots[*slot].state = SlotState::Free;
+        }
+    }
+
+    /// Slots that only a checkpoint is missing for.
+    pub fn filled(&self) -> Vec<usize> {
+        (0..self.slots.len()).filter(|slot| self.slots[*slot].state == SlotState::Filled).collect()
     }
 
     pub fn free_slots(&self) -> usize {

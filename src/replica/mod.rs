@@ -256,6 +256,13 @@ impl Replica {
         self.high_watermark.offset
     }
 
+    /// Where segments may end: at the high watermark. What a sole voter holds durably can never be truncated, before its
+    /// election as well: so the journal can be freed when it is too full for an election.
+    pub fn settled(&self) -> Offset {
+        let committed = self.high_watermark.offset;
+        if self.voters == [self.me] { committed.max(self.durable.offset) } else { committed }
+    }
+
     fn majority(&self) -> usize {
         self.voters.len() / 2 + 1
     }

@@ -46,6 +46,8 @@ pub struct Boot {
     pub scanner: Option<Scanner>,
     pub ring: Ring,
     pub recovery: super::recovery::Recovery,
+    /// The metadata image, where it came before our own recovery was over.
+    pub early_image: Option<Vec<u8>>,
     pub image_applied: bool,
     pub booted: bool,
     /// Slots of the ring that are still to be filled.
@@ -178,7 +180,13 @@ impl Shard {
     }
 
     /// The metadata image has come: make what is missing, delete what is deleted, and hold elections.
-    pub(super) fn on_image(&mut self, image: &[u8]) {
+    pub(super) fn on_image(&mut self, image: Vec<u8>) {
+        if self.journal.is_none() {
+            // Our own recovery is not over: until then nobody knows what is missing here.
+            self.boot.early_image = Some(image);
+            return;
+        }
+        let image = image.as_slice();
         match Image::decode(image) {
             Ok(image) => self.image = image,
             Err(error) => {
@@ -186,6 +194,8 @@ impl Shard {
                 return self.fx.halt(Halt::Refused { reason });
             }
         }
+        // Recovery asked for settings before the image was there: what it got were defaults.
+        self.topic_settings.clear();
         let keys: Vec<PartitionKey> = self.image.topics().flat_map(|topic| topic.keys()).collect();
         let mine = keys.into_iter().filter(|key| self.owner(*key) == self.me);
         for key in mine.collect::<Vec<_>>() {
@@ -270,6 +280,7 @@ impl Shard {
             frame: 0,
             replay: Place { file_seq: 1, offset: 0 },
             replay_frame: 1,
+            replay_run: 0,
             slots: vec![SlotSnapshot { bytes, file_seq: Some(1) }],
             metadata: if self.me == ShardId(0) { Image::default().encode() } else { Vec::new() },
             ..Checkpoint::default()

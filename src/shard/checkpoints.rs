@@ -31,10 +31,14 @@ pub struct Checkpoints {
     stage: Stage,
     /// The first journal file that must be kept after the next checkpoint.
     target: u64,
+    /// Partitions that may have batches in a file before it that are in no segment.
+    behind: Vec<u32>,
     /// Where the journal has to be read from, once the checkpoint under way is durable.
     frees: Place,
     frame: u64,
     bytes: Bytes,
+    /// Files of the ring that the checkpoint under way makes known.
+    filled: Vec<usize>,
     syncing: usize,
     copies: usize,
     /// Segments and folders whose sync is to be started.
@@ -84,10 +88,16 @@ impl Shard {
         let (live, place) = (self.journal().ring.live_slots(), self.journal().place());
         let slots = self.journal().ring.slots.len();
         let few_left = self.journal().ring.free_slots() * 2 <= slots;
-        if live > 1 && (few_left || live > 2) || self.journal_full {
-            let keep = if self.journal_full || live == 2 { place.file_seq } else { place.file_seq - 1 };
-            self.checkpoints.target = keep;
+        if live > 1 && (few_left || self.journal_full) {
+            // About half of what is live is freed: what is old has mostly been written by then.
+            self.checkpoints.target = place.file_seq - (live as u64 - 1) / 2;
             self.checkpoints.stage = Stage::Flushing;
+            self.checkpoints.behind = (0..self.partitions.len() as u32).collect();
+        } else if !self.boot.filling && !self.journal().ring.filled().is_empty() {
+            // Nothing is to be freed: the new files are only to be made known.
+            self.checkpoints.target = 0;
+            self.checkpoints.stage = Stage::Flushing;
+            self.checkpoints.behind.clear();
         }
     }
 
@@ -111,17 +121,20 @@ impl Shard {
     /// Sees that every batch of a file to be freed gets to its segment.
     fn flush_below_target(&mut self) {
         let target = self.checkpoints.target;
-        let mut all = true;
-        for slot in 0..self.partitions.len() as u32 {
-            let Some(partition) = self.partition(slot) else { continue };
-            if !partition.deleted && partition.log.oldest_staged_file().is_some_and(|file_seq| file_seq < target) {
-                all = false;
-                self.queue_flush(slot);
+        let mut behind = core::mem::take(&mut self.checkpoints.behind);
+        behind.retain(|slot| {
+            let Some(partition) = self.partition(*slot) else { return false };
+            let old = |file_seq| file_seq < target;
+            let is_behind = !partition.deleted && partition.log.oldest_staged_file().is_some_and(old);
+            if is_behind {
+                self.queue_flush(*slot);
             }
-        }
-        if all {
+            is_behind
+        });
+        if behind.is_empty() {
             self.checkpoints.stage = Stage::Ready;
         } else {
+            self.checkpoints.behind = behind;
             self.pump_flusher();
         }
     }
@@ -141,21 +154,33 @@ impl Shard {
         let oldest_staged = live.filter_map(|partition| partition.log.oldest_staged_file()).min();
         let in_flight = self.commit_in_flight();
         // The frame in flight is in the snapshot, but its batches are in no tail yet: it is read again as well.
-        let (replay, replay_frame) = match oldest_staged.and_then(|file| self.file_starts.get(&file).copied()) {
-            Some(start) => start,
-            None => in_flight.unwrap_or((place, frame + 1)),
-        };
+        let (replay, replay_frame, replay_run) =
+            match oldest_staged.and_then(|file| self.file_starts.get(&file).copied()) {
+                Some(start) => start,
+                None => in_flight.unwrap_or((place, frame + 1, run)),
+            };
         self.checkpoints.generation += 1;
         let journal = self.journal.as_ref().expect("the journal is open");
         let slots = journal.ring.slots.iter().map(slot_snapshot).collect();
         let metadata = if self.me == ShardId(0) { self.controller.image.encode() } else { Vec::new() };
         let partitions = self.partitions.iter().flatten().map(|partition| partition.to_snapshot()).collect();
         let generation = self.checkpoints.generation;
-        let checkpoint =
-            Checkpoint { generation, journal: id, run, frame, replay, replay_frame, slots, partitions, metadata };
+        let checkpoint = Checkpoint {
+            generation,
+            journal: id,
+            run,
+            frame,
+            replay,
+            replay_frame,
+            replay_run,
+            slots,
+            partitions,
+            metadata,
+        };
         self.checkpoints.bytes = checkpoint.encode();
         self.checkpoints.frame = frame;
         self.checkpoints.frees = replay;
+        self.checkpoints.filled = self.journal().ring.filled();
         self.list_what_to_sync();
         self.checkpoints.stage = Stage::Syncing;
         self.pump_syncs();
@@ -245,6 +270,8 @@ impl Shard {
         self.checkpoints.stage = Stage::Idle;
         let keep = self.checkpoints.frees.file_seq;
         self.journal().ring.free_before(keep);
+        let filled = core::mem::take(&mut self.checkpoints.filled);
+        self.journal().ring.recorded(&filled);
         self.file_starts.retain(|file_seq, _| *file_seq >= keep);
         self.journal_full = false;
         let (generation, frame) = (self.checkpoints.generation, self.checkpoints.frame);
@@ -298,13 +325,14 @@ impl Shard {
         let path = Ring::slot_path(&self.folder(), slot);
         let file = outcome.file.expect("the slot is open");
         let ring = &mut self.journal().ring;
-        let filled = Slot { path, file, bytes, state: SlotState::Free };
+        let filled = Slot { path, file, bytes, state: SlotState::Filled };
         if slot == ring.slots.len() {
             ring.slots.push(filled);
         } else {
             ring.slots[slot] = filled;
         }
         self.fill_ring();
+        self.pump_checkpoint();
     }
 
     /// The way down: commits, flushes, trims, a last checkpoint; called whenever one of them may be over.
@@ -332,8 +360,7 @@ impl Shard {
         self.pump_flusher();
         let staged = |partition: &super::Partition| {
             !partition.deleted
-                && (partition.log.staged_bytes() > 0
-                    && partition.log.oldest_staged_below(partition.replica.high_watermark()))
+                && (partition.log.staged_bytes() > 0 && partition.log.oldest_staged_below(partition.replica.settled()))
         };
         let rolling = |partition: &super::Partition| {
             partition.log.segments.iter().any(|segment| segment.rolled && !segment.sealed)
@@ -383,7 +410,7 @@ impl Shard {
 fn slot_snapshot(slot: &Slot) -> SlotSnapshot {
     let file_seq = match slot.state {
         SlotState::Live { file_seq } => Some(file_seq),
-        SlotState::Free | SlotState::Filling => None,
+        SlotState::Free | SlotState::Filling | SlotState::Filled => None,
     };
     SlotSnapshot { bytes: round_down(slot.bytes), file_seq }
 }

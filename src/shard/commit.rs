@@ -45,8 +45,8 @@ impl Shard {
             return;
         };
         self.journal_full = false;
-        let (place, frame) = (sealed.place, sealed.frame);
-        self.file_starts.entry(place.file_seq).or_insert((place, frame));
+        let (place, frame, run) = (sealed.place, sealed.frame, self.journal().run());
+        self.file_starts.entry(place.file_seq).or_insert((place, frame, run));
         let mut ends = Vec::with_capacity(sealed.notes.len());
         for note in &sealed.notes {
             let Some(slot) = self.slots.get(&note.key()).copied() else { continue };
@@ -58,9 +58,10 @@ impl Shard {
         self.write_commit();
     }
 
-    /// The place and number of the frame in flight.
-    pub(super) fn commit_in_flight(&self) -> Option<(Place, u64)> {
-        self.commit.as_ref().map(|commit| (commit.sealed.place, commit.sealed.frame))
+    /// The place, number and run of the frame in flight.
+    pub(super) fn commit_in_flight(&self) -> Option<(Place, u64, u32)> {
+        let run = self.journal.as_ref().map_or(0, |journal| journal.run());
+        self.commit.as_ref().map(|commit| (commit.sealed.place, commit.sealed.frame, run))
     }
 
     fn write_commit(&mut self) {

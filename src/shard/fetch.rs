@@ -414,6 +414,10 @@ impl Partition {
             result.error = ErrorCode::NOT_LEADER_OR_FOLLOWER;
         }
         let (start, end) = (self.replica.start(), self.served_end());
+        if result.error == ErrorCode::NONE && self.refusal.is_some() && part.offset >= end {
+            // Not OFFSET_OUT_OF_RANGE, wherever the log's end is now: a consumer would start somewhere else and skip it.
+            result.error = ErrorCode::CORRUPT_MESSAGE;
+        }
         if result.error == ErrorCode::NONE && (part.offset < start || part.offset > self.replica.end().offset) {
             result.error = ErrorCode::OFFSET_OUT_OF_RANGE;
         }
@@ -427,13 +431,6 @@ impl Partition {
                 result.diverging = Some((epoch, epoch_end));
                 return Read::Done(result);
             }
-        }
-        if self.refusal.is_some()
-            && part.offset >= end
-            && part.offset < self.replica.high_watermark().max(Offset(end.0 + 1))
-        {
-            result.error = ErrorCode::CORRUPT_MESSAGE;
-            return Read::Done(result);
         }
         if part.offset >= end {
             return Read::Done(result);

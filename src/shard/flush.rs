@@ -22,12 +22,14 @@ use bytes::Bytes;
 use core::time::Duration;
 
 const RUNS_IN_FLIGHT: usize = 2;
+/// Files being opened or rolled for their next run, beside the runs in flight.
+const OPENING_MAX: usize = 8;
 /// How many batches are looked at for one that can be written now.
 const LOOK_AHEAD: usize = 4096;
 const RETRY: Duration = Duration::from_millis(500);
-/// Files grow by steps that double up to this.
+/// Files grow fourfold, by steps up to this.
 const GROW_MAX: u64 = 32 << 20;
-const GROW_MIN: u64 = 64 << 10;
+const GROW_MIN: u64 = 128 << 10;
 
 #[derive(Default)]
 pub struct Flusher {
@@ -72,7 +74,7 @@ impl Shard {
             return;
         }
         self.relieve_memory();
-        while self.flusher.in_flight.len() + self.flusher.opening < RUNS_IN_FLIGHT {
+        while self.flusher.in_flight.len() < RUNS_IN_FLIGHT && self.flusher.opening < OPENING_MAX {
             let Some(slot) = self.flusher.queue.pop_front() else { break };
             if let Some(partition) = self.partition(slot) {
                 partition.queued = false;
@@ -92,9 +94,15 @@ impl Shard {
 
     /// Makes room in memory: drops the oldest batches that segments hold, and sees that the next ones get there.
     pub(super) fn make_room(&mut self) {
-        while !self.journal().has_memory()
-            && let Some(oldest) = self.cache.front().copied()
-        {
+        // Looking for a free arena costs more than dropping a batch: an arena's worth is dropped at once.
+        let mut dropped = self.config.journal.arena_bytes;
+        while let Some(oldest) = self.cache.front().copied() {
+            if dropped >= self.config.journal.arena_bytes {
+                if self.journal().has_memory() {
+                    return;
+                }
+                dropped = 0;
+            }
             let evicted = match self.partition(oldest.slot) {
                 Some(partition) => partition.log.evict_front(),
                 None => true,
@@ -105,6 +113,7 @@ impl Shard {
             }
             self.cache.pop_front();
             self.cache_bytes -= oldest.len as usize;
+            dropped += oldest.len as usize;
             self.flusher.looked_at = self.flusher.looked_at.saturating_sub(1);
         }
     }
@@ -149,7 +158,7 @@ impl Shard {
         if partition.log.writing || partition.deleted || partition.log.staged_bytes() == 0 {
             return;
         }
-        let limit = partition.replica.high_watermark();
+        let limit = partition.replica.settled();
         if partition.log.segments.back().is_none_or(|segment| segment.rolled) {
             partition.log.segments.push_back(Segment::new(partition.log.flushed(), now));
             partition.log.partial.clear();
@@ -398,5 +407,5 @@ fn allocated(partition: &super::Partition) -> u64 {
 
 /// The size to grow to, so that `needed` bytes fit.
 fn grown(allocated: u64, needed: u64) -> u64 {
-    needed.max(allocated + allocated.clamp(GROW_MIN, GROW_MAX))
+    needed.max(allocated + (3 * allocated).clamp(GROW_MIN, GROW_MAX))
 }

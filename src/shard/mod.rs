@@ -97,8 +97,8 @@ pub struct Shard {
     sealed_frame: u64,
     journal_full: bool,
     disk_full: bool,
-    /// By journal file: where its first frame that may be needed lies, and that frame's number.
-    file_starts: BTreeMap<u64, (Place, u64)>,
+    /// By journal file: where its first frame that may be needed lies, and that frame's number and run.
+    file_starts: BTreeMap<u64, (Place, u64, u32)>,
     /// Replicas that are to stand for election, a few at a time.
     campaigns: VecDeque<u32>,
 
@@ -162,8 +162,8 @@ impl Shard {
             staged_bytes: 0,
             flusher: Flusher::default(),
             checkpoints: Checkpoints::default(),
-            reads: Reads::new(config.memory_bytes / 8),
-            conns: Connections::new(config.memory_bytes / 4),
+            reads: Reads::new(config.memory_bytes / 4),
+            conns: Connections::new(config.memory_bytes / 8),
             mailed_bytes: (0..config.shards).map(|_| 0).collect(),
             local: VecDeque::new(),
             backlog: VecDeque::new(),
@@ -340,7 +340,7 @@ impl Shard {
             Letter::Begin { fresh, cluster_id } => self.on_begin(fresh, cluster_id),
             Letter::Formatted => self.on_formatted(),
             Letter::Recover => self.recover(),
-            Letter::Image(image) => self.on_image(&image),
+            Letter::Image(image) => self.on_image(image),
             Letter::Booted => self.on_booted(),
             Letter::Serve => self.on_serve(),
             Letter::Apply { number, records } => self.on_apply(number, &records),

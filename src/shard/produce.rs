@@ -401,12 +401,13 @@ pub(super) fn sequence_of(header: &BatchHeader) -> Option<Sequence> {
 impl Producing {
     fn response(&self) -> Vec<Bytes> {
         let mut rest = self.partitions.iter();
-        let topic = |(name, topic_id, count): &'_ (String, TopicId, u32)| TopicProduceResponse {
-            name: Cow::Owned(name.clone()),
+        let topic = |(name, topic_id, count): (_, &TopicId, &u32)| TopicProduceResponse {
+            name: Cow::Borrowed(name),
             topic_id: *topic_id,
             partition_responses: rest.by_ref().take(*count as usize).map(partition_response).collect(),
         };
-        let responses = self.topics.iter().map(topic).collect();
+        let topics = self.topics.iter().map(|(name, topic_id, count)| (name.as_str(), topic_id, count));
+        let responses = topics.map(topic).collect();
         let response = ProduceResponse { responses, ..ProduceResponse::default() };
         encode_response(self.header.correlation, self.header.key, self.header.version, &response)
     }

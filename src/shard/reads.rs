@@ -49,6 +49,8 @@ pub struct Reads {
     cache_order: VecDeque<(u32, Offset, u64)>,
     cache_bytes: usize,
     cache_max: usize,
+    /// Chunks that are being read, and the jobs that wait for them rather than read them again.
+    coming: BTreeMap<(u32, Offset, u64), Vec<u64>>,
     /// Damage that has been told already.
     told: BTreeSet<(u32, Offset, u64)>,
 }
@@ -72,6 +74,10 @@ enum Purpose {
         bytes: usize,
     },
     Search(Search),
+    /// What a reader will ask for next: the chunk at this position, and some behind it.
+    Ahead {
+        position: u64,
+    },
 }
 
 enum Stage {
@@ -103,8 +109,15 @@ impl Reads {
             cache_order: VecDeque::new(),
             cache_bytes: 0,
             cache_max: half,
+            coming: BTreeMap::new(),
             told: BTreeSet::new(),
         }
+    }
+
+    /// These chunks are no longer on their way: who waited for them.
+    fn arrived(&mut self, slot: u32, base: Offset, chunks: &[Chunk]) -> Vec<u64> {
+        let keys = chunks.iter().map(|chunk| (slot, base, chunk.position));
+        keys.filter_map(|key| self.coming.remove(&key)).flatten().collect()
     }
 
     fn remember(&mut self, key: (u32, Offset, u64), bytes: Bytes) {
@@ -191,6 +204,9 @@ impl Shard {
         let (index, wanted) = match &job.purpose {
             Purpose::Fetch { part, bytes, .. } => (segment.chunk_of(part.offset), *bytes as u64),
             Purpose::Search(search) => (search.chunk(&segment.chunks), 1),
+            Purpose::Ahead { position } => {
+                (segment.chunks.iter().position(|chunk| chunk.position == *position), READ_MAX)
+            }
         };
         let Some(index) = index else { return self.end_read(id, Ok((Vec::new(), Vec::new()))) };
         let mut chunks: Vec<Chunk> = Vec::new();
@@ -213,10 +229,19 @@ impl Shard {
             chunks.truncate(cached.len());
             return self.end_read(id, Ok((chunks, cached)));
         }
+        let key = |chunk: &Chunk| (job.slot, job.base, chunk.position);
+        if let Some(waiting) = self.reads.coming.get_mut(&key(&chunks[0])) {
+            job.stage = Stage::Start;
+            waiting.push(id);
+            return;
+        }
         if self.reads.in_flight > 0 && self.reads.in_flight + len as usize > self.reads.in_flight_max {
             job.stage = Stage::Start;
             self.reads.waiting.push_back(id);
             return;
+        }
+        for chunk in &chunks {
+            self.reads.coming.entry(key(chunk)).or_default();
         }
         let from = round_down(chunks[0].position);
         job.counted = len as usize;
@@ -235,7 +260,8 @@ impl Shard {
         let segment =
             partition.and_then(|partition| partition.log.segments.iter().find(|segment| segment.base == job.base));
         let Some(file) = segment.and_then(|segment| segment.open.file) else {
-            return self.end_read(id, Err(ErrorCode::OFFSET_OUT_OF_RANGE));
+            let chunks = chunks.clone();
+            return self.on_read_failed(id, IoError::Canceled, &chunks);
         };
         let buf = memory::aligned_zeroed((to - offset) as usize);
         self.fx.submit(Op::Read { file, offset, buf }, Pending::ReadSegment(id));
@@ -293,12 +319,12 @@ impl Shard {
                     }
                     Ok(())
                 }
-                Err(error) => Err(error),
+                Err(error) => return self.on_read_failed(id, error, &chunks),
             },
             (_, done) => panic!("read {id} ended as {done:?}"),
         };
         if let Err(error) = result {
-            self.on_read_failed(id, error);
+            self.on_read_failed(id, error, &[]);
         }
     }
 
@@ -364,6 +390,7 @@ impl Shard {
             panic!("job {id} does not read")
         };
         self.reads.in_flight -= core::mem::take(&mut job.counted);
+        let waiting = self.reads.arrived(slot, base, &chunks);
         let partition = self.partitions[slot as usize].as_deref();
         overlay(partition, base, from, &mut have);
         let have = have.freeze();
@@ -396,7 +423,7 @@ impl Shard {
             }
             (_, _, _) => self.end_read(id, Ok((chunks, verified))),
         }
-        self.resume_reads();
+        self.resume_reads(waiting);
     }
 
     fn on_damaged(&mut self, id: u64, path: String, position: u64, reason: &str) {
@@ -409,21 +436,39 @@ impl Shard {
         self.end_read(id, Err(ErrorCode::CORRUPT_MESSAGE));
     }
 
-    fn on_read_failed(&mut self, id: u64, error: IoError) {
+    fn on_read_failed(&mut self, id: u64, error: IoError, chunks: &[Chunk]) {
         let job = self.reads.jobs.get_mut(&id).expect("it reads");
         self.reads.in_flight -= core::mem::take(&mut job.counted);
         let (slot, base) = (job.slot, job.base);
+        let waiting = self.reads.arrived(slot, base, chunks);
         let Some(key) = partition_key(&self.partitions, slot) else {
             return self.end_read(id, Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
         };
         self.fx.log(Level::Error, format!("{}: cannot be read: {error}", segment::log_path(key, base)));
         self.end_read(id, Err(ErrorCode::KAFKA_STORAGE_ERROR));
-        self.resume_reads();
+        self.resume_reads(waiting);
     }
 
-    fn resume_reads(&mut self) {
-        for id in core::mem::take(&mut self.reads.waiting) {
+    /// Lets go on who waited for these chunks, and who waited for room.
+    fn resume_reads(&mut self, waiting: Vec<u64>) {
+        let room = core::mem::take(&mut self.reads.waiting);
+        for id in waiting.into_iter().chain(room) {
             self.step_read(id);
+        }
+    }
+
+    /// Reads on behind a reader that goes through a segment in order, where there is memory to spare.
+    fn read_ahead(&mut self, slot: u32, base: Offset, behind: &Chunk) {
+        let position = behind.position + u64::from(behind.len);
+        let Some(partition) = self.partition(slot) else { return };
+        let Some(segment) = partition.log.segments.iter().find(|segment| segment.base == base) else { return };
+        if position >= segment.bytes || behind.end >= partition.log.tail_base() || partition.deleted {
+            return;
+        }
+        let key = (slot, base, position);
+        let known = self.reads.cache.contains_key(&key) || self.reads.coming.contains_key(&key);
+        if !known && self.reads.in_flight + READ_MAX as usize <= self.reads.in_flight_max {
+            self.start_read(slot, behind.end, Purpose::Ahead { position });
         }
     }
 
@@ -436,6 +481,11 @@ impl Shard {
         }
         match job.purpose {
             Purpose::Fetch { gather, part, bytes } => {
+                if let Ok((chunks, _)) = &result
+                    && let Some(last) = chunks.last()
+                {
+                    self.read_ahead(slot, job.base, last);
+                }
                 let partition = self.partitions[slot as usize].as_deref();
                 let read = match (result, partition) {
                     (Ok((_, chunks)), Some(partition)) => {
@@ -450,6 +500,7 @@ impl Shard {
                 self.gathered(gather, read);
             }
             Purpose::Search(search) => self.on_searched(slot, search, result),
+            Purpose::Ahead { .. } => {}
         }
         self.remove_doomed(slot);
         self.remove_partition_if_due(slot);

@@ -65,15 +65,17 @@ impl Shard {
             bytes: slot.bytes,
             file_seq: match slot.state {
                 SlotState::Live { file_seq } => Some(file_seq),
-                SlotState::Free | SlotState::Filling => None,
+                SlotState::Free | SlotState::Filling | SlotState::Filled => None,
             },
         };
         let slots = self.boot.ring.slots.iter().map(view).collect();
-        let (journal, run) = (checkpoint.journal, checkpoint.run);
+        // Not the checkpoint's own run: frames of an older run lie between `replay` and it.
+        let (journal, run) = (checkpoint.journal, checkpoint.replay_run);
         self.boot.scanner = Some(Scanner::new(journal, run, slots, checkpoint.replay, checkpoint.replay_frame));
         self.boot.recovery = Recovery { frame: checkpoint.frame, ..Recovery::default() };
         self.checkpoints.generation = checkpoint.generation;
-        self.file_starts.insert(checkpoint.replay.file_seq, (checkpoint.replay, checkpoint.replay_frame));
+        self.file_starts
+            .insert(checkpoint.replay.file_seq, (checkpoint.replay, checkpoint.replay_frame, checkpoint.replay_run));
         self.boot.checkpoint = Some(checkpoint);
         self.scan();
     }
@@ -139,7 +141,7 @@ impl Shard {
         self.settle_lost(scanner, Some(&frame.notes_before));
         self.boot.recovery.frames += 1;
         let place = frame.header.place;
-        self.file_starts.entry(place.file_seq).or_insert((place, frame.header.frame));
+        self.file_starts.entry(place.file_seq).or_insert((place, frame.header.frame, frame.header.run));
         let known = frame.header.frame <= self.boot.recovery.frame;
         if !known {
             for note in &frame.notes {
@@ -149,6 +151,10 @@ impl Shard {
         for placed in &frame.placements {
             let (start, len) = (placed.start as usize, placed.len as usize);
             let key = frame.notes[placed.note as usize].key();
+            if known && !self.slots.contains_key(&key) {
+                // The checkpoint is younger than this frame, and has forgotten the partition: it is deleted and gone.
+                continue;
+            }
             self.replay_batch(key, &bytes[start..start + len], frame.header.place.file_seq, known);
         }
     }
@@ -363,6 +369,8 @@ impl Shard {
         for slot in 0..self.partitions.len() as u32 {
             let Some(partition) = self.partition(slot) else { continue };
             if partition.deleted {
+                // A roll that the last process left half done is not gone on with: its file goes.
+                partition.log.segments.iter_mut().for_each(|segment| segment.sealed = true);
                 self.remove_partition(slot);
                 continue;
             }
@@ -376,5 +384,8 @@ impl Shard {
         }
         self.fill_ring();
         self.dirty = true;
+        if let Some(image) = self.boot.early_image.take() {
+            self.on_image(image);
+        }
     }
 }

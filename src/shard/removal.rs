@@ -34,7 +34,12 @@ impl Shard {
 
     /// Holds the elections that are due, a bounded number in one frame.
     pub(super) fn pump_campaigns(&mut self) {
-        while self.journal().open_notes() < CAMPAIGNS_MAX && self.journal().ring_has_room(0) {
+        while self.journal().open_notes() < CAMPAIGNS_MAX && !self.campaigns.is_empty() {
+            if !self.journal().ring_has_room_for_notes() {
+                // A checkpoint comes first.
+                self.journal_full = true;
+                return;
+            }
             let Some(slot) = self.campaigns.pop_front() else { return };
             self.campaign(slot);
         }

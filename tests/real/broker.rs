@@ -47,8 +47,24 @@ impl Broker {
         broker
     }
 
+    /// On a new folder, with so many descriptors.
+    pub fn start_limited(descriptors: u32, args: &[&str]) -> Broker {
+        let folder = tempfile::tempdir().expect("folder");
+        let data = folder.path().join("data");
+        let mut command = Command::new("sh");
+        let script = format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"");
+        command.arg("-c").arg(script).arg(env!("CARGO_BIN_EXE_highwater"));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).arg("--data").arg(&data);
+        let mut broker = Broker::spawn(command, &data, args);
+        broker.folder = Some(folder);
+        broker
+    }
+
     pub fn start_on(data: &Path, args: &[&str]) -> Broker {
-        let mut command = highwater(&["--data", data.to_str().expect("UTF-8")]);
+        Broker::spawn(highwater(&["--data", data.to_str().expect("UTF-8")]), data, args)
+    }
+
+    fn spawn(mut command: Command, data: &Path, args: &[&str]) -> Broker {
         if !args.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }

@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 pub struct Client {
     stream: TcpStream,
     correlation: i32,
+    answered: i32,
 }
 
 /// What a partition answered.
@@ -22,16 +23,20 @@ impl Client {
     pub fn connect(address: SocketAddr) -> Client {
         let stream = TcpStream::connect(address).expect("connect");
         stream.set_read_timeout(Some(crate::broker::PATIENCE)).expect("timeout");
-        Client { stream, correlation: 0 }
+        Client { stream, correlation: 0, answered: 0 }
     }
 
     /// Sends a request of a version before flexible ones, and returns the body of its answer.
-    pub fn call(&mut self, key: i16, version: i16, body: &[u8]) -> Vec<u8> {
+    fn call(&mut self, key: i16, version: i16, body: &[u8]) -> Vec<u8> {
         self.send(key, version, body);
         self.receive()
     }
 
-    pub fn send(&mut self, key: i16, version: i16, body: &[u8]) {
+    fn send(&mut self, key: i16, version: i16, body: &[u8]) {
+        self.try_send(key, version, body).expect("sent");
+    }
+
+    fn try_send(&mut self, key: i16, version: i16, body: &[u8]) -> std::io::Result<()> {
         self.correlation += 1;
         let mut request = Vec::new();
         request.extend(key.to_be_bytes());
@@ -41,16 +46,21 @@ impl Client {
         request.extend(body);
         let mut frame = (request.len() as i32).to_be_bytes().to_vec();
         frame.extend(request);
-        self.stream.write_all(&frame).expect("sent");
+        self.stream.write_all(&frame)
     }
 
     fn receive(&mut self) -> Vec<u8> {
+        self.try_receive().expect("an answer")
+    }
+
+    fn try_receive(&mut self) -> std::io::Result<Vec<u8>> {
         let mut size = [0; 4];
-        self.stream.read_exact(&mut size).expect("an answer");
+        self.stream.read_exact(&mut size)?;
         let mut answer = vec![0; u32::from_be_bytes(size) as usize];
-        self.stream.read_exact(&mut answer).expect("a whole answer");
-        assert_eq!(answer[..4], self.correlation.to_be_bytes(), "answers come in order");
-        answer.split_off(4)
+        self.stream.read_exact(&mut answer)?;
+        self.answered += 1;
+        assert_eq!(answer[..4], self.answered.to_be_bytes(), "answers come in order");
+        Ok(answer.split_off(4))
     }
 
     /// ApiVersions 0: how many APIs are served.
@@ -79,6 +89,12 @@ impl Client {
 
     /// Produce 7 with `acks=all`: error code and base offset.
     pub fn produce(&mut self, topic: &str, partition: i32, batch: &[u8]) -> (i16, i64) {
+        self.try_send_produce(topic, partition, batch).expect("sent");
+        self.try_receive_produce(topic, partition).expect("an answer")
+    }
+
+    /// `None` if the connection is gone.
+    pub fn try_send_produce(&mut self, topic: &str, partition: i32, batch: &[u8]) -> Option<()> {
         let mut body = (-1i16).to_be_bytes().to_vec();
         body.extend((-1i16).to_be_bytes());
         body.extend(10_000i32.to_be_bytes());
@@ -88,12 +104,16 @@ impl Client {
         body.extend(partition.to_be_bytes());
         body.extend((batch.len() as i32).to_be_bytes());
         body.extend(batch);
-        let answer = self.call(0, 7, &body);
+        self.try_send(0, 7, &body).ok()
+    }
+
+    pub fn try_receive_produce(&mut self, topic: &str, partition: i32) -> Option<(i16, i64)> {
+        let answer = self.try_receive().ok()?;
         let mut answer = Reader(&answer);
         assert_eq!(answer.i32(), 1);
         assert_eq!(answer.string(), topic);
         assert_eq!((answer.i32(), answer.i32()), (1, partition));
-        (answer.i16(), answer.i64())
+        Some((answer.i16(), answer.i64()))
     }
 
     /// Fetch 4, waiting up to a second for a first byte.

@@ -2,5 +2,6 @@
 
 mod broker;
 mod client;
+mod kills;
 mod operator;
 mod serving;

@@ -87,6 +87,9 @@ impl Conn {
 
 impl<C: Core> Driver<C> {
     pub(super) fn accept(&mut self, token: Token, listener: u16) {
+        if !self.seats.take() {
+            return self.refuse_accept(token, libc::EMFILE);
+        }
         let fd = self.listeners[usize::from(listener)].as_raw_fd();
         self.ring.accept(Flight::Accept { token, listener }, fd);
     }
@@ -100,13 +103,20 @@ impl<C: Core> Driver<C> {
                 let principal = ANONYMOUS.to_owned();
                 self.answer(token, Done::Accepted(Ok(Accepted { conn, listener, peer, principal })));
             }
-            // Asked again at once, it would fail again at once.
-            Err(errno @ (libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)) => {
-                let due = self.now.mono.after(ACCEPT_PAUSE);
-                self.later.push((due, token, Done::Accepted(Err(NetError::Os(errno)))));
+            Err(errno) => {
+                self.seats.give_back();
+                match errno {
+                    libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => self.refuse_accept(token, errno),
+                    errno => self.answer(token, Done::Accepted(Err(net_error(errno)))),
+                }
             }
-            Err(errno) => self.answer(token, Done::Accepted(Err(net_error(errno)))),
         }
+    }
+
+    /// Asked again at once, it would fail again at once: the answer waits a little.
+    fn refuse_accept(&mut self, token: Token, errno: i32) {
+        let due = self.now.mono.after(ACCEPT_PAUSE);
+        self.later.push((due, token, Done::Accepted(Err(NetError::Os(errno)))));
     }
 
     pub(super) fn receive(&mut self, token: Token, id: ConnId, into: Option<BytesMut>) {
@@ -195,6 +205,7 @@ impl<C: Core> Driver<C> {
 
     pub(super) fn ended_hang_up(&mut self, token: Token, id: ConnId) {
         self.conns.forget(id);
+        self.seats.give_back();
         // Whatever close says: the descriptor is gone.
         self.answer(token, Done::Ended(Ok(())));
     }

@@ -10,6 +10,7 @@ mod files;
 mod tests;
 
 use crate::clock::Clock;
+use crate::limits::Seats;
 use crate::mailbox::Mailboxes;
 use crate::ring::{Event, Ring};
 use conns::Conns;
@@ -20,7 +21,7 @@ use highwater::mail::Mail;
 use highwater::shard::Shard;
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,8 +56,12 @@ pub struct Outfit {
     pub clock: Clock,
     /// The data folder, under which every path lies.
     pub folder: OwnedFd,
+    /// What says that the folder is ours. It stays locked until the last op has ended: a successor that read and wrote
+    /// the journal while a write of ours is still on its way would lose what that write falls upon.
+    pub lock: OwnedFd,
     /// `Op::Accept` counts them from 0.
     pub listeners: Vec<OwnedFd>,
+    pub seats: Arc<Seats>,
     /// Called on the first [`Action::Ready`].
     pub on_ready: Box<dyn FnOnce() + Send>,
 }
@@ -70,6 +75,7 @@ pub struct Driver<C> {
     mailboxes: Arc<Mailboxes<Mail>>,
     folder: OwnedFd,
     listeners: Vec<OwnedFd>,
+    seats: Arc<Seats>,
     on_ready: Option<Box<dyn FnOnce() + Send>>,
     files: Files,
     conns: Conns,
@@ -148,8 +154,9 @@ enum NameOp {
 impl<C: Core> Driver<C> {
     /// Call it on the thread that will [`Driver::run`]. `core` is made last, when everything else stands.
     pub fn new(outfit: Outfit, core: impl FnOnce(Now) -> C) -> io::Result<Driver<C>> {
-        let Outfit { shard, mailboxes, clock, folder, listeners, on_ready } = outfit;
+        let Outfit { shard, mailboxes, clock, folder, lock, listeners, seats, on_ready } = outfit;
         let ring = Ring::new()?;
+        ring.keep_open(lock.as_fd())?;
         mailboxes.of(shard).set_ring(ring.descriptor());
         let now = clock.now();
         Ok(Driver {
@@ -160,6 +167,7 @@ impl<C: Core> Driver<C> {
             shard,
             folder,
             listeners,
+            seats,
             on_ready: Some(on_ready),
             files: Files::default(),
             conns: Conns::default(),

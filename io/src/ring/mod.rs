@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use std::ffi::CString;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 /// Submissions between two calls of the kernel; more are handed over in between.
@@ -127,6 +127,12 @@ impl<T> Ring<T> {
     /// By which [`Ring::wake`] of another ring finds this one.
     pub fn descriptor(&self) -> RawFd {
         self.ring.as_raw_fd()
+    }
+
+    /// Keeps a file open until the last op of this ring has ended, whatever becomes of the process: a killed process is
+    /// gone, and its descriptors with it, while the kernel still performs what it had submitted.
+    pub fn keep_open(&self, file: BorrowedFd<'_>) -> io::Result<()> {
+        self.ring.submitter().register_files(&[file.as_raw_fd()])
     }
 
     pub fn in_flight(&self) -> usize {

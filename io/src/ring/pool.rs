@@ -19,8 +19,10 @@ pub(super) const GROUP: u16 = 0;
 pub const BLOCK_BYTES: usize = 64 << 10;
 /// Blocks that the kernel holds at a time. A power of two.
 const OFFERED: u16 = 16;
-/// Blocks in existence: beyond this, receivers wait until some are dropped.
+/// Blocks in existence: beyond this, what is left of lent ones is offered, and then receivers wait.
 pub const BLOCKS_MAX: usize = 64;
+/// A rest of a block that is worth an offer.
+const REST_BYTES_MIN: usize = 16 << 10;
 
 pub(super) struct Pool {
     /// The table that is shared with the kernel: `OFFERED` entries, one page.
@@ -91,7 +93,10 @@ impl Pool {
                     self.made += 1;
                     BytesMut::with_capacity(BLOCK_BYTES)
                 }
-                None => break,
+                None => match self.lent.iter().position(|rest| rest.capacity() >= REST_BYTES_MIN) {
+                    Some(at) => self.lent.swap_remove(at),
+                    None => break,
+                },
             };
             self.vacant.pop();
             self.offer(id, block);
@@ -105,14 +110,14 @@ impl Pool {
     }
 
     fn offer(&mut self, id: u16, mut block: BytesMut) {
-        assert!(block.is_empty() && block.capacity() >= BLOCK_BYTES, "a whole block, not {}", block.capacity());
+        assert!(block.is_empty() && block.capacity() > 0, "an empty block, not {} bytes", block.len());
         let place = usize::from(self.tail % OFFERED);
         // SAFETY: `place` is inside the table. The kernel reads an entry only after the tail has passed it, and no more
         // than `OFFERED` are offered at a time, so that it has done with this one. Entry 0's last field is the tail:
         // the setters do not touch it.
         let entry = unsafe { &mut *self.table.as_ptr().add(place) };
         entry.set_addr(block.as_mut_ptr() as u64);
-        entry.set_len(BLOCK_BYTES as u32);
+        entry.set_len(block.capacity() as u32);
         entry.set_bid(id);
         self.offered[usize::from(id)] = Some(block);
         self.tail = self.tail.wrapping_add(1);

@@ -104,7 +104,7 @@ impl Admin {
             0 if self.churned < 4 => {
                 self.churned += 1;
                 let partitions = ctx.dice.between(1, 3) as u16;
-                ctx.ledger.add_topic(format!("churn-{}", self.churned), partitions, 16 << 10, -1, true);
+                ctx.ledger.add_topic(format!("churn-{}", self.churned), partitions, 500, -1, true);
             }
             1 => {
                 let doomed = ctx.ledger.topics.iter().position(|topic| topic.doomed && topic.state == TopicState::Live);
@@ -141,7 +141,7 @@ impl Admin {
                 num_partitions: i32::from(topic.partitions),
                 replication_factor: 1,
                 configs: vec![
-                    config("segment.bytes", topic.segment_bytes.to_string()),
+                    config("segment.ms", topic.segment_ms.to_string()),
                     config("retention.bytes", topic.retention_bytes.to_string()),
                     config("max.message.bytes", MESSAGE_BYTES_MAX.to_string()),
                 ],
@@ -293,11 +293,11 @@ fn on_configs(ctx: &mut Ctx, index: usize, answer: &DescribeConfigsResponse) {
     if topic.state != TopicState::Live || ctx.ledger.beyond || ctx.ledger.parts[topic.first_part].may_lose {
         return;
     }
-    let wanted = topic.segment_bytes.to_string();
+    let wanted = topic.segment_ms.to_string();
     let value =
-        result.configs.iter().find(|config| config.name == "segment.bytes").and_then(|config| config.value.as_deref());
+        result.configs.iter().find(|config| config.name == "segment.ms").and_then(|config| config.value.as_deref());
     if value != Some(&wanted) {
-        let detail = format!("{}: segment.bytes is {value:?}, was set to {wanted}; {}", topic.name, result.error_code);
+        let detail = format!("{}: segment.ms is {value:?}, was set to {wanted}; {}", topic.name, result.error_code);
         ctx.fail(Invariant::Answers, detail);
     }
 }

@@ -62,7 +62,7 @@ pub struct Producer {
 }
 
 /// Above this a batch is refused, see `admin`.
-pub const MESSAGE_BYTES_MAX: usize = 100_000;
+pub const MESSAGE_BYTES_MAX: usize = 60_000;
 
 impl Producer {
     pub fn new(number: usize, work: &Workload) -> Producer {
@@ -199,23 +199,23 @@ impl Producer {
         let bad = ctx.dice.chance(self.plan.invalid);
         let count = if bad { 1 } else { self.plan.partitions_per_request };
         for _ in 0..count {
-            let part = live[ctx.dice.index(live.len())];
+            let large = ctx.dice.chance(self.plan.large) && live[0] == 0 && parcels.is_empty();
+            let part = if large { 0 } else { live[ctx.dice.index(live.len())] };
             let lane = self.lanes.entry(part).or_default();
             if lane.hold || !lane.queue.is_empty() || parcels.iter().any(|parcel| parcel.part == part) {
                 continue;
             }
-            parcels.push(self.make(ctx, part, bad));
+            parcels.push(self.make(ctx, part, bad, large));
         }
         parcels
     }
 
-    fn make(&mut self, ctx: &mut Ctx, part: Part, bad: bool) -> Parcel {
-        let large = ctx.dice.chance(self.plan.large);
+    fn make(&mut self, ctx: &mut Ctx, part: Part, bad: bool, large: bool) -> Parcel {
         let mut records = ctx.dice.between(1, self.plan.records_per_batch * 2) as u32;
         let mut value_bytes = self.plan.value_bytes as usize;
         if large {
             records = ctx.dice.between(1, 4) as u32;
-            value_bytes = ctx.dice.between(66 << 10, 90 << 10) as usize / records as usize;
+            value_bytes = ctx.dice.between(36_000, 58_000) as usize / records as usize;
         }
         let lane = self.lanes.get_mut(&part).expect("it was made");
         let settled = lane.flying.is_empty() && lane.acked > 0;

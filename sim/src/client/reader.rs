@@ -316,7 +316,7 @@ impl Reader {
                     (place.next, place.from) = (None, EARLIEST);
                 }
             }
-            ErrorCode::KAFKA_STORAGE_ERROR if ctx.ledger.parts[part].may_refuse => {
+            ErrorCode::KAFKA_STORAGE_ERROR | ErrorCode::CORRUPT_MESSAGE if ctx.ledger.parts[part].may_refuse => {
                 ctx.ledger.parts[part].refused = true;
                 ctx.stats.refusals += 1;
             }
