@@ -21,7 +21,7 @@ use ring::Ring;
 /// No line of a directory but a refusal takes more.
 const NOTE_BYTES_MAX: usize = 64;
 /// Bytes of the last file that batches leave to small entries.
-const NOTES_SPARE: u64 = 16 << 10;
+const NOTES_SPARE: u64 = 32 << 10;
 
 /// A batch to be journalled.
 #[derive(Clone, Copy, Debug)]
@@ -133,10 +133,11 @@ impl Journal {
         self.ring.fits(self.place, bytes, NOTES_SPARE)
     }
 
-    /// Whether the open frame can take another small entry and leave half of what is spared for them.
+    /// Whether the open frame can take another election and leave half of what is spared. Its vote is followed by a frame
+    /// with its epoch's start; the other half is for what recovery finds damaged, which cannot wait.
     pub fn ring_has_room_for_notes(&self) -> bool {
         let directory = (self.notes.len() + 1) * NOTE_BYTES_MAX;
-        self.ring.fits(self.place, self.sealed_bytes_max(directory), NOTES_SPARE / 2)
+        self.ring.fits(self.place, 2 * self.sealed_bytes_max(directory), NOTES_SPARE / 2)
     }
 
     pub fn open_is_empty(&self) -> bool {

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! due ─▶ flush what is older than the file to be freed ─▶ snapshot, and sync every dirty segment and new folder
-//!     ─▶ write the copy and its mirror ─▶ the snapshot's last frame is durable ─▶ free the journal's files
+//!     ─▶ the snapshot's last frame is durable ─▶ write the copy and its mirror ─▶ free the journal's files
 //! ```
 //!
 //! Invariant: a journal file is used again only when everything in it is in synced segments or in a durable checkpoint. The
-//! snapshot is taken before the syncs begin, and holds no more of a segment than had arrived by then.
+//! snapshot is taken before the syncs begin, and holds no more of a segment than had arrived by then; it is written only
+//! when every frame that it knows is durable.
 
 use super::tasks::{Step, Then, save};
 use super::{Level, Phase, Shard};
@@ -58,10 +59,10 @@ enum Stage {
     Ready,
     /// Segments and folders are being synced.
     Syncing,
+    /// The snapshot's last frame is not durable yet: a checkpoint must never know more than the journal behind it.
+    Waiting,
     /// The copies are being written.
     Saving,
-    /// The copies are durable; the snapshot's last frame is not yet.
-    Waiting,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,7 +110,7 @@ impl Shard {
             Stage::Idle | Stage::Ready | Stage::Saving | Stage::Waiting => {}
         }
         if self.checkpoints.stage == Stage::Waiting && self.durable_frame() >= self.checkpoints.frame {
-            self.on_checkpoint_durable();
+            self.save_checkpoint();
         }
     }
 
@@ -229,7 +230,8 @@ impl Shard {
             }
         }
         if self.checkpoints.syncing == 0 && self.checkpoints.stage == Stage::Syncing {
-            self.save_checkpoint();
+            self.checkpoints.stage = Stage::Waiting;
+            self.dirty = true;
         }
     }
 
@@ -262,8 +264,7 @@ impl Shard {
             self.checkpoints.last = LastStage::Done;
             return self.fx.halt(Halt::Stopped);
         }
-        self.checkpoints.stage = Stage::Waiting;
-        self.pump_checkpoint();
+        self.on_checkpoint_durable();
     }
 
     fn on_checkpoint_durable(&mut self) {

@@ -130,7 +130,10 @@ impl Shard {
         if self.sealed_frame != frame || self.commit.is_some() || self.phase == Phase::Stopping {
             return;
         }
-        if self.journal.as_ref().is_some_and(|journal| journal.is_idle() && journal.open_frame() == frame + 1) {
+        let wanted = |journal: &crate::journal::Journal| {
+            journal.is_idle() && journal.open_frame() == frame + 1 && journal.ring_has_room_for_notes()
+        };
+        if self.journal.as_ref().is_some_and(wanted) {
             self.seal_and_write();
         }
     }

@@ -29,6 +29,8 @@ const REQUESTS_MAX: usize = 256;
 const OUTPUT_MAX: usize = 1 << 20;
 /// Frames up to this come in the driver's buffers or in one of this size; larger ones in a buffer of their own.
 const SMALL_FRAME: usize = 64 << 10;
+/// Frames above this are not expected again.
+const EXPECTED_MAX: usize = 1 << 20;
 /// Slices in one send.
 const SLICES_MAX: usize = 512;
 /// Answers below this are gathered in one buffer.
@@ -68,6 +70,8 @@ struct Connection {
     dirty: bool,
     last_active: Instant,
     frame_begun: Option<Instant>,
+    /// Size of the last frame, its size field included: the next one of a busy connection is likely to be as large.
+    last_frame: usize,
     /// Nothing is read any more; hung up once everything is sent.
     closing: bool,
 }
@@ -157,6 +161,7 @@ impl Shard {
                     dirty: false,
                     last_active: self.fx.now.mono,
                     frame_begun: None,
+                    last_frame: 0,
                     closing: false,
                 };
                 let other = self.conns.by_id.insert(accepted.conn, connection);
@@ -186,7 +191,20 @@ impl Shard {
         let into = if connection.input.is_empty() {
             conns.input_bytes -= core::mem::take(&mut connection.owned);
             connection.input = BytesMut::new();
-            None
+            // A large frame is received in place, not through a buffer of the driver's; an idle connection holds nothing.
+            let expected = connection.last_frame;
+            let busy = !connection.slots.is_empty();
+            if busy
+                && expected > SMALL_FRAME
+                && expected <= EXPECTED_MAX
+                && conns.input_bytes + expected <= conns.input_bytes_max
+            {
+                conns.input_bytes += expected;
+                connection.owned = expected;
+                Some(BytesMut::with_capacity(expected))
+            } else {
+                None
+            }
         } else {
             let wanted = connection.wanted();
             if connection.input.capacity() < wanted || connection.owned == 0 {
@@ -199,7 +217,7 @@ impl Shard {
                 let mut own = BytesMut::with_capacity(wanted);
                 own.extend_from_slice(&connection.input);
                 connection.input = own;
-                conns.input_bytes += more;
+                conns.input_bytes = conns.input_bytes + wanted - connection.owned;
                 connection.owned = wanted;
             }
             Some(core::mem::take(&mut connection.input))
@@ -248,6 +266,7 @@ impl Shard {
                     }
                     let connection = self.conns.by_id.get_mut(&conn).expect("just seen");
                     connection.frame_begun = None;
+                    connection.last_frame = whole;
                     let mut frame = connection.input.split_to(whole);
                     frame.advance(4);
                     self.on_frame(conn, frame.freeze());
