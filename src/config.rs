@@ -39,6 +39,8 @@ pub struct JournalConfig {
     pub arena_bytes: usize,
     /// A partition's staged run is written to its segment at this size.
     pub run_bytes: usize,
+    /// Runs in flight at once.
+    pub runs_in_flight: usize,
 }
 
 impl Default for JournalConfig {
@@ -50,6 +52,7 @@ impl Default for JournalConfig {
             commit_bytes_max: 4 << 20,
             arena_bytes: 1 << 20,
             run_bytes: 512 << 10,
+            runs_in_flight: 2,
         }
     }
 }

@@ -77,6 +77,7 @@ pub fn config(shape: &Shape, shard: u16) -> Config {
             commit_bytes_max: shape.commit_bytes_max,
             arena_bytes: shape.arena_bytes,
             run_bytes: shape.run_bytes,
+            runs_in_flight: 2,
         },
         broker: BTreeMap::from([("log.retention.check.interval.ms".to_string(), "1000".to_string())]),
     }

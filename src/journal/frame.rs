@@ -14,8 +14,9 @@
 //!
 //! Little-endian. `length` counts from the first byte of the header to the last placement. The directory says what the
 //! frame holds; it is repeated in the next frame, so that damage to one of them can be named. Placements say where each
-//! batch lies. Checksums are CRC-32 (ISO), the payload's seeded with journal id, run, file, offset and frame, so that a stale or
-//! misplaced frame refuses itself.
+//! batch lies, and its checksum. Checksums are CRC-32 (ISO), the footer's (directories and placements) seeded with journal
+//! id, run, file, offset and frame, so that a stale or misplaced frame refuses itself. Zeros between batches, where an arena
+//! ended, are covered by nothing.
 
 use crate::ids::{Epoch, NodeId, Offset, PartitionKey};
 use crate::log::Refusal;
@@ -82,6 +83,8 @@ pub struct Placement {
     /// Byte offset from the start of the frame, and length.
     pub start: u32,
     pub len: u32,
+    /// CRC-32 (ISO) of the batch, made when it was placed and in the cache; its segment's chunk is checked by it as well.
+    pub check: u32,
 }
 
 /// A frame's place: which file of the ring, counted since the journal began, and where in it.
@@ -105,7 +108,7 @@ pub struct Header {
     pub directory_bytes: u32,
     pub before_bytes: u32,
     pub placements_bytes: u32,
-    pub payload_check: u32,
+    pub footer_check: u32,
     pub directory_check: u32,
     /// Of the repeated directory of the frame before.
     pub before_check: u32,
@@ -135,7 +138,7 @@ impl Header {
         out[64..68].copy_from_slice(&self.directory_bytes.to_le_bytes());
         out[68..72].copy_from_slice(&self.before_bytes.to_le_bytes());
         out[72..76].copy_from_slice(&self.placements_bytes.to_le_bytes());
-        out[76..80].copy_from_slice(&self.payload_check.to_le_bytes());
+        out[76..80].copy_from_slice(&self.footer_check.to_le_bytes());
         out[80..84].copy_from_slice(&self.directory_check.to_le_bytes());
         out[84..88].copy_from_slice(&self.before_check.to_le_bytes());
         let check = crc32fast::hash(&out[..88]);
@@ -163,14 +166,14 @@ impl Header {
             directory_bytes: u32_at(64),
             before_bytes: u32_at(68),
             placements_bytes: u32_at(72),
-            payload_check: u32_at(76),
+            footer_check: u32_at(76),
             directory_check: u32_at(80),
             before_check: u32_at(84),
         })
     }
 
-    /// The checksum of everything behind the header, seeded with where and when the frame was written.
-    pub fn payload_hasher(&self) -> crc32fast::Hasher {
+    /// The checksum of the footer, seeded with where and when the frame was written.
+    pub fn footer_hasher(&self) -> crc32fast::Hasher {
         let mut hasher = crc32fast::Hasher::new();
         for word in [self.journal, self.run.into(), self.place.file_seq, self.place.offset, self.frame] {
             hasher.update(&word.to_le_bytes());
@@ -200,24 +203,25 @@ impl Frame {
         if length < HEADER_BYTES + header.footer_bytes() || length > bytes.len() {
             return Err(FrameError::Damaged);
         }
-        let mut hasher = header.payload_hasher();
-        hasher.update(&bytes[HEADER_BYTES..length]);
-        if hasher.finalize() != header.payload_check {
+        let directory_at = length - header.footer_bytes();
+        let mut hasher = header.footer_hasher();
+        hasher.update(&bytes[directory_at..length]);
+        if hasher.finalize() != header.footer_check {
             return Err(FrameError::Damaged);
         }
-        let directory_at = length - header.footer_bytes();
         let before_at = directory_at + header.directory_bytes as usize;
         let placements_at = before_at + header.before_bytes as usize;
         let notes = decode_notes(&bytes[directory_at..before_at]).ok_or(FrameError::Damaged)?;
         let notes_before = decode_notes(&bytes[before_at..placements_at]).ok_or(FrameError::Damaged)?;
         let placements: Vec<Placement> =
             postcard::from_bytes(&bytes[placements_at..length]).map_err(|_| FrameError::Damaged)?;
-        let fits = |placed: &Placement| {
+        let good = |placed: &Placement| {
             (placed.note as usize) < notes.len()
                 && (placed.start as usize) >= HEADER_BYTES
                 && placed.start.checked_add(placed.len).is_some_and(|end| end as usize <= directory_at)
+                && crc32fast::hash(&bytes[placed.start as usize..][..placed.len as usize]) == placed.check
         };
-        if !placements.iter().all(fits) {
+        if !placements.iter().all(good) {
             return Err(FrameError::Damaged);
         }
         Ok(Frame { header, notes, notes_before, placements })

@@ -20,6 +20,8 @@ use ring::Ring;
 
 /// No line of a directory but a refusal takes more.
 const NOTE_BYTES_MAX: usize = 64;
+/// A placement in its footer takes no more.
+const PLACEMENT_BYTES_MAX: usize = 20;
 /// Bytes of the last file that batches leave to small entries.
 const NOTES_SPARE: u64 = 32 << 10;
 
@@ -40,6 +42,8 @@ pub struct Entry {
 pub struct Committed {
     pub entry: Entry,
     pub bytes: Bytes,
+    /// CRC-32 (ISO) of the bytes.
+    pub check: u32,
 }
 
 /// A partition's line in the open frame's directory, remembered by the partition so that its next batch joins it.
@@ -90,6 +94,7 @@ struct Placed {
     note: u32,
     spot: Spot,
     len: u32,
+    check: u32,
 }
 
 impl Journal {
@@ -129,7 +134,7 @@ impl Journal {
     /// taken must never wait for a checkpoint: the checkpoint waits for what is taken.
     pub fn ring_has_room(&self, len: usize) -> bool {
         let directory = (self.notes.len() + 1) * NOTE_BYTES_MAX;
-        let bytes = self.sealed_bytes_max(directory) + len as u64 + 15;
+        let bytes = self.sealed_bytes_max(directory) + (len + PLACEMENT_BYTES_MAX) as u64;
         self.ring.fits(self.place, bytes, NOTES_SPARE)
     }
 
@@ -160,7 +165,8 @@ impl Journal {
         let note = self.note_batch(&entry, hint);
         let (spot, copy) = self.filler.put(bytes);
         patch(copy);
-        self.placed.push(Placed { entry, note, spot, len: bytes.len() as u32 });
+        let check = crc32fast::hash(copy);
+        self.placed.push(Placed { entry, note, spot, len: bytes.len() as u32, check });
     }
 
     /// Adds a small entry. Always possible: notes are bounded by what the shard does between two commits.
@@ -203,8 +209,10 @@ impl Journal {
         let starts = self.filler.chunk_starts();
         let placements: Vec<Placement> = self.placed.iter().map(|placed| placed.placement(&starts)).collect();
         let placements = postcard::to_allocvec(&placements).expect("placements can be written");
-        let (mut chunks, length) = self.filler.finish(&[&directory, &self.directory_before, &placements]);
-        self.stamp(&mut chunks, length, &directory, placements.len());
+        let footer = [directory.as_slice(), &self.directory_before, &placements];
+        let (mut chunks, length) = self.filler.finish(&footer);
+        let header = self.header(length, footer);
+        chunks[0][..HEADER_BYTES].copy_from_slice(&header.encode());
         let chunks: Vec<Bytes> = chunks.into_iter().map(BytesMut::freeze).collect();
         let batches = self.placed.drain(..).map(|placed| placed.committed(&chunks)).collect();
         let bytes = chunks.iter().map(|chunk| chunk.len() as u64).sum();
@@ -252,13 +260,14 @@ impl Journal {
         note
     }
 
-    /// An upper bound: each placement takes at most 15 bytes, and a footer may begin a chunk of its own.
+    /// An upper bound: placements and a footer may begin a chunk of its own.
     fn sealed_bytes_max(&self, directory_bytes: usize) -> u64 {
-        let footer = directory_bytes + self.directory_before.len() + self.placed.len() * 15 + 10;
+        let footer = directory_bytes + self.directory_before.len() + self.placed.len() * PLACEMENT_BYTES_MAX + 10;
         round_up((self.filler.filled().max(HEADER_BYTES) + footer) as u64) + 2 * SECTOR as u64
     }
 
-    fn stamp(&self, chunks: &mut [BytesMut], length: u32, directory: &[u8], placements_bytes: usize) {
+    fn header(&self, length: u32, footer: [&[u8]; 3]) -> Header {
+        let [directory, before, placements] = footer;
         let mut header = Header {
             journal: self.id,
             run: self.run,
@@ -267,34 +276,28 @@ impl Journal {
             durable_to: self.next_frame,
             length,
             directory_bytes: directory.len() as u32,
-            before_bytes: self.directory_before.len() as u32,
-            placements_bytes: placements_bytes as u32,
-            payload_check: 0,
+            before_bytes: before.len() as u32,
+            placements_bytes: placements.len() as u32,
+            footer_check: 0,
             directory_check: crc32fast::hash(directory),
-            before_check: crc32fast::hash(&self.directory_before),
+            before_check: crc32fast::hash(before),
         };
-        let mut hasher = header.payload_hasher();
-        let mut left = length as usize;
-        for (index, chunk) in chunks.iter().enumerate() {
-            let end = left.min(chunk.len());
-            hasher.update(&chunk[if index == 0 { HEADER_BYTES } else { 0 }..end]);
-            left -= end;
-        }
-        assert!(left == 0, "{left} bytes of the frame lie in no chunk");
-        header.payload_check = hasher.finalize();
-        chunks[0][..HEADER_BYTES].copy_from_slice(&header.encode());
+        let mut hasher = header.footer_hasher();
+        footer.iter().for_each(|part| hasher.update(part));
+        header.footer_check = hasher.finalize();
+        header
     }
 }
 
 impl Placed {
     fn placement(&self, chunk_starts: &[u32]) -> Placement {
         let start = chunk_starts[self.spot.chunk as usize] + self.spot.start;
-        Placement { note: self.note, start, len: self.len }
+        Placement { note: self.note, start, len: self.len, check: self.check }
     }
 
     fn committed(self, chunks: &[Bytes]) -> Committed {
         let start = self.spot.start as usize;
         let bytes = chunks[self.spot.chunk as usize].slice(start..start + self.len as usize);
-        Committed { entry: self.entry, bytes }
+        Committed { entry: self.entry, bytes, check: self.check }
     }
 }

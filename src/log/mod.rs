@@ -30,6 +30,8 @@ pub struct TailBatch {
     pub end: Offset,
     pub max_timestamp: i64,
     pub bytes: Bytes,
+    /// CRC-32 (ISO) of the bytes.
+    pub check: u32,
     /// The journal file that makes it durable until its segment is synced.
     pub file_seq: u64,
     /// Bytes of the log before it, for counting what lies between two batches.
@@ -93,7 +95,7 @@ impl Log {
     }
 
     /// A committed batch joins the tail.
-    pub fn push(&mut self, base: Offset, end: Offset, max_timestamp: i64, bytes: Bytes, file_seq: u64) {
+    pub fn push(&mut self, base: Offset, end: Offset, max_timestamp: i64, bytes: Bytes, check: u32, file_seq: u64) {
         if let Some(last) = self.tail.back() {
             assert!(last.end == base, "a batch at {base} behind {}", last.end);
         } else {
@@ -102,7 +104,7 @@ impl Log {
         self.staged_bytes += bytes.len();
         let position = self.position;
         self.position += bytes.len() as u64;
-        self.tail.push_back(TailBatch { base, end, max_timestamp, bytes, file_seq, position });
+        self.tail.push_back(TailBatch { base, end, max_timestamp, bytes, check, file_seq, position });
     }
 
     /// One past the last batch that the log holds, in memory or in segments.
@@ -176,7 +178,8 @@ impl Log {
             max_timestamp = max_timestamp.max(batch.max_timestamp);
         }
         let position = self.segments.back().map_or(0, |segment| segment.bytes);
-        let chunk = Chunk { position, len: len as u32, base: first.base, end, max_timestamp, check: 0 };
+        let (len, count) = (len as u32, batches as u32);
+        let chunk = Chunk { position, len, batches: count, base: first.base, end, max_timestamp, check: 0 };
         (batches > 0).then_some(Run { chunk, batches })
     }
 

@@ -25,11 +25,14 @@ pub struct Chunk {
     /// Byte position in the segment, and length.
     pub position: u64,
     pub len: u32,
+    /// How many batches it holds.
+    pub batches: u32,
     /// Offset of its first record, and one past its last.
     pub base: Offset,
     pub end: Offset,
     pub max_timestamp: i64,
-    /// CRC-32 (ISO) of its bytes.
+    /// CRC-32 (ISO) of the checksums of its batches, four bytes each, little-endian: each is the CRC-32 of a whole batch, made
+    /// once when it was journalled.
     pub check: u32,
 }
 
@@ -93,8 +96,9 @@ impl Segment {
         if let Some(last) = self.chunks.last_mut()
             && last.len + chunk.len <= CHUNK_BYTES_MAX
         {
-            last.check = combine(last.check, chunk.check, chunk.len);
+            last.check = combine(last.check, chunk.check, 4 * chunk.batches);
             last.len += chunk.len;
+            last.batches += chunk.batches;
             last.end = chunk.end;
             last.max_timestamp = last.max_timestamp.max(chunk.max_timestamp);
         } else {
@@ -129,25 +133,36 @@ pub fn sidecar_path(key: PartitionKey, base: Offset) -> String {
     format!("partitions/{key}/{:020}.chunks", base.0)
 }
 
+/// The checksum of a chunk whose batches have these checksums.
+pub fn chunk_check(batches: impl Iterator<Item = u32>) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    for check in batches {
+        hasher.update(&check.to_le_bytes());
+    }
+    hasher.finalize()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn merged_chunks_have_the_checksum_of_all_their_bytes() {
+    fn merged_chunks_have_the_checksum_of_all_their_batches() {
         let mut segment = Segment::new(Offset(0), 0);
         for (index, bytes) in [b"first".as_slice(), b"second run", b"x"].iter().enumerate() {
             segment.push(Chunk {
                 position: segment.bytes,
                 len: bytes.len() as u32,
+                batches: 1,
                 base: Offset(index as i64),
                 end: Offset(index as i64 + 1),
                 max_timestamp: 5,
-                check: crc32fast::hash(bytes),
+                check: chunk_check([crc32fast::hash(bytes)].into_iter()),
             });
         }
         assert_eq!(segment.chunks.len(), 1);
-        assert_eq!(segment.chunks[0].check, crc32fast::hash(b"firstsecond runx"));
+        let all = [b"first".as_slice(), b"second run", b"x"].map(crc32fast::hash);
+        assert_eq!(segment.chunks[0].check, chunk_check(all.into_iter()));
         assert_eq!(segment.chunk_of(Offset(2)), Some(0));
         assert_eq!(segment.chunk_of(Offset(3)), None);
     }

@@ -9,7 +9,7 @@ use super::produce::Appended;
 use super::timers::Timer;
 use super::{Phase, Shard};
 use crate::boundary::{Done, Halt, Op, SECTOR};
-use crate::ids::{Epoch, PartitionKey};
+use crate::ids::{Epoch, Offset, PartitionKey};
 use crate::journal::Sealed;
 use crate::journal::frame::{Note, Place};
 use crate::mail::Letter;
@@ -97,10 +97,9 @@ impl Shard {
         let has_content = !sealed.notes.is_empty();
         let run_bytes = self.config.journal.run_bytes;
         for committed in sealed.batches {
-            let (entry, bytes) = (committed.entry, committed.bytes);
+            let (entry, len) = (committed.entry, committed.bytes.len());
             let Some(partition) = self.partitions[entry.slot as usize].as_deref_mut() else { continue };
-            let len = bytes.len();
-            partition.log.push(entry.base, entry.end, entry.max_timestamp, bytes, file_seq);
+            partition.log.push(entry.base, entry.end, entry.max_timestamp, committed.bytes, committed.check, file_seq);
             if partition.log.staged_bytes() >= run_bytes && !partition.queued {
                 partition.queued = true;
                 self.flusher.queue(entry.slot);
@@ -180,19 +179,10 @@ impl Shard {
 
     /// The partition's durable end or high watermark may have moved: answers whom that concerns.
     pub(super) fn advance(&mut self, slot: u32) {
-        let Some(partition) = self.partitions[slot as usize].as_deref_mut() else { return };
-        let (high_watermark, durable) = (partition.replica.high_watermark(), partition.replica.durable().offset);
-        let start = partition.replica.start();
-        loop {
-            let waiter = match (partition.at_high_watermark.front(), partition.at_durable.front()) {
-                (Some(waiter), _) if waiter.end <= high_watermark => partition.at_high_watermark.pop_front(),
-                (_, Some(waiter)) if waiter.end <= durable => partition.at_durable.pop_front(),
-                (_, _) => None,
-            };
-            let Some(waiter) = waiter else { break };
-            let appended = Appended::ok(waiter.base, waiter.append_time, start);
-            answer_waiter(&mut self.fx, &mut self.local, self.me, waiter, appended);
+        while let Some((waiter, start)) = self.next_due(slot) {
+            self.answer_waiter(waiter, Appended::ok(waiter.base, waiter.append_time, start));
         }
+        let Some(partition) = self.partitions[slot as usize].as_deref_mut() else { return };
         let key = partition.key;
         let woken = core::mem::take(&mut partition.watchers);
         for watcher in woken.into_values() {
@@ -203,6 +193,29 @@ impl Shard {
         }
     }
 
+    /// The next batch that may be answered, and where the log starts.
+    fn next_due(&mut self, slot: u32) -> Option<(Waiter, Offset)> {
+        let partition = self.partitions[slot as usize].as_deref_mut()?;
+        let (high_watermark, durable) = (partition.replica.high_watermark(), partition.replica.durable().offset);
+        let committed = partition.at_high_watermark.front().is_some_and(|waiter| waiter.end <= high_watermark);
+        let on_disk = partition.at_durable.front().is_some_and(|waiter| waiter.end <= durable);
+        let waiter = match (committed, on_disk) {
+            (true, _) => partition.at_high_watermark.pop_front(),
+            (false, true) => partition.at_durable.pop_front(),
+            (false, false) => None,
+        };
+        waiter.map(|waiter| (waiter, partition.replica.start()))
+    }
+
+    fn answer_waiter(&mut self, waiter: Waiter, appended: Appended) {
+        let (ticket, batch_bytes) = (waiter.ticket, waiter.batch_bytes);
+        if ticket.shard == self.me {
+            self.on_appended(ticket, appended);
+        } else {
+            self.fx.mail(ticket.shard, Letter::Appended { ticket, batch_bytes, appended });
+        }
+    }
+
     /// Answers everyone who waits for a partition that is going away.
     pub(super) fn refuse_waiters(&mut self, slot: u32, appended: &Appended) {
         let Some(partition) = self.partitions[slot as usize].as_deref_mut() else { return };
@@ -210,7 +223,7 @@ impl Shard {
             partition.at_high_watermark.drain(..).chain(partition.at_durable.drain(..)).collect();
         let watchers = core::mem::take(&mut partition.watchers);
         for waiter in waiters {
-            answer_waiter(&mut self.fx, &mut self.local, self.me, waiter, appended.clone());
+            self.answer_waiter(waiter, appended.clone());
         }
         for watcher in watchers.into_values() {
             self.send(watcher.ticket.shard, Letter::Woken { ticket: watcher.ticket, round: watcher.round });
@@ -221,21 +234,6 @@ impl Shard {
         let journal = self.journal.as_ref().expect("a frame was in flight");
         let live = self.commit.as_ref().and_then(|commit| journal.ring.live(commit.sealed.place.file_seq));
         live.map_or_else(|| self.folder(), |slot| slot.path.clone())
-    }
-}
-
-fn answer_waiter(
-    fx: &mut super::Effects,
-    local: &mut alloc::collections::VecDeque<Letter>,
-    me: crate::ids::ShardId,
-    waiter: Waiter,
-    appended: Appended,
-) {
-    let letter = Letter::Appended { ticket: waiter.ticket, batch_bytes: waiter.batch_bytes, appended };
-    if waiter.ticket.shard == me {
-        local.push_back(letter);
-    } else {
-        fx.mail(waiter.ticket.shard, letter);
     }
 }
 

@@ -21,7 +21,6 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
 
-const RUNS_IN_FLIGHT: usize = 2;
 /// Files being opened or rolled for their next run, beside the runs in flight.
 const OPENING_MAX: usize = 8;
 /// How many batches are looked at for one that can be written now.
@@ -74,7 +73,8 @@ impl Shard {
             return;
         }
         self.relieve_memory();
-        while self.flusher.in_flight.len() < RUNS_IN_FLIGHT && self.flusher.opening < OPENING_MAX {
+        let runs_max = self.config.journal.runs_in_flight;
+        while self.flusher.in_flight.len() < runs_max && self.flusher.opening < OPENING_MAX {
             let Some(slot) = self.flusher.queue.pop_front() else { break };
             if let Some(partition) = self.partition(slot) {
                 partition.queued = false;
@@ -134,7 +134,7 @@ impl Shard {
             let flushed = batch.base < partition.log.flushed();
             if !flushed {
                 self.queue_flush(batch.slot);
-                if self.flusher.queue.len() + self.flusher.in_flight.len() >= RUNS_IN_FLIGHT {
+                if self.flusher.queue.len() + self.flusher.in_flight.len() >= self.config.journal.runs_in_flight {
                     break;
                 }
             }
@@ -226,12 +226,10 @@ impl Shard {
         let whole = round_up(segment.bytes - at + u64::from(run.chunk.len));
         let mut buf = memory::aligned(whole as usize);
         buf.extend_from_slice(&partition.log.partial);
-        let mut check = crc32fast::Hasher::new();
         for batch in partition.log.run_batches(&run) {
-            check.update(&batch.bytes);
             buf.extend_from_slice(&batch.bytes);
         }
-        run.chunk.check = check.finalize();
+        run.chunk.check = segment::chunk_check(partition.log.run_batches(&run).map(|batch| batch.check));
         buf.resize(whole as usize, 0);
         let allocated = segment.open.allocated;
         let allocating = (at + whole > allocated).then(|| grown(allocated, at + whole));

@@ -400,7 +400,7 @@ impl Shard {
             let start = (chunk.position - from) as usize;
             let bytes =
                 (have.len() >= start + chunk.len as usize).then(|| have.slice(start..start + chunk.len as usize));
-            match bytes.filter(|bytes| crc32fast::hash(bytes) == chunk.check) {
+            match bytes.filter(|bytes| check_of(bytes) == Some(chunk.check)) {
                 Some(bytes) => verified.push(bytes),
                 None => {
                     damaged = Some(chunk.position);
@@ -519,6 +519,15 @@ impl Shard {
 
 fn partition_key(partitions: &[Option<alloc::boxed::Box<Partition>>], slot: u32) -> Option<crate::ids::PartitionKey> {
     partitions[slot as usize].as_deref().map(|partition| partition.key)
+}
+
+/// The checksum of a chunk's bytes, if they are whole batches.
+fn check_of(bytes: &[u8]) -> Option<u32> {
+    let mut checks = Vec::new();
+    for batch in records::split(bytes) {
+        checks.push(crc32fast::hash(batch.ok()?.1));
+    }
+    Some(segment::chunk_check(checks.into_iter()))
 }
 
 /// The active segment's last sector may have been torn when it was written again: memory knows better.

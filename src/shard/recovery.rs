@@ -199,7 +199,8 @@ impl Shard {
                 };
                 return self.refuse_partition(slot, log_end, &at);
             }
-            partition.log.push(base, end, stamp, Bytes::copy_from_slice(bytes), file_seq);
+            let (bytes, check) = (Bytes::copy_from_slice(bytes), crc32fast::hash(bytes));
+            partition.log.push(base, end, stamp, bytes, check, file_seq);
         }
         if !known {
             partition.replica.recover_records(end);

@@ -15,13 +15,13 @@ TIMEOUT_S = 30
 
 def producer(suite, **options):
     return Producer({"bootstrap.servers": suite.bootstrap, "acks": "all", "enable.idempotence": True, "linger.ms": 5,
-                     "message.timeout.ms": 30_000, **{key.replace("_", "."): value for key, value in options.items()}})
+                     "message.timeout.ms": 30_000, "log_level": 0, **{key.replace("_", "."): value for key, value in options.items()}})
 
 
 def admin(suite):
     """One for each suite: an answer does not outlive its client."""
     if not hasattr(suite, "confluent_admin"):
-        suite.confluent_admin = AdminClient({"bootstrap.servers": suite.bootstrap})
+        suite.confluent_admin = AdminClient({"bootstrap.servers": suite.bootstrap, "log_level": 0})
     return suite.confluent_admin
 
 
@@ -69,7 +69,7 @@ def send(suite, topic, sent, **options):
 
 def consumer(suite, **options):
     return Consumer({"bootstrap.servers": suite.bootstrap, "group.id": "unused", "enable.auto.commit": False,
-                     "check.crcs": True, "enable.partition.eof": False,
+                     "check.crcs": True, "log_level": 0,
                      **{key.replace("_", "."): value for key, value in options.items()}})
 
 
