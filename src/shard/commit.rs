@@ -145,7 +145,10 @@ impl Shard {
             Note::Vote { epoch, .. } => self.on_vote_durable(slot, *epoch),
             Note::LogStart { start, .. } => {
                 if let Some(partition) = self.partition(slot) {
-                    partition.durable_start = partition.durable_start.max(*start);
+                    if !partition.deleted && *start > partition.replica.start() {
+                        partition.replica.advance_start(*start);
+                        partition.forget_below_start();
+                    }
                 }
                 self.remove_doomed(slot);
             }

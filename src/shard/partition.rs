@@ -57,8 +57,8 @@ pub struct Partition {
     pub doomed: Vec<Offset>,
     /// Those of them that are open.
     pub doomed_files: Vec<FileId>,
-    /// The log start that is journalled; segments below it may be unlinked.
-    pub durable_start: Offset,
+    /// The log start that is being journalled; it moves, and segments below it go, when that is durable.
+    pub next_start: Offset,
     /// In the flusher's queue.
     pub queued: bool,
     pub folder_made: bool,
@@ -68,7 +68,7 @@ pub struct Partition {
 
 impl Partition {
     pub fn new(me: NodeId, snapshot: PartitionSnapshot, settings: Arc<TopicSettings>) -> Partition {
-        let durable_start = snapshot.replica.start;
+        let next_start = snapshot.replica.start;
         Partition {
             key: snapshot.key,
             replica: Replica::new(me, vec![me], snapshot.replica),
@@ -85,7 +85,7 @@ impl Partition {
             removing: false,
             doomed: snapshot.doomed,
             doomed_files: Vec::new(),
-            durable_start,
+            next_start,
             queued: false,
             folder_made: false,
             reads: 0,
@@ -105,9 +105,14 @@ impl Partition {
                 segment.chunks.clear();
             }
         }
+        // A start whose note is in a frame that the checkpoint knows is not read from the journal again.
+        let mut replica = self.replica.clone();
+        if self.next_start > replica.start() {
+            replica.advance_start(self.next_start);
+        }
         PartitionSnapshot {
             key: self.key,
-            replica: self.replica.to_durable(),
+            replica: replica.to_durable(),
             log,
             producers: self.producers.clone(),
             refusal: self.refusal.clone(),

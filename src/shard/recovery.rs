@@ -172,7 +172,7 @@ impl Shard {
             Note::Vote { epoch, voted_for, .. } => partition.replica.apply_vote(*epoch, *voted_for),
             Note::LogStart { start, .. } => {
                 partition.replica.recover_start(*start);
-                partition.durable_start = partition.durable_start.max(*start);
+                partition.next_start = partition.next_start.max(*start);
             }
             Note::Deleted { .. } => {
                 partition.deleted = true;

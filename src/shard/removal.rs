@@ -69,11 +69,11 @@ impl Shard {
             return;
         }
         let start = partition.retained_from(now);
-        if start <= partition.replica.start() {
+        if start <= partition.next_start.max(partition.replica.start()) {
             return;
         }
-        partition.replica.advance_start(start);
-        partition.forget_below_start();
+        // It moves when that is durable: a start that was told never goes back.
+        partition.next_start = start;
         let key = partition.key;
         self.journal().append_note(Note::LogStart { key, start });
     }
@@ -82,9 +82,6 @@ impl Shard {
     pub(super) fn remove_doomed(&mut self, slot: u32) {
         let Some(partition) = self.partition(slot) else { return };
         if partition.doomed.is_empty() || partition.removing || partition.reads > 0 || partition.deleted {
-            return;
-        }
-        if partition.durable_start < partition.replica.start() {
             return;
         }
         partition.removing = true;

@@ -35,7 +35,7 @@ pub struct Hit {
     /// The write that was harmed: where it began, and what its bytes should be.
     pub offset: u64,
     pub good: Vec<u8>,
-    /// Everything else that the damaged file said before, where it is not a journal: its chunks share checksums.
+    /// What stands and falls with it: the whole frame of a journal, else the files beside it, whose chunks share checksums.
     pub around: Vec<u8>,
     /// A later durable write to the same folder stands unharmed, so that the loss can be seen.
     pub proven: bool,
@@ -54,6 +54,11 @@ pub struct Atlas {
 /// A shard's journal is told by its folder's name.
 pub fn is_journal(path: &str) -> bool {
     path.contains("journal")
+}
+
+/// The magic of the journal's frames.
+fn begins_frame(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"HWJ1")
 }
 
 impl Atlas {
@@ -171,7 +176,7 @@ impl Disk {
         let mut bytes = recent.bytes.clone();
         harm(&mut bytes, &recent.before, dice);
         let journal = is_journal(&recent.path);
-        let around = if journal { Vec::new() } else { self.neighbourhood(&recent.path) };
+        let around = if journal { self.frame_around(index) } else { self.neighbourhood(&recent.path) };
         let hit = Hit {
             kind,
             path: recent.path.clone(),
@@ -185,6 +190,30 @@ impl Disk {
         self.file_mut(recent.file).overwrite(recent.offset, &hit.bad);
         self.atlas.hits.push(hit);
         self.prove();
+    }
+
+    /// The whole frame that a write is part of: a short write leaves its rest to the next one.
+    fn frame_around(&self, index: usize) -> Vec<u8> {
+        let recent = &self.atlas.recent;
+        let victim = &recent[index];
+        let same = |write: &&Recent| write.file == victim.file && write.durable;
+        let (mut from, mut parts) = (victim.offset, vec![victim]);
+        while !begins_frame(&parts[0].bytes)
+            && let Some(before) =
+                recent.iter().take(index).rev().filter(same).find(|write| write.offset + write.bytes.len() == from)
+        {
+            from = before.offset;
+            parts.insert(0, before);
+        }
+        let mut to = victim.offset + victim.bytes.len();
+        for next in recent.iter().skip(index + 1).filter(same) {
+            if next.offset != to || begins_frame(&next.bytes) {
+                break;
+            }
+            to += next.bytes.len();
+            parts.push(next);
+        }
+        parts.iter().flat_map(|part| part.bytes.iter().copied()).collect()
     }
 
     /// All bytes of the files beside `path`: segment, index and checksums stand and fall together.
@@ -216,7 +245,7 @@ impl Disk {
                     && write.durable
                     && is_journal(&write.path)
                     && parent(&write.path) == parent(&hit.path)
-                    && write.bytes.iter().any(|byte| *byte != 0)
+                    && begins_frame(&write.bytes)
             });
         }
     }
