@@ -19,6 +19,8 @@ pub struct Plan {
     pub clock: ClockRates,
     pub work: Workload,
     pub chaos: Vec<Chaos>,
+    /// Crashes are added before the end where the disasters above made fewer.
+    pub crashes_min: u64,
     /// When the chaos ends and everything must come to rest.
     pub heal_at: Nanos,
 }
@@ -73,6 +75,8 @@ pub struct Workload {
     pub topics: Vec<TopicPlan>,
     pub producers: Vec<ProducerPlan>,
     pub readers: u16,
+    /// Each reader's, at the least.
+    pub fetches: u32,
     /// Pause of the administrator between its requests.
     pub admin_pause_ms: u64,
     pub admin_steps: u32,
@@ -207,6 +211,7 @@ impl Plan {
             clock: clock_rates(dice),
             work: workload(dice, heal_at),
             chaos: chaos(dice, heal_at, damage),
+            crashes_min: 3,
             heal_at,
         }
     }
@@ -218,6 +223,7 @@ impl Plan {
         plan.net = NetRates { delay_us: 50, ..NetRates::default() };
         plan.clock = ClockRates::default();
         plan.chaos.clear();
+        plan.crashes_min = 0;
         for producer in &mut plan.work.producers {
             (producer.invalid, producer.large) = (0, 0);
         }
@@ -309,7 +315,7 @@ fn workload(dice: &mut Dice, heal_at: Nanos) -> Workload {
     let mut topics: Vec<TopicPlan> = (0..count)
         .map(|_| TopicPlan {
             partitions: dice.between(5, 8) as u16,
-            segment_ms: dice.pick(&[300, 1_000, 3_000]),
+            segment_ms: dice.pick(&[700, 2_000, 5_000]),
             retention_bytes: -1,
             doomed: false,
         })
@@ -320,12 +326,14 @@ fn workload(dice: &mut Dice, heal_at: Nanos) -> Workload {
     let last = topics.len() - 1;
     topics[last].doomed = dice.coin();
     let count = dice.between(5, 7);
-    let requests = 2_700 / count;
+    let requests = 2_800 / count;
     let producers = (0..count).map(|number| producer(dice, number, requests as u32, heal_at)).collect();
+    let readers = dice.between(4, 6) as u16;
     Workload {
         topics,
         producers,
-        readers: dice.between(4, 6) as u16,
+        readers,
+        fetches: 2_500 / u32::from(readers),
         admin_pause_ms: dice.between(40, 200),
         admin_steps: dice.between(30, 60) as u32,
     }

@@ -62,6 +62,7 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
         push(&|plan| plan.work.producers[index].requests /= 2);
     }
     push(&|plan| plan.work.admin_steps = 0);
-    push(&|plan| plan.work.readers = 1);
+    push(&|plan| (plan.work.readers, plan.work.fetches) = (1, 0));
+    push(&|plan| plan.crashes_min = 0);
     all
 }

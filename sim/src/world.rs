@@ -12,7 +12,7 @@ use crate::faults::Counts;
 use crate::ledger::Ledger;
 use crate::net::{Net, Wire};
 use crate::node::Process;
-use crate::plan::Plan;
+use crate::plan::{Disaster, Plan};
 use crate::queue::{MILLIS, Nanos, Queue, SECONDS};
 use crate::report::{Failure, Invariant, Stats, Story};
 use crate::trace::Trace;
@@ -264,6 +264,15 @@ impl World {
 
     /// The faults end: from here on everything must come to rest.
     fn heal(&mut self) {
+        if self.stats.crashes < self.plan.crashes_min && !self.ledger.beyond {
+            // Some were overtaken by others, or met a process that was down.
+            self.plan.heal_at += SECONDS;
+            self.queue.push_in(SECONDS, Event::Heal);
+            let power = self.streams.schedule.coin();
+            let after_ops = self.streams.schedule.below(10) as u32;
+            let (down, again_after_ops, harm) = (50 * MILLIS, None, Vec::new());
+            return self.strike(Disaster::Crash { power, after_ops, down, again_after_ops, harm });
+        }
         self.calm = true;
         self.fuse = None;
         self.disk.set_capacity(None);

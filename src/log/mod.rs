@@ -194,6 +194,7 @@ impl Log {
         let segment = self.segments.back_mut().expect("a run goes to the active segment");
         segment.push(run.chunk);
         segment.open.dirty = true;
+        segment.open.mended = true;
         self.tail_flushed += run.batches;
         self.staged_bytes -= run.chunk.len as usize;
         self.flushed = run.chunk.end;

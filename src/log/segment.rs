@@ -68,6 +68,8 @@ pub struct OpenState {
     pub dirty: bool,
     /// The file, or its folder, has been made since the folders were last synced.
     pub unnamed: bool,
+    /// Its part-filled last sector has been written in this run: what the run before left there may be torn.
+    pub mended: bool,
 }
 
 impl Segment {
@@ -82,7 +84,7 @@ impl Segment {
             rolled: false,
             sealed: false,
             trimmed: false,
-            open: OpenState { unnamed: true, ..OpenState::default() },
+            open: OpenState { unnamed: true, mended: true, ..OpenState::default() },
         }
     }
 

@@ -386,11 +386,16 @@ impl Shard {
             segment.trimmed = true;
             segment.open.dirty = false;
             segment.open.unnamed = false;
-            steps.push((segment::log_path(key, segment.base), segment.bytes, key));
+            let partial = Bytes::copy_from_slice(&partition.log.partial);
+            steps.push((segment::log_path(key, segment.base), segment.bytes, key, partial));
         }
         let mut all = Vec::new();
-        for (path, bytes, key) in steps {
+        for (path, bytes, key, partial) in steps {
             all.push(Step::Open(path, OpenMode { create: false, truncate: false, direct: false }));
+            if !partial.is_empty() {
+                // A crash before this run may have torn it, and other tools read the file as it is.
+                all.push(Step::Write { offset: bytes - partial.len() as u64, data: partial });
+            }
             all.push(Step::Truncate(bytes));
             all.push(Step::Sync);
             all.push(Step::Close);

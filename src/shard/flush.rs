@@ -337,6 +337,9 @@ impl Shard {
         let (base, bytes) = (segment.base, segment.bytes);
         let table = sidecar::encode(key, base, &segment.chunks);
         let Some(file) = segment.open.file else { return self.open_segment(slot) };
+        if !segment.open.mended && !partition.log.partial.is_empty() {
+            return self.mend(slot, file);
+        }
         segment.rolled = true;
         let log = segment::log_path(key, base);
         let mut steps = vec![Step::Truncate(bytes), Step::Sync];
@@ -344,6 +347,33 @@ impl Shard {
         self.fx.log(Level::Debug, format!("{log} is rolled at {bytes} bytes"));
         self.start_task(steps, Some(file), &log, Then::Rolled { partition: slot, base });
         self.flush(slot);
+    }
+
+    /// Writes the active segment's part-filled last sector again. A crash may have torn its last rewrite, and only while
+    /// the segment is active do checkpoints hold those bytes.
+    fn mend(&mut self, slot: u32, file: FileId) {
+        let Some(partition) = self.partition(slot) else { return };
+        let segment = partition.log.segments.back().expect("an active segment");
+        let (at, path) = (round_down(segment.bytes), segment::log_path(partition.key, segment.base));
+        let mut sector = memory::aligned(SECTOR);
+        sector.extend_from_slice(&partition.log.partial);
+        sector.resize(SECTOR, 0);
+        partition.log.writing = true;
+        let steps = vec![Step::Write { offset: at, data: sector.freeze() }, Step::Sync];
+        self.start_task(steps, Some(file), &path, Then::Mended { partition: slot });
+    }
+
+    pub(super) fn on_mended(&mut self, slot: u32) {
+        let Some(partition) = self.partition(slot) else { return };
+        partition.log.writing = false;
+        if let Some(segment) = partition.log.segments.back_mut() {
+            segment.open.mended = true;
+        }
+        if partition.deleted {
+            return self.remove_partition(slot);
+        }
+        self.flush(slot);
+        self.check_stopped();
     }
 
     /// After a crash: segments that had rolled, whose tables are not known to be in sidecars.

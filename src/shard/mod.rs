@@ -303,6 +303,7 @@ impl Shard {
             Then::CheckpointRead { mirror } => self.on_checkpoint_read(mirror, outcome.bytes),
             Then::SlotOpened { slot } => self.on_slot_opened(slot, &outcome),
             Then::SlotFilled { slot, bytes } => self.on_slot_filled(slot, bytes, &outcome),
+            Then::Mended { partition } => self.on_mended(partition),
             Then::SegmentOpened { partition } => self.on_segment_opened(partition, &outcome),
             Then::Rolled { partition, base } => self.on_rolled(partition, base),
             Then::SegmentsRemoved { partition, bases } => self.on_segments_removed(partition, &bases),

@@ -62,6 +62,7 @@ pub enum Then {
     SlotOpened { slot: usize },
     SlotFilled { slot: usize, bytes: u64 },
     SegmentOpened { partition: u32 },
+    Mended { partition: u32 },
     Rolled { partition: u32, base: Offset },
     SegmentsRemoved { partition: u32, bases: Vec<Offset> },
     PartitionRemoved { partition: u32 },
@@ -212,7 +213,11 @@ impl Task {
                 false
             }
             (Step::Write { offset, data }, Done::Wrote(result)) => {
-                let written = result?;
+                let mut written = result?;
+                if (*offset as usize).is_multiple_of(SECTOR) && data.len().is_multiple_of(SECTOR) {
+                    // It may be a direct write: the rest must begin at a whole sector too.
+                    written = written / SECTOR * SECTOR;
+                }
                 data.advance(written);
                 *offset += written as u64;
                 data.is_empty()

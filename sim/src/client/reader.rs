@@ -47,6 +47,7 @@ pub struct Reader {
     /// Partitions read by another reader as well, from their tail.
     tails: u64,
     turn: usize,
+    fetches_left: u32,
 }
 
 const EARLIEST: i64 = -2;
@@ -62,9 +63,10 @@ impl Reader {
             places: Vec::new(),
             known_parts: 0,
             next_at: 0,
-            pause: plan.heal_at / (2_600 / u64::from(plan.work.readers)),
+            pause: plan.heal_at / u64::from(plan.work.fetches.max(1)),
             tails: dice.below(4),
             turn: 0,
+            fetches_left: plan.work.fetches,
         }
     }
 
@@ -100,10 +102,12 @@ impl Reader {
                 format!("{} at {:?} of {}", ledger.name(place.part), place.next, ledger.parts[place.part].acked_end)
             })
             .collect();
-        if behind.is_empty() && self.known_parts == ledger.parts.len() {
+        let serving = self.places.iter().any(|place| ledger.serves(place.part));
+        let enough = self.fetches_left == 0 || !serving;
+        if behind.is_empty() && enough && self.known_parts == ledger.parts.len() {
             return None;
         }
-        Some(format!("{}; behind: {}", self.link.describe(), behind.join(", ")))
+        Some(format!("{}; {} fetches left; behind: {}", self.link.describe(), self.fetches_left, behind.join(", ")))
     }
 
     /// Takes its share of partitions that have come to be.
@@ -189,6 +193,7 @@ impl Reader {
         }
         self.turn += count;
         ctx.stats.fetches += 1;
+        self.fetches_left = self.fetches_left.saturating_sub(1);
         self.link.send(ctx, self.version, &request, What::Fetch(asked), true);
     }
 

@@ -47,7 +47,11 @@ pub struct Disk {
     /// Bytes that fit, where there is a limit.
     capacity: Option<u64>,
     pub atlas: Atlas,
+    /// Synced folders until the next look for files without a name.
+    until_reap: u32,
 }
+
+const REAP_EVERY: u32 = 200;
 
 impl Disk {
     /// The bytes of all files, as reads see them.
@@ -287,9 +291,8 @@ impl Disk {
                 Ok(())
             }
             Op::Close { file } => {
-                let handle = self.handle(file)?;
+                self.handle(file)?;
                 self.handles[file.0 as usize] = None;
-                self.reap(handle.file);
                 Ok(())
             }
             Op::MakeDir { path } => match self.names.get(&path) {
@@ -301,24 +304,27 @@ impl Disk {
             Op::Remove { path } => self.names.remove(&path),
             Op::SyncDir { path } => {
                 self.names.sync(&path)?;
-                self.reap_all();
+                self.until_reap = self.until_reap.saturating_sub(1);
+                if self.until_reap == 0 || self.capacity.is_some() {
+                    self.reap();
+                }
                 Ok(())
             }
             other => panic!("not a change: {other:?}"),
         }
     }
 
-    fn reap(&mut self, file: usize) {
-        let open = self.handles.iter().flatten().any(|handle| handle.file == file);
-        if !open && !self.names.holds(file) {
-            self.files[file] = None;
+    /// Drops the files that nothing leads to any more.
+    fn reap(&mut self) {
+        self.until_reap = REAP_EVERY;
+        let mut marks = vec![false; self.files.len()];
+        self.names.mark(&mut marks);
+        for handle in self.handles.iter().flatten() {
+            marks[handle.file] = true;
         }
-    }
-
-    fn reap_all(&mut self) {
-        for file in 0..self.files.len() {
-            if self.files[file].is_some() {
-                self.reap(file);
+        for (file, marked) in self.files.iter_mut().zip(marks) {
+            if !marked {
+                *file = None;
             }
         }
     }
@@ -359,7 +365,7 @@ impl Disk {
     /// The process is gone; the machine's caches are not.
     pub fn process_gone(&mut self) {
         self.handles.clear();
-        self.reap_all();
+        self.reap();
     }
 
     /// The power goes, for every file and folder.

@@ -93,14 +93,17 @@ impl Names {
         self.stable.iter().map(|(path, node)| (path.as_str(), *node))
     }
 
-    /// True where some name, now or after a power loss, leads to the file.
-    pub fn holds(&self, file: usize) -> bool {
-        let node = Node::File(file);
-        let pending = |change: &Change| match change {
-            Change::Add { node: named, .. } | Change::Move { node: named, .. } => *named == node,
-            Change::Drop { .. } => false,
-        };
-        self.live.values().chain(self.stable.values()).any(|named| *named == node) || self.pending.iter().any(pending)
+    /// Marks every file to which some name leads, now or after a power loss.
+    pub fn mark(&self, marks: &mut [bool]) {
+        let pending = self.pending.iter().filter_map(|change| match change {
+            Change::Add { node, .. } | Change::Move { node, .. } => Some(node),
+            Change::Drop { .. } => None,
+        });
+        for node in self.live.values().chain(self.stable.values()).chain(pending) {
+            if let Node::File(file) = node {
+                marks[*file] = true;
+            }
+        }
     }
 
     fn folder_exists(&self, path: &str) -> Result<(), IoError> {
