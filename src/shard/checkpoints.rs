@@ -367,7 +367,7 @@ impl Shard {
             partition.log.segments.iter().any(|segment| segment.rolled && !segment.sealed)
         };
         let busy = self.partitions.iter().flatten().any(|partition| staged(partition) || rolling(partition));
-        if (busy && !self.disk_full) || (!self.flusher.is_idle() && !self.disk_full) {
+        if !self.disk_full && (busy || !self.flusher.is_idle()) {
             return;
         }
         self.trim();
