@@ -61,14 +61,20 @@ impl Filler {
         if self.arena.as_ref().is_some_and(|arena| arena.room() >= len) {
             return true;
         }
-        let arenas = 1 + 2 * (len / self.pool.arena_bytes());
-        let arenas = arenas.min(self.pool.arenas_max() / 2);
+        let arenas = self.arenas_for(len);
         self.pool.available(arenas)
     }
 
-    pub fn has_memory(&mut self) -> bool {
+    /// Whether memory is left for `len` bytes, with a little to spare: where this is so, `has_room` is, too.
+    pub fn has_memory(&mut self, len: usize) -> bool {
         let spare = (self.pool.arenas_max() / 8).clamp(1, 4);
-        self.pool.available(spare)
+        let arenas = spare.max(self.arenas_for(len));
+        self.pool.available(arenas)
+    }
+
+    fn arenas_for(&self, len: usize) -> usize {
+        let arenas = 1 + 2 * (len / self.pool.arena_bytes());
+        arenas.min(self.pool.arenas_max() / 2)
     }
 
     /// Puts a piece, and gives it back to be patched. Where the pool is empty (`has_room` was not asked: a header, a
@@ -135,5 +141,25 @@ impl Filler {
                 Arena { buf: memory::aligned(left), left, pooled: false }
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_memory_is_left_for_a_request_there_is_room_for_it() {
+        let arena_bytes = 64 << 10;
+        let mut filler = Filler::new(ArenaPool::new(arena_bytes, 32 * arena_bytes as u64));
+        // Uses the pool up, an arena at a time: whoever makes room until `has_memory` must then find `has_room`.
+        let mut held = Vec::new();
+        for taken in 0..32 {
+            for len in [1, arena_bytes, 4 * arena_bytes, 100 * arena_bytes] {
+                assert!(!filler.has_memory(len) || filler.has_room(len), "{len} bytes with {taken} of 32 arenas taken");
+            }
+            held.push(filler.pool.take().expect("32 arenas"));
+        }
+        assert!(!filler.has_memory(1));
     }
 }

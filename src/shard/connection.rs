@@ -261,11 +261,12 @@ impl Shard {
                 }
                 Some(size) => {
                     let whole = 4 + size as usize;
+                    // It has arrived: from here on it waits for us.
+                    connection.frame_begun = None;
                     if !self.may_handle(conn, whole) {
                         return;
                     }
                     let connection = self.conns.by_id.get_mut(&conn).expect("just seen");
-                    connection.frame_begun = None;
                     connection.last_frame = whole;
                     let mut frame = connection.input.split_to(whole);
                     frame.advance(4);

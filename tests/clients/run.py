@@ -1,6 +1,7 @@
 """Real clients, unmodified, against a real broker. Run by scripts/clients, which says more."""
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -38,8 +39,7 @@ def main():
         tally.run_franz(args.broker)
         with_confluent.clean_up(suite)
         return tally.close()
-    if kind == "highwater":
-        brokers.need_binary()
+    brokers.need_binary()
     folder = Path(tempfile.mkdtemp(prefix=f"clients-{kind}-", dir=os.environ.get("TMPDIR", "/tmp")))
     broker = brokers.Broker(kind, folder / "broker")
     try:
@@ -124,6 +124,15 @@ def broker_configs_hold(broker):
         other.stop()
 
 
+def large_requests(broker):
+    """Requests of 8 MB, and more of them than memory holds."""
+    printed = command(brokers.BINARY, "bench", "produce", "--bootstrap", broker.address, "--partitions", 8,
+                      "--partitions-per-request", 8, "--batch-size", 1_000_000, "--record-size", 1_000_000,
+                      "--connections", 4, "--in-flight", 4, "--bytes", 1_500_000_000, "--duration", 100, "--json")
+    found = json.loads(printed)
+    expect(found["bytes"] >= 1_500_000_000, True, "whether all was written")
+
+
 def survives_stop(broker):
     suite = Suite(broker.address)
     topic, sent = with_confluent.create(suite, "stop", 3), checks.records(5000, 3)
@@ -174,6 +183,7 @@ def segments_are_kafkas(broker):
 LIFE = [
     ("broker: auto.create.topics.enable=false", auto_create_off),
     ("broker: num.partitions=4", broker_configs_hold),
+    ("broker: large requests, more than memory holds", large_requests),
     ("broker: every record is there after a clean stop", survives_stop),
     ("broker: every acknowledged record is there after kill -9", survives_kill),
     ("java: DumpLogSegments reads our segments after a clean stop", segments_are_kafkas),
