@@ -253,10 +253,11 @@ fn behind(chunks: &[Bytes], written: u64) -> Vec<Bytes> {
 }
 
 impl Partition {
-    /// Recovery: segments below the log's start are doomed.
+    /// Segments below the log's start are doomed. An empty one at its end is the active one, and stays; one that was active
+    /// when the checkpoint was taken may have rolled and gone since, and must not be written on.
     pub fn forget_below_start(&mut self) {
         let start = self.replica.start();
-        while self.log.segments.front().is_some_and(|segment| segment.rolled && segment.end <= start) {
+        while self.log.segments.front().is_some_and(|segment| segment.bytes > 0 && segment.end <= start) {
             let segment = self.log.segments.pop_front().expect("just seen");
             self.doomed.push(segment.base);
             self.doomed_files.extend(segment.open.file);
