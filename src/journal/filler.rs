@@ -3,7 +3,7 @@
 //! Invariant: every chunk but the last is whole sectors before the next one begins, and a piece never lies in two chunks.
 
 use crate::boundary::SECTOR;
-use crate::memory::{self, ArenaPool, round_down, round_up};
+use crate::memory::{self, ArenaPool, round_up};
 use alloc::vec::Vec;
 use bytes::BytesMut;
 
@@ -25,18 +25,22 @@ pub struct Filler {
 
 struct Arena {
     buf: BytesMut,
+    /// Bytes from the start of `buf` that may be filled. Never the buffer's capacity: that depends on its address, and
+    /// equal inputs must give equal frames.
+    left: usize,
     /// Oversized ones are not the pool's.
     pooled: bool,
 }
 
 impl Arena {
     fn room(&self) -> usize {
-        round_down(self.buf.capacity() as u64) as usize - self.buf.len()
+        self.left - self.buf.len()
     }
 
     fn pad_and_split(&mut self) -> BytesMut {
         let whole = round_up(self.buf.len() as u64) as usize;
         self.buf.resize(whole, 0);
+        self.left -= whole;
         self.buf.split()
     }
 }
@@ -131,8 +135,11 @@ impl Filler {
         }
         let pooled = if len <= self.pool.arena_bytes() { self.pool.take() } else { None };
         self.arena = Some(match pooled {
-            Some(buf) => Arena { buf, pooled: true },
-            None => Arena { buf: memory::aligned(round_up(len.max(SECTOR) as u64) as usize), pooled: false },
+            Some(buf) => Arena { buf, left: self.pool.arena_bytes(), pooled: true },
+            None => {
+                let left = round_up(len.max(SECTOR) as u64) as usize;
+                Arena { buf: memory::aligned(left), left, pooled: false }
+            }
         });
     }
 }
