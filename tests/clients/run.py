@@ -89,7 +89,8 @@ class Tally:
         program = command(ROOT / "scripts" / "peers", "path", "franz").strip()
         done = subprocess.run([program, address], text=True, stdout=subprocess.PIPE, timeout=600)
         lines = done.stdout.splitlines()
-        if not lines or not all(line.startswith(("PASS ", "FAIL ")) for line in lines):
+        expected = 1 if any(line.startswith("FAIL ") for line in lines) else 0
+        if not lines or done.returncode != expected or not all(line.startswith(("PASS ", "FAIL ")) for line in lines):
             self.note("franz-go", f"ended with {done.returncode}: {done.stdout[-300:]}")
         for line in lines:
             verdict, rest = line[:4], line[5:]
