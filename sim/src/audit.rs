@@ -135,7 +135,8 @@ impl Auditor {
             self.shards[usize::from(shard)].handle(self.now, input);
             self.drain(shard);
         }
-        Err(format!("still going after {STEPS_MAX} steps"))
+        let next: Vec<String> = self.inbox.iter().take(3).map(|(_, input)| format!("{input:.200?}")).collect();
+        Err(format!("still going after {STEPS_MAX} steps, mono {}, next {next:?}", self.now.mono.0))
     }
 
     /// Nothing is left to do: the next timer.

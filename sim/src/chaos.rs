@@ -91,7 +91,8 @@ impl World {
         }
         // Two frames lost side by side: what they held may be unknown, so that all of their shard may refuse.
         let journals: Vec<Hit> = self.disk.atlas.hits().iter().filter(|hit| is_journal(&hit.path)).cloned().collect();
-        if journals.len() > 1 {
+        // And the torn frame behind the last durable one may prove it without saying what it held.
+        if journals.len() > 1 || journals.iter().any(|hit| !hit.proven) {
             self.ledger.parts.iter_mut().for_each(|part| part.may_refuse = true);
         }
         // What proves an older hit may have been harmed just now: judge all of them anew.

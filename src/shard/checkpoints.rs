@@ -367,10 +367,16 @@ impl Shard {
             partition.log.segments.iter().any(|segment| segment.rolled && !segment.sealed)
         };
         let busy = self.partitions.iter().flatten().any(|partition| staged(partition) || rolling(partition));
-        if !self.disk_full && (busy || !self.flusher.is_idle()) {
+        let stuck = self.disk_full && self.flusher.is_stuck();
+        if !stuck && (busy || !self.flusher.is_idle()) {
             return;
         }
         self.trim();
+    }
+
+    /// The last files are being cut: no segment may grow any more, or the cut would take what was written.
+    pub(super) fn is_trimming(&self) -> bool {
+        matches!(self.checkpoints.last, LastStage::Trimming | LastStage::Saving | LastStage::Done)
     }
 
     /// Cuts every active segment to its length, so that other tools read it.

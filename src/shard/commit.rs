@@ -12,6 +12,7 @@ use crate::boundary::{Done, Halt, Op, SECTOR};
 use crate::ids::{Epoch, Offset, PartitionKey};
 use crate::journal::Sealed;
 use crate::journal::frame::{Note, Place};
+use crate::log::segment::Segment;
 use crate::mail::Letter;
 use crate::replica::position::Position;
 use alloc::string::String;
@@ -253,13 +254,17 @@ fn behind(chunks: &[Bytes], written: u64) -> Vec<Bytes> {
 }
 
 impl Partition {
-    /// Segments below the log's start are doomed. An empty one at its end is the active one, and stays; one that was active
-    /// when the checkpoint was taken may have rolled and gone since, and must not be written on.
+    /// Recovery: segments below the log's start are doomed.
     pub fn forget_below_start(&mut self) {
         let start = self.replica.start();
-        while self.log.segments.front().is_some_and(|segment| segment.bytes > 0 && segment.end <= start) {
+        let gone = |segment: &Segment| segment.end <= start && (segment.rolled || segment.bytes > 0);
+        while self.log.segments.front().is_some_and(gone) {
             let segment = self.log.segments.pop_front().expect("just seen");
             self.doomed.push(segment.base);
+            if !segment.rolled {
+                // The checkpoint knew it as active; the run before rolled it, and may have unlinked it already.
+                self.log.partial.clear();
+            }
             self.doomed_files.extend(segment.open.file);
         }
     }

@@ -61,6 +61,11 @@ impl Flusher {
         self.queue.push_back(partition);
     }
 
+    /// What is in flight waits for room on the disk, and nothing else is under way.
+    pub fn is_stuck(&self) -> bool {
+        self.opening == 0 && self.in_flight.values().all(|flight| flight.stuck)
+    }
+
     pub fn is_idle(&self) -> bool {
         self.queue.is_empty() && self.in_flight.is_empty() && self.opening == 0
     }
@@ -69,7 +74,7 @@ impl Flusher {
 impl Shard {
     /// Starts as many runs as may be in flight.
     pub(super) fn pump_flusher(&mut self) {
-        if self.flusher.waiting_for_room {
+        if self.flusher.waiting_for_room || self.is_trimming() {
             return;
         }
         self.relieve_memory();
@@ -319,7 +324,7 @@ impl Shard {
     }
 
     pub(super) fn on_retry_flush(&mut self) {
-        if !self.flusher.waiting_for_room {
+        if !self.flusher.waiting_for_room || self.is_trimming() {
             return;
         }
         self.flusher.waiting_for_room = false;

@@ -111,7 +111,8 @@ impl Partition {
             log,
             producers: self.producers.clone(),
             refusal: self.refusal.clone(),
-            deleted: self.deleted && self.deletion_durable,
+            // The decision is committed before anyone hears of it; from then on its batches hold no journal file.
+            deleted: self.deleted,
             doomed: self.doomed.clone(),
         }
     }

@@ -28,6 +28,8 @@ use bytes::{Bytes, BytesMut};
 
 /// The most that one read brings.
 const READ_MAX: u64 = 1 << 20;
+/// Short reads in a row, without a whole sector in any, after which the file is taken to end there.
+const STALLED_MAX: u8 = 8;
 
 /// Who reads.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +66,8 @@ struct Job {
     stage: Stage,
     counted: usize,
     tried_again: bool,
+    /// Reads in a row that brought no whole sector.
+    stalled: u8,
 }
 
 enum Purpose {
@@ -166,7 +170,7 @@ impl Shard {
         let index = partition.log.segment_of(offset).expect("the caller has seen that a segment holds it");
         let base = partition.log.segments[index].base;
         partition.reads += 1;
-        let job = Job { slot, base, purpose, stage: Stage::Start, counted: 0, tried_again: false };
+        let job = Job { slot, base, purpose, stage: Stage::Start, counted: 0, tried_again: false, stalled: 0 };
         self.reads.jobs.insert(id, job);
         self.step_read(id);
     }
@@ -298,7 +302,7 @@ impl Shard {
             },
             (Stage::Reading { chunks, from, mut have }, Done::Read { buf, result }) => match result {
                 Ok(count) => {
-                    let asked = buf.len();
+                    let (asked, had) = (buf.len(), have.len());
                     if have.is_empty() && count == asked {
                         have = buf;
                     } else {
@@ -308,11 +312,14 @@ impl Shard {
                     let enough = from + have.len() as u64 >= last.position + u64::from(last.len);
                     // A direct read goes on at a whole sector.
                     let whole = round_down(have.len() as u64) as usize;
-                    if !enough && count > 0 {
+                    // A file that ends inside a sector, too early, gives the same bytes again and again.
+                    job.stalled = if whole > had { 0 } else { job.stalled + 1 };
+                    let ended = count == 0 || job.stalled > STALLED_MAX;
+                    if !enough && !ended {
                         have.truncate(whole);
                     }
                     job.stage = Stage::Reading { chunks, from, have };
-                    if enough || count == 0 {
+                    if enough || ended {
                         self.on_chunks_read(id)
                     } else {
                         self.submit_read(id)

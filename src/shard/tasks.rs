@@ -227,6 +227,8 @@ impl Task {
                 from >= to
             }
             (Step::RemoveAll(_), Done::Listed(Err(IoError::NotFound))) => true,
+            // Its partition was deleted meanwhile: a folder that is gone has no names to keep.
+            (Step::SyncDir(path), Done::Ended(Err(IoError::NotFound))) if path.starts_with("partitions/") => true,
             (Step::RemoveAll(_), Done::Listed(result)) => {
                 self.names = result?;
                 self.names.is_empty()

@@ -245,7 +245,8 @@ impl Producer {
             ctx.counts.add(kind);
             batch.state = State::Refused;
             if kind == Fault::BadCrc {
-                let at = ctx.dice.between(21, bytes.len() as u64 - 1) as usize;
+                // Not in the attributes: a codec that does not exist has an error of its own.
+                let at = ctx.dice.between(23, bytes.len() as u64 - 1) as usize;
                 bytes[at] ^= 1 << ctx.dice.below(8);
             }
         } else {
