@@ -52,7 +52,7 @@ impl Default for JournalConfig {
             commit_bytes_max: 4 << 20,
             arena_bytes: 1 << 20,
             run_bytes: 512 << 10,
-            runs_in_flight: 2,
+            runs_in_flight: 4,
         }
     }
 }

@@ -88,7 +88,7 @@ impl World {
     fn scan_from(&self, place: Place, frame: u64) -> Found {
         let live = |slot: &Slot| match slot.state {
             SlotState::Live { file_seq } => Some(file_seq),
-            SlotState::Free | SlotState::Filling => None,
+            SlotState::Free | SlotState::Filled | SlotState::Filling => None,
         };
         let view = |slot: &Slot| SlotView { bytes: slot.bytes, file_seq: live(slot) };
         let slots = self.journal.ring.slots.iter().map(view).collect();

@@ -3,7 +3,7 @@
 //! Invariant: every chunk but the last is whole sectors before the next one begins, and a piece never lies in two chunks.
 
 use crate::boundary::SECTOR;
-use crate::memory::{self, ArenaPool, round_down, round_up};
+use crate::memory::{self, ArenaPool, round_up};
 use alloc::vec::Vec;
 use bytes::BytesMut;
 
@@ -25,18 +25,22 @@ pub struct Filler {
 
 struct Arena {
     buf: BytesMut,
+    /// Bytes from the start of `buf` that may be filled. Never the buffer's capacity: that depends on its address, and
+    /// equal inputs must give equal frames.
+    left: usize,
     /// Oversized ones are not the pool's.
     pooled: bool,
 }
 
 impl Arena {
     fn room(&self) -> usize {
-        round_down(self.buf.capacity() as u64) as usize - self.buf.len()
+        self.left - self.buf.len()
     }
 
     fn pad_and_split(&mut self) -> BytesMut {
         let whole = round_up(self.buf.len() as u64) as usize;
         self.buf.resize(whole, 0);
+        self.left -= whole;
         self.buf.split()
     }
 }
@@ -57,14 +61,20 @@ impl Filler {
         if self.arena.as_ref().is_some_and(|arena| arena.room() >= len) {
             return true;
         }
-        let arenas = 1 + 2 * (len / self.pool.arena_bytes());
-        let arenas = arenas.min(self.pool.arenas_max() / 2);
+        let arenas = self.arenas_for(len);
         self.pool.available(arenas)
     }
 
-    pub fn has_memory(&mut self) -> bool {
+    /// Whether memory is left for `len` bytes, with a little to spare: where this is so, `has_room` is, too.
+    pub fn has_memory(&mut self, len: usize) -> bool {
         let spare = (self.pool.arenas_max() / 8).clamp(1, 4);
-        self.pool.available(spare)
+        let arenas = spare.max(self.arenas_for(len));
+        self.pool.available(arenas)
+    }
+
+    fn arenas_for(&self, len: usize) -> usize {
+        let arenas = 1 + 2 * (len / self.pool.arena_bytes());
+        arenas.min(self.pool.arenas_max() / 2)
     }
 
     /// Puts a piece, and gives it back to be patched. Where the pool is empty (`has_room` was not asked: a header, a
@@ -125,8 +135,31 @@ impl Filler {
         }
         let pooled = if len <= self.pool.arena_bytes() { self.pool.take() } else { None };
         self.arena = Some(match pooled {
-            Some(buf) => Arena { buf, pooled: true },
-            None => Arena { buf: memory::aligned(round_up(len.max(SECTOR) as u64) as usize), pooled: false },
+            Some(buf) => Arena { buf, left: self.pool.arena_bytes(), pooled: true },
+            None => {
+                let left = round_up(len.max(SECTOR) as u64) as usize;
+                Arena { buf: memory::aligned(left), left, pooled: false }
+            }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_memory_is_left_for_a_request_there_is_room_for_it() {
+        let arena_bytes = 64 << 10;
+        let mut filler = Filler::new(ArenaPool::new(arena_bytes, 32 * arena_bytes as u64));
+        // Uses the pool up, an arena at a time: whoever makes room until `has_memory` must then find `has_room`.
+        let mut held = Vec::new();
+        for taken in 0..32 {
+            for len in [1, arena_bytes, 4 * arena_bytes, 100 * arena_bytes] {
+                assert!(!filler.has_memory(len) || filler.has_room(len), "{len} bytes with {taken} of 32 arenas taken");
+            }
+            held.push(filler.pool.take().expect("32 arenas"));
+        }
+        assert!(!filler.has_memory(1));
     }
 }

@@ -154,9 +154,9 @@ impl Journal {
         self.notes.len()
     }
 
-    /// Whether memory for batches is left, with a little to spare.
-    pub fn has_memory(&mut self) -> bool {
-        self.filler.has_memory()
+    /// Whether memory for batches of `len` bytes in all is left, with a little to spare.
+    pub fn has_memory(&mut self, len: usize) -> bool {
+        self.filler.has_memory(len + HEADER_BYTES)
     }
 
     /// Places a batch. `patch` writes what only the log knows (base offset, epoch, time) into the copy.

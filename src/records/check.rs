@@ -34,6 +34,7 @@ pub fn check(batch: &[u8], limits: &Limits) -> Result<BatchHeader, BatchError> {
     if size < remaining {
         return Err(BatchError::NotOneBatch { trailing: remaining - size });
     }
+    check_checksum(batch, &header)?;
     let compression = header.compression()?;
     if compression == Compression::Zstd && !limits.zstd {
         return Err(BatchError::CompressionNotAllowed { compression });
@@ -41,7 +42,6 @@ pub fn check(batch: &[u8], limits: &Limits) -> Result<BatchHeader, BatchError> {
     if header.base_offset.0 != 0 {
         return Err(BatchError::BaseOffset { base_offset: header.base_offset });
     }
-    check_checksum(batch, &header)?;
     check_producer_fields(&header, limits)?;
     Ok(header)
 }

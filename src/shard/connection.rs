@@ -14,7 +14,7 @@ use super::{Level, Phase, Shard};
 use crate::api::{Api, Route, route};
 use crate::boundary::{ConnId, Done, Instant, NetError, Op};
 use crate::mail::Ticket;
-use crate::wire::frame::{RequestHeader, decode_header, encode_response};
+use crate::wire::frame::{decode_header, encode_response};
 use crate::wire::{ApiKey, Message, Reader};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
@@ -261,11 +261,12 @@ impl Shard {
                 }
                 Some(size) => {
                     let whole = 4 + size as usize;
+                    // It has arrived: from here on it waits for us.
+                    connection.frame_begun = None;
                     if !self.may_handle(conn, whole) {
                         return;
                     }
                     let connection = self.conns.by_id.get_mut(&conn).expect("just seen");
-                    connection.frame_begun = None;
                     connection.last_frame = whole;
                     let mut frame = connection.input.split_to(whole);
                     frame.advance(4);
@@ -281,7 +282,8 @@ impl Shard {
         let connection = self.conns.by_id.get_mut(&conn).expect("it has a frame");
         let is_produce = connection.input[4..].starts_with(&ApiKey::PRODUCE.0.to_be_bytes());
         let pipelined = connection.slots.iter().all(|slot| matches!(slot, Slot::Produce(_) | Slot::Ready(_)));
-        if !connection.slots.is_empty() && !(is_produce && pipelined) {
+        let in_turn = connection.slots.is_empty() || (is_produce && pipelined);
+        if !in_turn {
             // It is looked at again when the answers before it have gone.
             return false;
         }
@@ -330,7 +332,7 @@ impl Shard {
         };
         let short = Header { key: header.api_key, version: header.api_version, correlation: header.correlation_id };
         match route(header.api_key, header.api_version) {
-            Route::Serve(api) => self.serve(conn, api, short, &header, &mut reader, &frame),
+            Route::Serve(api) => self.serve(conn, api, short, &mut reader, &frame),
             Route::ApiVersionsFallback => {
                 let response = crate::api::api_versions::unsupported();
                 let frame = encode_response(short.correlation, short.key, 0, &response);
@@ -344,16 +346,7 @@ impl Shard {
         }
     }
 
-    fn serve(
-        &mut self,
-        conn: ConnId,
-        api: Api,
-        header: Header,
-        full: &RequestHeader<'_>,
-        reader: &mut Reader<'_>,
-        frame: &Bytes,
-    ) {
-        let _ = full;
+    fn serve(&mut self, conn: ConnId, api: Api, header: Header, reader: &mut Reader<'_>, frame: &Bytes) {
         let served = match api {
             Api::Produce => self.decoded(conn, reader, header, |shard, request| {
                 shard.produce(conn, header, &request, frame);

@@ -97,13 +97,14 @@ impl Shard {
         }
     }
 
-    /// Makes room in memory: drops the oldest batches that segments hold, and sees that the next ones get there.
-    pub(super) fn make_room(&mut self) {
+    /// Makes room in memory for a request of `len` bytes: drops the oldest batches that segments hold, and sees that the
+    /// next ones get there.
+    pub(super) fn make_room(&mut self, len: usize) {
         // Looking for a free arena costs more than dropping a batch: an arena's worth is dropped at once.
         let mut dropped = self.config.journal.arena_bytes;
         while let Some(oldest) = self.cache.front().copied() {
             if dropped >= self.config.journal.arena_bytes {
-                if self.journal().has_memory() {
+                if self.journal().has_memory(len) {
                     return;
                 }
                 dropped = 0;

@@ -77,7 +77,7 @@ impl Shard {
             // It will be refused one batch at a time, with a code that says why.
             return true;
         }
-        self.make_room();
+        self.make_room(len);
         self.journal().has_room(len)
     }
 
@@ -190,7 +190,7 @@ impl Shard {
         if self.journal().has_room(len) || self.journal_refuses() {
             return true;
         }
-        self.make_room();
+        self.make_room(len);
         self.journal().has_room(len)
     }
 
