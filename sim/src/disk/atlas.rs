@@ -119,8 +119,17 @@ impl Disk {
             });
             named && there == Some(&recent.bytes[..])
         };
+        // A write that was repeated, because it had come out short, is not the one that counts.
+        let repeated = |index: usize, recent: &Recent| {
+            let end = recent.offset + recent.bytes.len();
+            let later = self.atlas.recent.iter().skip(index + 1);
+            later.into_iter().any(|later| {
+                later.file == recent.file && later.offset < end && recent.offset < later.offset + later.bytes.len()
+            })
+        };
         let recent = self.atlas.recent.iter().enumerate();
-        recent.filter(|(_, recent)| stands(recent)).map(|(index, _)| index).collect()
+        let standing = recent.filter(|(index, recent)| stands(recent) && !repeated(*index, recent));
+        standing.map(|(index, _)| index).collect()
     }
 
     /// Harms one of the last writes that stand, as `kind` does it. False where nothing could be harmed.
