@@ -8,7 +8,7 @@ use crate::client::batch::take;
 use crate::dice::{Dice, Purpose};
 use crate::disk::{Disk, Trouble};
 use crate::faults::Counts;
-use crate::ledger::{Ledger, Part, TopicState};
+use crate::ledger::{BatchId, Ledger, Part, TopicState};
 use crate::node::config;
 use crate::plan::Shape;
 use crate::report::Invariant;
@@ -16,7 +16,7 @@ use bytes::{Buf, BytesMut};
 use highwater::boundary::{Accepted, Action, ConnId, Done, Halt, Input, Instant, Now, Op, Timestamp, Token};
 use highwater::ids::ShardId;
 use highwater::shard::Shard;
-use highwater::wire::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
+use highwater::wire::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData};
 use highwater::wire::frame::{RequestHeader, decode_response_header, encode_request};
 use highwater::wire::metadata::{MetadataRequest, MetadataResponse};
 use highwater::wire::{ErrorCode, Message, Reader};
@@ -74,17 +74,23 @@ impl Auditor {
             };
         }
         auditor.connect()?;
-        let mut wanted = auditor.topics(ledger)?;
-        let mut found: BTreeMap<Part, BTreeMap<i64, u32>> = BTreeMap::new();
-        let mut starts: BTreeMap<Part, i64> = BTreeMap::new();
-        let mut seen = Audit { records: 0, refused: 0 };
-        while !wanted.is_empty() {
-            auditor.read(ledger, &mut wanted, &mut found, &mut starts, &mut seen)?;
+        let mut reading = Reading {
+            ledger,
+            wanted: auditor.topics(ledger)?,
+            found: BTreeMap::new(),
+            starts: BTreeMap::new(),
+            seen: Audit { records: 0, refused: 0 },
+        };
+        while !reading.wanted.is_empty() {
+            let body = auditor.call(13, &reading.request())?;
+            let answer = FetchResponse::decode(&mut Reader::new(&body), 13)
+                .map_err(|error| (Invariant::Answers, format!("Fetch: {error}")))?;
+            reading.take(&answer)?;
         }
-        for (part, start) in &starts {
-            ledger.audit(*part, *start, found.entry(*part).or_default())?;
+        for (part, start) in &reading.starts {
+            ledger.audit(*part, *start, reading.found.entry(*part).or_default())?;
         }
-        Ok(seen)
+        Ok(reading.seen)
     }
 }
 
@@ -277,21 +283,27 @@ impl Auditor {
         }
         Ok(wanted)
     }
+}
 
-    /// One fetch of everything that is still wanted.
-    fn read(
-        &mut self,
-        ledger: &Ledger,
-        wanted: &mut BTreeMap<Part, i64>,
-        found: &mut BTreeMap<Part, BTreeMap<i64, u32>>,
-        starts: &mut BTreeMap<Part, i64>,
-        seen: &mut Audit,
-    ) -> Result<(), Broken> {
+/// The partitions on their way from their first offset to their last.
+struct Reading<'l> {
+    ledger: &'l Ledger,
+    /// Still to be read, and from where.
+    wanted: BTreeMap<Part, i64>,
+    /// The batches found, by base offset.
+    found: BTreeMap<Part, BTreeMap<i64, BatchId>>,
+    /// Log starts of those that were read and did not refuse.
+    starts: BTreeMap<Part, i64>,
+    seen: Audit,
+}
+
+impl Reading<'_> {
+    fn request(&self) -> FetchRequest<'static> {
         let mut request = FetchRequest { max_wait_ms: 0, max_bytes: 4 << 20, session_epoch: -1, ..Default::default() };
-        for (part, offset) in wanted.iter() {
-            let id = ledger.topic_of(*part).id.expect("only known topics are wanted");
+        for (part, offset) in &self.wanted {
+            let id = self.ledger.topic_of(*part).id.expect("only known topics are wanted");
             let partition = FetchPartition {
-                partition: ledger.parts[*part].index,
+                partition: self.ledger.parts[*part].index,
                 fetch_offset: *offset,
                 partition_max_bytes: 1 << 20,
                 ..FetchPartition::default()
@@ -301,74 +313,80 @@ impl Auditor {
                 None => request.topics.push(FetchTopic { topic: "".into(), topic_id: id, partitions: vec![partition] }),
             }
         }
-        let body = self.call(13, &request)?;
-        let answer = FetchResponse::decode(&mut Reader::new(&body), 13)
-            .map_err(|error| (Invariant::Answers, format!("Fetch: {error}")))?;
+        request
+    }
+
+    /// Takes an answer in; something must have come of it.
+    fn take(&mut self, answer: &FetchResponse) -> Result<(), Broken> {
         let mut progress = false;
         for topic in &answer.responses {
-            let index = ledger.find_topic_id(topic.topic_id);
+            let index = self.ledger.find_topic_id(topic.topic_id);
             for data in &topic.partitions {
-                let part = index.and_then(|index| ledger.find_part(index, data.partition_index));
+                let part = index.and_then(|index| self.ledger.find_part(index, data.partition_index));
+                let part = part.filter(|part| self.wanted.contains_key(part));
                 let part = part.ok_or((Invariant::Answers, "Fetch answers for a stranger".to_string()))?;
-                let name = ledger.name(part);
-                let offset = *wanted.get(&part).ok_or((Invariant::Answers, format!("{name} was not asked")))?;
-                match data.error_code {
-                    ErrorCode::NONE => {}
-                    // Retention may act while we read.
-                    ErrorCode::OFFSET_OUT_OF_RANGE if offset < data.log_start_offset => {
-                        wanted.insert(part, data.log_start_offset);
-                        starts.insert(part, data.log_start_offset);
-                        progress = true;
-                        continue;
-                    }
-                    _ if ledger.parts[part].may_refuse => {
-                        wanted.remove(&part);
-                        starts.remove(&part);
-                        seen.refused += 1;
-                        progress = true;
-                        continue;
-                    }
-                    code => {
-                        let detail = format!(
-                            "{name} from {offset} of {}: {code}, though nothing of it was harmed",
-                            data.high_watermark
-                        );
-                        return Err((Invariant::Damage, detail));
-                    }
-                }
-                let start = data.log_start_offset.max(0);
-                let known = starts.entry(part).or_insert(start);
-                *known = start.max(*known);
-                if start > 0 && ledger.topic_of(part).retention_bytes < 0 {
-                    return Err((Invariant::Durable, format!("{name}: log start {start} without retention")));
-                }
-                let bytes = data.records.as_ref().map(|records| records.contiguous()).unwrap_or_default();
-                let mut rest = &bytes[..];
-                let mut next = offset;
-                while let Some(view) = take(&mut rest).map_err(|why| (Invariant::Genuine, format!("{name}: {why}")))? {
-                    ledger.served(part, view.tag, view.base, view.crc, view.len, view.records)?;
-                    let follows = view.base == next || (next == offset && view.base <= next);
-                    if !follows {
-                        return Err((
-                            Invariant::Holes,
-                            format!("{name}: the batch at {} where {next} was due", view.base),
-                        ));
-                    }
-                    next = view.base + i64::from(view.records);
-                    found.entry(part).or_default().insert(view.base, view.tag.expect("it was found"));
-                    seen.records += u64::from(view.records);
-                }
-                progress |= next > offset;
-                // Where it may refuse it must be asked for what comes next: the answer is the refusal, or nothing.
-                let asked_enough = !ledger.parts[part].may_refuse || next == offset;
-                if next >= data.high_watermark && asked_enough {
-                    wanted.remove(&part);
-                    progress = true;
+                progress |= if data.error_code.is_none() {
+                    self.take_records(part, data)?
                 } else {
-                    wanted.insert(part, next);
-                }
+                    self.take_error(part, data)?
+                };
             }
         }
-        if progress { Ok(()) } else { Err(liveness(format!("Fetch gives nothing of {wanted:?}"))) }
+        if progress { Ok(()) } else { Err(liveness(format!("Fetch gives nothing of {:?}", self.wanted))) }
+    }
+
+    fn take_error(&mut self, part: Part, data: &PartitionData) -> Result<bool, Broken> {
+        let offset = self.wanted[&part];
+        match data.error_code {
+            // Retention may act while we read.
+            ErrorCode::OFFSET_OUT_OF_RANGE if offset < data.log_start_offset => {
+                self.wanted.insert(part, data.log_start_offset);
+                self.starts.insert(part, data.log_start_offset);
+                Ok(true)
+            }
+            _ if self.ledger.parts[part].may_refuse => {
+                self.wanted.remove(&part);
+                self.starts.remove(&part);
+                self.seen.refused += 1;
+                Ok(true)
+            }
+            code => {
+                let (name, end) = (self.ledger.name(part), data.high_watermark);
+                let detail = format!("{name} from {offset} of {end}: {code}, though nothing of it was harmed");
+                Err((Invariant::Damage, detail))
+            }
+        }
+    }
+
+    fn take_records(&mut self, part: Part, data: &PartitionData) -> Result<bool, Broken> {
+        let (name, offset) = (self.ledger.name(part), self.wanted[&part]);
+        let start = data.log_start_offset.max(0);
+        let known = self.starts.entry(part).or_insert(start);
+        *known = start.max(*known);
+        if start > 0 && self.ledger.topic_of(part).retention_bytes < 0 {
+            return Err((Invariant::Durable, format!("{name}: log start {start} without retention")));
+        }
+        let bytes = data.records.as_ref().map(|records| records.contiguous()).unwrap_or_default();
+        let mut rest = &bytes[..];
+        let mut next = offset;
+        while let Some(view) = take(&mut rest).map_err(|why| (Invariant::Genuine, format!("{name}: {why}")))? {
+            self.ledger.served(part, view.tag, view.base, view.crc, view.len, view.records)?;
+            let follows = view.base == next || (next == offset && view.base <= next);
+            if !follows {
+                let detail = format!("{name}: the batch at {} where {next} was due", view.base);
+                return Err((Invariant::Holes, detail));
+            }
+            next = view.base + i64::from(view.records);
+            self.found.entry(part).or_default().insert(view.base, view.tag.expect("it was found"));
+            self.seen.records += u64::from(view.records);
+        }
+        // Where it may refuse it must be asked for what comes next: the answer is the refusal, or nothing.
+        let asked_enough = !self.ledger.parts[part].may_refuse || next == offset;
+        if next >= data.high_watermark && asked_enough {
+            self.wanted.remove(&part);
+            return Ok(true);
+        }
+        self.wanted.insert(part, next);
+        Ok(next > offset)
     }
 }

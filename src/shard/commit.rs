@@ -144,11 +144,12 @@ impl Shard {
             Note::Batches { .. } | Note::EpochStart { .. } | Note::Refused { .. } => {}
             Note::Vote { epoch, .. } => self.on_vote_durable(slot, *epoch),
             Note::LogStart { start, .. } => {
-                if let Some(partition) = self.partition(slot) {
-                    if !partition.deleted && *start > partition.replica.start() {
-                        partition.replica.advance_start(*start);
-                        partition.forget_below_start();
-                    }
+                if let Some(partition) = self.partition(slot)
+                    && !partition.deleted
+                    && *start > partition.replica.start()
+                {
+                    partition.replica.advance_start(*start);
+                    partition.forget_below_start();
                 }
                 self.remove_doomed(slot);
             }
