@@ -78,7 +78,7 @@ enum LastStage {
 }
 
 /// Syncs in flight: enough to keep the disk busy, few enough to leave it to the journal.
-const SYNCS_IN_FLIGHT: usize = 8;
+const SYNCS_IN_FLIGHT: usize = 2;
 
 impl Shard {
     /// A checkpoint is due when the journal has moved on to another file, or cannot.

@@ -16,7 +16,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use core::time::Duration;
 
 const RETRY: Duration = Duration::from_millis(500);
-const ZEROS_BYTES: usize = 1 << 20;
+/// Small, so that a commit does not wait long behind one of them.
+const ZEROS_BYTES: usize = 256 << 10;
 
 /// One step of a task; those without a path are about the file that was opened last.
 #[derive(Debug)]
