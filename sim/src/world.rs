@@ -101,6 +101,8 @@ pub struct World {
     pub asked_to_stop: Nanos,
     pub snapshot: Option<Disk>,
     pub calm: bool,
+    /// When the faults ended.
+    pub calm_since: Option<Nanos>,
     pub stopping: bool,
     /// How long a clean stop lasts; the last one has no end.
     pub stop_for: Option<Nanos>,
@@ -145,6 +147,7 @@ impl World {
             asked_to_stop: 0,
             snapshot: None,
             calm: false,
+            calm_since: None,
             stopping: false,
             stop_for: None,
             failure: None,
@@ -274,6 +277,7 @@ impl World {
             return self.strike(Disaster::Crash { power, after_ops, down, again_after_ops, harm });
         }
         self.calm = true;
+        self.calm_since = Some(self.queue.now());
         self.fuse = None;
         self.disk.set_capacity(None);
         if let Some(node) = &mut self.node {
