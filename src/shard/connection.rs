@@ -98,6 +98,13 @@ pub struct Header {
     pub correlation: i32,
 }
 
+impl Header {
+    /// The frame of a response to this request.
+    pub fn respond<'a, M: Message<'a>>(&self, response: &M) -> Vec<Bytes> {
+        encode_response(self.correlation, self.key, self.version, response)
+    }
+}
+
 impl Connections {
     pub fn new(input_bytes_max: u64) -> Connections {
         Connections {
@@ -348,27 +355,27 @@ impl Shard {
 
     fn serve(&mut self, conn: ConnId, api: Api, header: Header, reader: &mut Reader<'_>, frame: &Bytes) {
         let served = match api {
-            Api::Produce => self.decoded(conn, reader, header, |shard, request| {
+            Api::Produce => self.decoded(reader, header, |shard, request| {
                 shard.produce(conn, header, &request, frame);
             }),
-            Api::Fetch => self.decoded(conn, reader, header, |shard, request| shard.fetch(conn, header, &request)),
+            Api::Fetch => self.decoded(reader, header, |shard, request| shard.fetch(conn, header, &request)),
             Api::ListOffsets => {
-                self.decoded(conn, reader, header, |shard, request| shard.list_offsets(conn, header, &request))
+                self.decoded(reader, header, |shard, request| shard.list_offsets(conn, header, &request))
             }
             Api::OffsetForLeaderEpoch => {
-                self.decoded(conn, reader, header, |shard, request| shard.offset_for_epoch(conn, header, &request))
+                self.decoded(reader, header, |shard, request| shard.offset_for_epoch(conn, header, &request))
             }
             Api::InitProducerId => {
-                self.decoded(conn, reader, header, |shard, request| shard.init_producer_id(conn, header, &request))
+                self.decoded(reader, header, |shard, request| shard.init_producer_id(conn, header, &request))
             }
             Api::CreateTopics | Api::DeleteTopics => {
                 self.forward(conn, frame.clone());
                 Ok(())
             }
-            Api::Metadata => self.decoded(conn, reader, header, |shard, request| {
+            Api::Metadata => self.decoded(reader, header, |shard, request| {
                 if crate::api::metadata::missing(&request, header.version, &shard.view()).is_empty() {
                     let response = crate::api::metadata::answer(&request, header.version, &shard.view());
-                    let response = encode_response(header.correlation, header.key, header.version, &response);
+                    let response = header.respond(&response);
                     shard.answer_now(conn, response);
                 } else {
                     shard.forward(conn, frame.clone());
@@ -377,19 +384,19 @@ impl Shard {
             Api::ApiVersions => self.answered(conn, reader, header, |shard, request| {
                 crate::api::api_versions::answer(&request, header.version, &shard.view())
             }),
-            Api::DescribeConfigs => self.decoded(conn, reader, header, |shard, request| {
+            Api::DescribeConfigs => self.decoded(reader, header, |shard, request| {
                 let response = crate::api::describe_configs::answer(&request, &shard.view());
-                let response = encode_response(header.correlation, header.key, header.version, &response);
+                let response = header.respond(&response);
                 shard.answer_now(conn, response);
             }),
-            Api::DescribeCluster => self.decoded(conn, reader, header, |shard, request| {
+            Api::DescribeCluster => self.decoded(reader, header, |shard, request| {
                 let response = crate::api::describe_cluster::answer(&request, &shard.view());
-                let response = encode_response(header.correlation, header.key, header.version, &response);
+                let response = header.respond(&response);
                 shard.answer_now(conn, response);
             }),
-            Api::DescribeTopicPartitions => self.decoded(conn, reader, header, |shard, request| {
+            Api::DescribeTopicPartitions => self.decoded(reader, header, |shard, request| {
                 let response = crate::api::describe_topic_partitions::answer(&request, &shard.view());
-                let response = encode_response(header.correlation, header.key, header.version, &response);
+                let response = header.respond(&response);
                 shard.answer_now(conn, response);
             }),
         };
@@ -401,7 +408,6 @@ impl Shard {
 
     fn decoded<'a, M: Message<'a>>(
         &mut self,
-        _conn: ConnId,
         reader: &mut Reader<'a>,
         header: Header,
         serve: impl FnOnce(&mut Shard, M),
@@ -420,7 +426,7 @@ impl Shard {
     ) -> Result<(), crate::wire::DecodeError> {
         let request = M::decode(reader, header.version)?;
         let response = answer(self, request);
-        let response = encode_response(header.correlation, header.key, header.version, &response);
+        let response = header.respond(&response);
         self.answer_now(conn, response);
         Ok(())
     }

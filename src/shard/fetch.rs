@@ -16,7 +16,6 @@ use crate::boundary::{ConnId, Instant};
 use crate::ids::{Epoch, Offset, PartitionKey, ShardId, TopicId};
 use crate::mail::{Letter, Ticket};
 use crate::wire::fetch::{EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData};
-use crate::wire::frame::encode_response;
 use crate::wire::{ErrorCode, Records};
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
@@ -95,7 +94,7 @@ impl Shard {
             // No sessions are kept, so every one is foreign.
             let error_code = ErrorCode::FETCH_SESSION_ID_NOT_FOUND;
             let response = FetchResponse { error_code, ..FetchResponse::default() };
-            let response = encode_response(header.correlation, header.key, header.version, &response);
+            let response = header.respond(&response);
             return self.answer_now(conn, response);
         }
         let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
@@ -218,13 +217,13 @@ impl Shard {
 
     pub(super) fn read_done(&mut self, ticket: Ticket, round: u32, results: Vec<ReadResult>) {
         if ticket.shard == self.me {
-            self.on_read_done(self.me, ticket, round, results);
+            self.on_read_done(ticket, round, results);
         } else {
             self.fx.mail(ticket.shard, Letter::ReadDone { ticket, round, results });
         }
     }
 
-    pub(super) fn on_read_done(&mut self, _from: ShardId, ticket: Ticket, round: u32, results: Vec<ReadResult>) {
+    pub(super) fn on_read_done(&mut self, ticket: Ticket, round: u32, results: Vec<ReadResult>) {
         let now = self.fx.now.mono;
         let Some(fetching) = self.fetching(ticket) else { return };
         if fetching.round != round {
@@ -360,7 +359,7 @@ impl Fetching {
             responses.push(FetchableTopicResponse { topic: Cow::Owned(name), topic_id, partitions });
         }
         let response = FetchResponse { responses, ..FetchResponse::default() };
-        encode_response(header.correlation, header.key, header.version, &response)
+        header.respond(&response)
     }
 }
 

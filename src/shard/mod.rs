@@ -357,7 +357,7 @@ impl Shard {
                 self.on_appended(ticket, appended);
             }
             Letter::Read { ticket, round, parts, max_bytes } => self.on_read(ticket, round, parts, max_bytes),
-            Letter::ReadDone { ticket, round, results } => self.on_read_done(from, ticket, round, results),
+            Letter::ReadDone { ticket, round, results } => self.on_read_done(ticket, round, results),
             Letter::Watch { ticket, round, parts } => self.on_watch(ticket, round, &parts),
             Letter::Unwatch { shard, conn, keys } => self.on_unwatch(shard, conn, &keys),
             Letter::Woken { ticket, round } => self.on_woken(ticket, round),

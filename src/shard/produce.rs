@@ -14,7 +14,6 @@ use crate::mail::{Letter, Ticket};
 use crate::records::{self, BatchError, BatchHeader, Compression, Limits};
 use crate::replica::producers::{Sequence, Verdict};
 use crate::wire::ErrorCode;
-use crate::wire::frame::encode_response;
 use crate::wire::produce::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
 };
@@ -70,15 +69,7 @@ impl Shard {
         if self.mailed_bytes.iter().any(|bytes| *bytes > MAILED_MAX) {
             return false;
         }
-        if self.journal().has_room(len) {
-            return true;
-        }
-        if self.journal_refuses() {
-            // It will be refused one batch at a time, with a code that says why.
-            return true;
-        }
-        self.make_room(len);
-        self.journal().has_room(len)
+        self.can_append_local(len)
     }
 
     /// The disk is full, and so is the journal: only then appends are refused rather than made to wait.
@@ -187,6 +178,7 @@ impl Shard {
     }
 
     pub(super) fn can_append_local(&mut self, len: usize) -> bool {
+        // Where it is refused, each batch gets a code that says why.
         if self.journal().has_room(len) || self.journal_refuses() {
             return true;
         }
@@ -409,7 +401,7 @@ impl Producing {
         let topics = self.topics.iter().map(|(name, topic_id, count)| (name.as_str(), topic_id, count));
         let responses = topics.map(topic).collect();
         let response = ProduceResponse { responses, ..ProduceResponse::default() };
-        encode_response(self.header.correlation, self.header.key, self.header.version, &response)
+        self.header.respond(&response)
     }
 }
 

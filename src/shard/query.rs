@@ -12,7 +12,6 @@ use crate::log::segment::Chunk;
 use crate::mail::{Letter, Ticket};
 use crate::records;
 use crate::wire::ErrorCode;
-use crate::wire::frame::encode_response;
 use crate::wire::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use crate::wire::list_offsets::{
     ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopicResponse,
@@ -251,7 +250,7 @@ impl Shard {
             // Transactions are not served, which FindCoordinator's absence has told every client already.
             let error_code = ErrorCode::INVALID_REQUEST;
             let response = InitProducerIdResponse { error_code, ..InitProducerIdResponse::default() };
-            let response = encode_response(header.correlation, header.key, header.version, &response);
+            let response = header.respond(&response);
             return self.answer_now(conn, response);
         }
         let ticket = self.open_slot(conn, Slot::ProducerId { header });
@@ -267,7 +266,7 @@ impl Shard {
             let Some(Slot::ProducerId { header }) = self.conns.slot(ticket.conn, ticket.request) else { continue };
             let response =
                 InitProducerIdResponse { producer_id, producer_epoch: 0, ..InitProducerIdResponse::default() };
-            let response = encode_response(header.correlation, header.key, header.version, &response);
+            let response = header.respond(&response);
             self.conns.complete(ticket.conn, ticket.request, response);
         }
     }
@@ -387,7 +386,7 @@ impl Querying {
             partitions: parts.by_ref().take(*count as usize).collect(),
         });
         let response = ListOffsetsResponse { topics: topics.collect(), ..ListOffsetsResponse::default() };
-        encode_response(self.header.correlation, self.header.key, self.header.version, &response)
+        self.header.respond(&response)
     }
 
     fn epoch_ends_response(&self) -> Vec<Bytes> {
@@ -406,6 +405,6 @@ impl Querying {
         });
         let response =
             OffsetForLeaderEpochResponse { topics: topics.collect(), ..OffsetForLeaderEpochResponse::default() };
-        encode_response(self.header.correlation, self.header.key, self.header.version, &response)
+        self.header.respond(&response)
     }
 }
