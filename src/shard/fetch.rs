@@ -27,7 +27,7 @@ use core::time::Duration;
 /// The most that one answer holds; what is left is there for the next.
 const ANSWER_MAX: usize = 4 << 20;
 /// Smaller batches are copied together: a slice of its own costs more than that.
-const COPY_MAX: usize = 32 << 10;
+const COPY_MAX: usize = 4 << 10;
 
 /// One partition of a read.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +49,8 @@ pub struct ReadResult {
     pub start: Offset,
     pub records: Vec<Bytes>,
     pub bytes: usize,
+    /// There is more that could be served, and had no room.
+    pub more: bool,
     /// The log has left the reader's: the largest epoch at or below the reader's, and its end.
     pub diverging: Option<(Epoch, Offset)>,
 }
@@ -62,6 +64,7 @@ impl ReadResult {
             start: Offset(-1),
             records: Vec::new(),
             bytes: 0,
+            more: false,
             diverging: None,
         }
     }
@@ -183,7 +186,7 @@ impl Shard {
         let mut left = max_bytes;
         let mut first = true;
         let mut results = Vec::with_capacity(parts.len());
-        let mut jobs = Vec::new();
+        let (mut wanted, mut later) = (Vec::new(), Vec::new());
         for part in parts {
             let slot = self.slots.get(&part.key).copied();
             let partition = slot.and_then(|slot| self.partitions[slot as usize].as_deref());
@@ -197,21 +200,22 @@ impl Shard {
                     Read::Segments => {
                         let bytes = part.max_bytes.min(left).max(usize::from(first));
                         if bytes > 0 {
-                            jobs.push((slot, part, bytes));
+                            wanted.push(reads::Wanted { slot, part, bytes });
                             left = left.saturating_sub(bytes);
                             first = false;
                         } else {
-                            results.push(partition.empty_result(part.item));
+                            later.push((slot, part.offset));
+                            results.push(ReadResult { more: true, ..partition.empty_result(part.item) });
                         }
                     }
                 },
                 (_, _) => results.push(ReadResult::error(part.item, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)),
             }
         }
-        if jobs.is_empty() {
+        if wanted.is_empty() {
             self.read_done(ticket, round, results);
         } else {
-            self.read_segments(reads::Reader { ticket, round }, results, jobs);
+            self.read_segments(reads::Reader { ticket, round }, results, wanted, later);
         }
     }
 
@@ -240,7 +244,9 @@ impl Shard {
         let results = || fetching.parts.iter().filter_map(|part| part.result.as_ref());
         let bytes: usize = results().map(|result| result.bytes).sum();
         let failed = results().any(|result| result.error != ErrorCode::NONE || result.diverging.is_some());
-        if failed || bytes >= fetching.min_bytes || now >= fetching.deadline {
+        // Where a limit cut something off, waiting brings no more.
+        let cut = bytes > 0 && results().any(|result| result.more);
+        if failed || cut || bytes >= fetching.min_bytes || now >= fetching.deadline {
             return self.finish_fetch(ticket);
         }
         self.watch(ticket);
@@ -255,7 +261,8 @@ impl Shard {
         let mut by_shard: BTreeMap<ShardId, Vec<(PartitionKey, Offset)>> = BTreeMap::new();
         for part in &mut fetching.parts {
             let Some(wanted) = part.wanted else { continue };
-            let read = part.result.as_ref().map_or(wanted.offset, |result| result.high_watermark.max(wanted.offset));
+            let read = part.result.as_ref().filter(|result| !result.more).map(|result| result.high_watermark);
+            let read = read.map_or(wanted.offset, |read| read.max(wanted.offset));
             by_shard.entry(wanted.key.shard(shards)).or_default().push((wanted.key, read));
         }
         self.timers.set(deadline, Timer::FetchDue { conn: ticket.conn, request: ticket.request, round });
@@ -445,21 +452,27 @@ impl Partition {
     fn read_tail(&self, part: &ReadPart, left: usize, first: bool, result: &mut ReadResult) {
         let end = self.served_end();
         let max = part.max_bytes.min(left);
-        let mut small = BytesMut::new();
-        for batch in self.log.tail_from(part.offset) {
-            let whole_first = first && result.bytes == 0;
-            if batch.end > end || (result.bytes + batch.bytes.len() > max && !whole_first) {
+        let (mut count, mut small_bytes) = (0, 0);
+        for batch in self.log.tail_from(part.offset).take_while(|batch| batch.end <= end) {
+            let whole_first = first && count == 0;
+            if result.bytes + batch.bytes.len() > max && !whole_first {
+                result.more = true;
                 break;
             }
+            count += 1;
             result.bytes += batch.bytes.len();
+            small_bytes += if batch.bytes.len() < COPY_MAX { batch.bytes.len() } else { 0 };
+        }
+        let mut small = BytesMut::with_capacity(small_bytes);
+        for batch in self.log.tail_from(part.offset).take(count) {
             if batch.bytes.len() < COPY_MAX {
                 small.extend_from_slice(&batch.bytes);
-            } else {
-                if !small.is_empty() {
-                    result.records.push(small.split().freeze());
-                }
-                result.records.push(batch.bytes.clone());
+                continue;
             }
+            if !small.is_empty() {
+                result.records.push(small.split().freeze());
+            }
+            result.records.push(batch.bytes.clone());
         }
         if !small.is_empty() {
             result.records.push(small.freeze());

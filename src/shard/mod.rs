@@ -254,6 +254,7 @@ impl Shard {
     /// Does once what everything of this step has made due.
     fn settle(&mut self) {
         self.resume_stalled();
+        self.resume_waiting_reads();
         self.deliver_locally();
         if self.journal.is_some() {
             self.pump_flusher();
@@ -289,6 +290,7 @@ impl Shard {
             Timer::RetryFlush => self.on_retry_flush(),
             Timer::Seal { frame } => self.on_seal_due(frame),
             Timer::FetchDue { conn, request, round } => self.on_fetch_due(conn, request, round),
+            Timer::ReadsWait => self.on_reads_wait_due(),
             Timer::Retention => self.on_retention_due(),
             Timer::Idle => self.on_idle_due(),
             Timer::Accept { listener } => self.accept(listener),

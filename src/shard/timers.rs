@@ -13,6 +13,8 @@ pub enum Timer {
     Seal { frame: u64 },
     /// A fetch has waited long enough.
     FetchDue { conn: ConnId, request: u64, round: u32 },
+    /// Reads wait for memory, since a while.
+    ReadsWait,
     /// Look for segments that are past their retention.
     Retention,
     /// Close connections that have idled, or that never end what they began.
