@@ -193,7 +193,16 @@ impl Shard {
         let index = partition.log.segment_of(offset).expect("the caller has seen that a segment holds it");
         let base = partition.log.segments[index].base;
         partition.reads += 1;
-        let job = Job { slot, base, purpose, stage: Stage::Start, ahead_bytes: 0, tried_again: false, impatient: false, stalled: 0 };
+        let job = Job {
+            slot,
+            base,
+            purpose,
+            stage: Stage::Start,
+            ahead_bytes: 0,
+            tried_again: false,
+            impatient: false,
+            stalled: 0,
+        };
         self.reads.jobs.insert(id, job);
         self.step_read(id);
     }
@@ -229,8 +238,7 @@ impl Shard {
         let (slot, base) = (job.slot, job.base);
         let Some(chunks) = self.wanted_chunks(job) else { return self.end_read(id, Ok((Vec::new(), Vec::new()))) };
         let key = |chunk: &Chunk| (slot, base, chunk.position);
-        let cached: Vec<Bytes> =
-            chunks.iter().map_while(|chunk| self.reads.pool.get(&key(chunk), chunk.len)).collect();
+        let cached: Vec<Bytes> = chunks.iter().map_while(|chunk| self.reads.pool.get(&key(chunk), chunk.len)).collect();
         if !cached.is_empty() {
             return self.end_read(id, Ok((chunks[..cached.len()].to_vec(), cached)));
         }
@@ -242,8 +250,7 @@ impl Shard {
             waiting.push(id);
             return;
         }
-        let (from, to) = reach(&chunks);
-        let len = (to - from) as usize;
+        let (from, len) = (round_down(chunks[0].position), reach_bytes(&chunks));
         let may = !ahead || self.reads.pool.may_read_ahead(self.reads.ahead_bytes + len);
         let Some(buf) = may.then(|| self.reads.pool.take(len, !ahead)).flatten() else {
             return self.wait_for_memory(id);
@@ -403,8 +410,7 @@ impl Shard {
     fn read_sidecar(&mut self, id: u64) {
         let Stage::Sidecar { read, len, file } = &self.reads.jobs[&id].stage else { panic!("job {id} reads no table") };
         let left = len.saturating_sub(read.len() as u64) as usize;
-        let op =
-            Op::Read { file: *file, offset: read.len() as u64, buf: BytesMut::zeroed(left.min(TABLE_READ_MAX)) };
+        let op = Op::Read { file: *file, offset: read.len() as u64, buf: BytesMut::zeroed(left.min(TABLE_READ_MAX)) };
         if left == 0 {
             let (file, read) = (*file, read.clone());
             return self.on_sidecar(id, file, &read);
@@ -446,6 +452,7 @@ impl Shard {
         };
         self.reads.ahead_bytes -= core::mem::take(&mut job.ahead_bytes);
         let waiting = self.reads.arrived(slot, base, &chunks);
+        self.reads.pool.on_read(reach_bytes(&chunks));
         let partition = self.partitions[slot as usize].as_deref();
         overlay(partition, base, from, &mut have);
         let have = have.freeze();
@@ -496,11 +503,14 @@ impl Shard {
         self.reads.ahead_bytes -= core::mem::take(&mut job.ahead_bytes);
         let (slot, base) = (job.slot, job.base);
         let waiting = self.reads.arrived(slot, base, chunks);
-        let Some(key) = partition_key(&self.partitions, slot) else {
-            return self.end_read(id, Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
-        };
-        self.fx.log(Level::Error, format!("{}: cannot be read: {error}", segment::log_path(key, base)));
-        self.end_read(id, Err(ErrorCode::KAFKA_STORAGE_ERROR));
+        self.reads.pool.on_read(reach_bytes(chunks));
+        match partition_key(&self.partitions, slot) {
+            Some(key) => {
+                self.fx.log(Level::Error, format!("{}: cannot be read: {error}", segment::log_path(key, base)));
+                self.end_read(id, Err(ErrorCode::KAFKA_STORAGE_ERROR));
+            }
+            None => self.end_read(id, Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)),
+        }
         waiting.into_iter().for_each(|id| self.step_read(id));
     }
 
@@ -572,8 +582,8 @@ fn partition_key(partitions: &[Option<alloc::boxed::Box<Partition>>], slot: u32)
     partitions[slot as usize].as_deref().map(|partition| partition.key)
 }
 
-/// The whole sectors that hold these chunks: from the first to behind the last.
-fn reach(chunks: &[Chunk]) -> (u64, u64) {
-    let (first, last) = (chunks.first().expect("a read has chunks"), chunks.last().expect("just seen"));
-    (round_down(first.position), round_up(last.position + u64::from(last.len)))
+/// The bytes of the whole sectors that hold these chunks.
+fn reach_bytes(chunks: &[Chunk]) -> usize {
+    let end = chunks.last().map_or(0, |last| round_up(last.position + u64::from(last.len)));
+    (end - chunks.first().map_or(0, |first| round_down(first.position))) as usize
 }
