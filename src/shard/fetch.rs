@@ -197,7 +197,7 @@ impl Shard {
                     Read::Segments => {
                         let bytes = part.max_bytes.min(left).max(usize::from(first));
                         if bytes > 0 {
-                            jobs.push((slot, part, bytes));
+                            jobs.push((slot, part, bytes, first));
                             left = left.saturating_sub(bytes);
                             first = false;
                         } else {

@@ -71,11 +71,12 @@ struct Job {
 }
 
 enum Purpose {
-    /// Batches from `part.offset` on, about `bytes` of them.
+    /// Batches from `part.offset` on, up to `bytes` of them; the first one `whole`, however large.
     Fetch {
         gather: u64,
         part: ReadPart,
         bytes: usize,
+        whole: bool,
     },
     Search(Search),
     /// What a reader will ask for next: the chunk at this position, and some behind it.
@@ -148,13 +149,13 @@ impl Shard {
         &mut self,
         reader: Reader,
         results: Vec<ReadResult>,
-        parts: Vec<(u32, ReadPart, usize)>,
+        parts: Vec<(u32, ReadPart, usize, bool)>,
     ) {
         let gather = self.reads.next;
         self.reads.next += 1;
         self.reads.gathers.insert(gather, Gather { reader, results, left: parts.len() });
-        for (slot, part, bytes) in parts {
-            self.start_read(slot, part.offset, Purpose::Fetch { gather, part, bytes });
+        for (slot, part, bytes, whole) in parts {
+            self.start_read(slot, part.offset, Purpose::Fetch { gather, part, bytes, whole });
         }
     }
 
@@ -487,7 +488,7 @@ impl Shard {
             partition.reads -= 1;
         }
         match job.purpose {
-            Purpose::Fetch { gather, part, bytes } => {
+            Purpose::Fetch { gather, part, bytes, whole } => {
                 if let Ok((chunks, _)) = &result
                     && let Some(last) = chunks.last()
                 {
@@ -497,7 +498,7 @@ impl Shard {
                 let read = match (result, partition) {
                     (Ok((_, chunks)), Some(partition)) => {
                         let mut read = partition.empty_result(part.item);
-                        cut_out(&chunks, part.offset, partition.served_end(), bytes, &mut read);
+                        cut_out(&chunks, part.offset, partition.served_end(), (bytes, whole), &mut read);
                         read
                     }
                     (Ok(_), None) => ReadResult::error(part.item, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
@@ -550,15 +551,16 @@ fn overlay(partition: Option<&Partition>, base: Offset, from: u64, have: &mut By
     }
 }
 
-/// Whole batches from the one that holds `offset`, below `end`, about `bytes` of them and at least one.
-fn cut_out(chunks: &[Bytes], offset: Offset, end: Offset, bytes: usize, result: &mut ReadResult) {
+/// Whole batches from the one that holds `offset`, below `end`, up to `bytes` of them; where it is said so, the first one
+/// whatever its size.
+fn cut_out(chunks: &[Bytes], offset: Offset, end: Offset, (bytes, whole): (usize, bool), result: &mut ReadResult) {
     for chunk in chunks {
         let mut start = None;
         let mut at = 0;
         for batch in records::split(chunk) {
             let Ok((header, batch)) = batch else { break };
             let wanted = header.end_offset() > offset && header.end_offset() <= end;
-            let fits = result.bytes == 0 || result.bytes + batch.len() <= bytes;
+            let fits = (whole && result.bytes == 0) || result.bytes + batch.len() <= bytes;
             if wanted && !fits {
                 break;
             }
