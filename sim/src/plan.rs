@@ -242,6 +242,19 @@ impl Plan {
         plan
     }
 
+    /// A quiet run of four seconds: short enough that a test can run many.
+    pub fn brief(seed: u64) -> Plan {
+        let mut plan = Plan::quiet(seed);
+        plan.heal_at = 4 * SECONDS;
+        for producer in &mut plan.work.producers {
+            producer.requests /= 3;
+            producer.pause_us = plan.heal_at / 1_000 / u64::from(producer.requests) * 2 / 3;
+        }
+        plan.work.fetches /= 4;
+        plan.work.admin_steps = 10;
+        plan
+    }
+
     /// As bytes, to be kept beside the test of a bug.
     pub fn encode(&self) -> Vec<u8> {
         postcard::to_allocvec(self).expect("a plan is plain data")
