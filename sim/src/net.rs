@@ -51,6 +51,13 @@ pub struct Conn {
     last_out: Nanos,
 }
 
+impl Net {
+    /// Connections made so far.
+    pub fn made(&self) -> u64 {
+        self.made
+    }
+}
+
 const WINDOW: usize = 512 << 10;
 const SLOW_WINDOW: usize = 4 << 10;
 

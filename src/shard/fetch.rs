@@ -207,7 +207,7 @@ impl Shard {
                     Read::Segments => {
                         let bytes = part.max_bytes.min(left).max(usize::from(first));
                         if bytes > 0 {
-                            wanted.push(reads::Wanted { slot, part, bytes });
+                            wanted.push(reads::Wanted { slot, part, bytes, whole: first });
                             left = left.saturating_sub(bytes);
                             first = false;
                         } else {

@@ -252,6 +252,7 @@ impl Shard {
         self.partitions.iter().flatten().filter(|partition| !partition.deleted).map(|partition| Observed {
             key: partition.key,
             epoch: partition.replica.epoch(),
+            leads: partition.replica.leads(),
             start: partition.replica.start(),
             high_watermark: partition.replica.high_watermark(),
             durable: partition.replica.durable().offset,
@@ -436,6 +437,8 @@ impl Shard {
 pub struct Observed {
     pub key: PartitionKey,
     pub epoch: Epoch,
+    /// This process has won the epoch.
+    pub leads: bool,
     pub start: Offset,
     pub high_watermark: Offset,
     pub durable: Offset,

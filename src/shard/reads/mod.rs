@@ -34,7 +34,7 @@ use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 use core::time::Duration;
 use pool::ReadPool;
-use verify::{check_of, cut_out, overlay};
+use verify::{Limit, check_of, cut_out, overlay};
 
 /// The most of a table of chunks that one read brings.
 const TABLE_READ_MAX: usize = 1 << 20;
@@ -57,8 +57,10 @@ pub struct Reader {
 pub struct Wanted {
     pub slot: u32,
     pub part: ReadPart,
-    /// About so many bytes.
+    /// At most so many bytes.
     pub bytes: usize,
+    /// But the first batch whatever its size.
+    pub whole: bool,
 }
 
 pub struct Reads {
@@ -95,11 +97,13 @@ struct Job {
 }
 
 enum Purpose {
-    /// Batches from `part.offset` on, about `bytes` of them.
+    /// Batches from `part.offset` on, up to `bytes` of them; the first one `whole`, however large.
     Fetch {
         gather: u64,
         part: ReadPart,
         bytes: usize,
+        /// The first batch comes whatever its size.
+        whole: bool,
         /// Reads to start behind it.
         ahead: usize,
     },
@@ -173,8 +177,8 @@ impl Shard {
         self.reads.next += 1;
         self.reads.gathers.insert(gather, Gather { reader, results, left: parts.len() });
         let behind = AHEAD_MAX.saturating_sub(later.len()).div_ceil(parts.len());
-        for Wanted { slot, part, bytes } in parts {
-            self.start_read(slot, part.offset, Purpose::Fetch { gather, part, bytes, ahead: behind });
+        for Wanted { slot, part, bytes, whole } in parts {
+            self.start_read(slot, part.offset, Purpose::Fetch { gather, part, bytes, whole, ahead: behind });
         }
         for (slot, offset) in later.into_iter().take(AHEAD_MAX) {
             self.read_ahead(slot, offset, 0);
@@ -531,13 +535,14 @@ impl Shard {
             partition.reads -= 1;
         }
         match job.purpose {
-            Purpose::Fetch { gather, part, bytes, ahead } => {
+            Purpose::Fetch { gather, part, bytes, whole, ahead } => {
                 let behind = result.as_ref().ok().and_then(|(chunks, _)| chunks.last()).map(|last| last.end);
                 let partition = self.partitions[slot as usize].as_deref();
                 let read = match (result, partition) {
                     (Ok((chunks, bytes_of)), Some(partition)) => {
                         let mut read = partition.empty_result(part.item);
-                        let used = cut_out(&bytes_of, part.offset, partition.served_end(), bytes, &mut read);
+                        let limit = Limit { end: partition.served_end(), bytes, whole };
+                        let used = cut_out(&bytes_of, part.offset, limit, &mut read);
                         for chunk in &chunks[..used] {
                             self.reads.pool.on_used((slot, job.base, chunk.position));
                         }

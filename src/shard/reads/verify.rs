@@ -32,9 +32,20 @@ pub fn overlay(partition: Option<&Partition>, base: Offset, from: u64, have: &mu
     }
 }
 
-/// Whole batches from the one that holds `offset`, below `end`, about `bytes` of them and at least one. Gives the number of
-/// chunks that were used to their end; what is left is marked in the result.
-pub fn cut_out(chunks: &[Bytes], offset: Offset, end: Offset, bytes: usize, result: &mut ReadResult) -> usize {
+/// Where the batches that are cut out end.
+#[derive(Clone, Copy)]
+pub struct Limit {
+    /// Nothing from here on is served.
+    pub end: Offset,
+    pub bytes: usize,
+    /// The first batch may be larger than `bytes`.
+    pub whole: bool,
+}
+
+/// Whole batches from the one that holds `offset`. Gives the number of chunks that were used to their end; what is left is
+/// marked in the result.
+pub fn cut_out(chunks: &[Bytes], offset: Offset, limit: Limit, result: &mut ReadResult) -> usize {
+    let Limit { end, bytes, whole } = limit;
     let mut next = offset;
     let mut used = chunks.len();
     for (index, chunk) in chunks.iter().enumerate() {
@@ -42,7 +53,7 @@ pub fn cut_out(chunks: &[Bytes], offset: Offset, end: Offset, bytes: usize, resu
         let mut at = 0;
         for batch in records::split(chunk) {
             let Ok((header, batch)) = batch else { break };
-            let fits = result.bytes == 0 || result.bytes + batch.len() <= bytes;
+            let fits = (whole && result.bytes == 0) || result.bytes + batch.len() <= bytes;
             if header.end_offset() > end || (header.end_offset() > offset && !fits) {
                 break;
             }
