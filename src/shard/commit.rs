@@ -116,8 +116,8 @@ impl Shard {
             self.on_note_durable(note);
         }
         if has_content {
-            self.sealed_frame = frame;
-            self.timers.set(self.fx.now.mono.after(IDLE), Timer::Seal { frame });
+            self.last_content = (frame, self.fx.now.mono);
+            self.start_seal_timer();
         }
         self.announce_boot();
         self.check_applied();
@@ -125,10 +125,22 @@ impl Shard {
         self.check_stopped();
     }
 
-    /// The shard has been idle since `frame`: an empty frame behind it proves it.
-    pub(super) fn on_seal_due(&mut self, frame: u64) {
-        if self.sealed_frame != frame || self.commit.is_some() || self.phase == Phase::Stopping {
+    fn start_seal_timer(&mut self) {
+        if !self.seal_timer {
+            self.seal_timer = true;
+            self.timers.set(self.last_content.1.after(IDLE), Timer::Seal);
+        }
+    }
+
+    /// Where the shard has been idle since its last frame, an empty frame behind it proves it.
+    pub(super) fn on_seal_due(&mut self) {
+        self.seal_timer = false;
+        let (frame, since) = self.last_content;
+        if self.commit.is_some() || self.phase == Phase::Stopping {
             return;
+        }
+        if self.fx.now.mono < since.after(IDLE) {
+            return self.start_seal_timer();
         }
         let wanted = |journal: &crate::journal::Journal| {
             journal.is_idle() && journal.open_frame() == frame + 1 && journal.ring_has_room_for_notes()
