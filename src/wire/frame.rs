@@ -84,13 +84,7 @@ pub fn encode_response_onto<'a, M: Message<'a>>(
     *out = w.finish_whole();
 }
 
-fn write_response<'a, M: Message<'a>>(
-    w: &mut Writer,
-    correlation_id: i32,
-    api_key: ApiKey,
-    version: i16,
-    message: &M,
-) {
+fn write_response<'a, M: Message<'a>>(w: &mut Writer, correlation_id: i32, api_key: ApiKey, version: i16, message: &M) {
     assert!(M::KIND == Kind::Response && M::API == api_key, "a body of {} as an answer to {api_key}", M::API);
     w.put_i32(0);
     w.put_i32(correlation_id);

@@ -91,8 +91,8 @@ def compare(protocol, pairs, name, properties, function):
     for label, path, left, right in found:
         alike.setdefault((path, repr(left), repr(right)), []).append(label)
     for (path, left, right), labels in alike.items():
-        times = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
-        print(f"DIFF {name}: {labels[0]}{times}: {path}\n    ours  {left:.600}\n    kafka {right:.600}")
+        times = "".join(f"; {label}" for label in labels[1:])
+        print(f"DIFF {name}: {labels[0]}{times:.1500}: {path}\n    ours  {left:.600}\n    kafka {right:.600}")
     ok = not found and not failures
     print(f"{'PASS' if ok else 'FAIL'} compare: {name} ({len(ours)} answers)", flush=True)
     return 0 if ok else 1
