@@ -97,6 +97,7 @@ pub struct Shard {
     /// The last frame that holds anything, and when it became durable.
     last_content: (u64, Instant),
     seal_timer: bool,
+    company: commit::Company,
     journal_full: bool,
     disk_full: bool,
     /// By journal file: where its first frame that may be needed lies, and that frame's number and run.
@@ -154,6 +155,7 @@ impl Shard {
             commit: None,
             last_content: (0, now.mono),
             seal_timer: false,
+            company: commit::Company::default(),
             journal_full: false,
             disk_full: false,
             file_starts: BTreeMap::new(),
@@ -291,6 +293,7 @@ impl Shard {
             Timer::RetryTask(id) => self.run_task(id),
             Timer::RetryFlush => self.on_retry_flush(),
             Timer::Seal => self.on_seal_due(),
+            Timer::Company => self.on_company_late(),
             Timer::FetchDue { conn, request, round } => self.on_fetch_due(conn, request, round),
             Timer::Retention => self.on_retention_due(),
             Timer::Idle => self.on_idle_due(),

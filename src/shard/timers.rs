@@ -11,6 +11,8 @@ pub enum Timer {
     RetryFlush,
     /// The shard may have fallen idle: prove the last frame by a seal.
     Seal,
+    /// The open frame has waited long enough for what is expected.
+    Company,
     /// A fetch has waited long enough.
     FetchDue { conn: ConnId, request: u64, round: u32 },
     /// Look for segments that are past their retention.
