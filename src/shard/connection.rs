@@ -11,8 +11,9 @@ use super::produce::{Appended, Producing};
 use super::query::Querying;
 use super::timers::Timer;
 use super::{Level, Phase, Shard};
-use crate::api::{Api, Route, route};
+use crate::api::{Api, Route, request_bytes_max, route};
 use crate::boundary::{ConnId, Done, Instant, NetError, Op};
+use crate::configs::BrokerSettings;
 use crate::mail::Ticket;
 use crate::wire::frame::{decode_header, encode_response, encode_response_onto};
 use crate::wire::{ApiKey, ErrorCode, Message, Reader};
@@ -286,8 +287,8 @@ impl Shard {
             }
             match connection.frame_size() {
                 None => break,
-                Some(size) if size < 0 || size as u32 > self.settings.socket_request_max_bytes => {
-                    let max = self.settings.socket_request_max_bytes;
+                Some(size) if size < 0 || size as u32 > connection.request_max(&self.settings) => {
+                    let max = connection.request_max(&self.settings);
                     return self.refuse(conn, &format!("a frame of {size} bytes; at most {max} are allowed"));
                 }
                 Some(size) if connection.input.len() < 4 + size as usize => {
@@ -607,6 +608,13 @@ impl Connection {
     /// The size that the next frame announces, once its four bytes are there.
     fn frame_size(&self) -> Option<i32> {
         self.input.first_chunk::<4>().map(|size| i32::from_be_bytes(*size))
+    }
+
+    /// The largest frame that the next one may be, once its API's key is there.
+    fn request_max(&self, settings: &BrokerSettings) -> u32 {
+        let max = settings.socket_request_max_bytes;
+        let key = self.input.get(4..).and_then(|rest| rest.first_chunk::<2>());
+        key.map_or(max, |key| request_bytes_max(ApiKey(i16::from_be_bytes(*key)), max))
     }
 
     /// The capacity to receive into: the whole next frame, but a large one only as fast as it comes.

@@ -80,6 +80,8 @@ pub struct Fetching {
     max_bytes: usize,
     deadline: Instant,
     read_committed: bool,
+    /// What the whole request is refused for.
+    error: ErrorCode,
     round: u32,
     /// Shards that have not answered this round.
     left: usize,
@@ -96,7 +98,7 @@ struct Part {
 
 impl Shard {
     pub(super) fn fetch(&mut self, conn: ConnId, header: Header, request: &FetchRequest<'_>) {
-        if request.session_epoch > 0 {
+        if !matches!(request.session_epoch, 0 | -1) {
             // No sessions are kept, so every one is foreign.
             let error_code = ErrorCode::FETCH_SESSION_ID_NOT_FOUND;
             let response = FetchResponse { error_code, ..FetchResponse::default() };
@@ -113,11 +115,16 @@ impl Shard {
             max_bytes,
             deadline: self.fx.now.mono.after(wait),
             read_committed: request.isolation_level == 1,
+            error: match request.isolation_level {
+                0 | 1 => ErrorCode::NONE,
+                _ => ErrorCode::UNKNOWN_SERVER_ERROR,
+            },
             round: 0,
             left: 0,
             watching: false,
             let_go: false,
         };
+        let refused = refused_whole(request);
         for topic in &request.topics {
             let by_id = header.version >= 13;
             let found = if by_id { self.image.topic(topic.topic_id) } else { self.image.topic_named(&topic.topic) };
@@ -130,6 +137,11 @@ impl Shard {
                     None => (None, Some(ReadResult::error(item, unknown))),
                     Some(topic) if !(0..topic.partitions).contains(&index) => {
                         (None, Some(ReadResult::error(item, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)))
+                    }
+                    Some(_) if refused != ErrorCode::NONE => (None, Some(ReadResult::error(item, refused))),
+                    // Kafka's code for what it did not expect.
+                    Some(_) if partition.partition_max_bytes < 0 => {
+                        (None, Some(ReadResult::error(item, ErrorCode::UNKNOWN_SERVER_ERROR)))
                     }
                     Some(topic) => {
                         let wanted = ReadPart {
@@ -248,7 +260,9 @@ impl Shard {
         if fetching.left > 0 {
             return;
         }
-        let results = || fetching.parts.iter().filter_map(|part| part.result.as_ref());
+        // Partitions that do not exist hurry nobody: a client that asks for one again and again would not rest.
+        let read = || fetching.parts.iter().filter(|part| part.wanted.is_some());
+        let results = || read().filter_map(|part| part.result.as_ref());
         let bytes: usize = results().map(|result| result.bytes).sum();
         let failed = results().any(|result| result.error != ErrorCode::NONE || result.diverging.is_some());
         // Where a limit cut something off, waiting brings no more.
@@ -382,12 +396,26 @@ impl Fetching {
         let (header, committed) = (self.header, self.read_committed);
         let mut parts = self.parts.into_iter();
         let mut responses = Vec::with_capacity(self.topics.len());
-        for (name, topic_id, count) in self.topics {
+        // Of a topic without partitions there is nothing to say.
+        for (name, topic_id, count) in self.topics.into_iter().filter(|(_, _, count)| *count > 0) {
             let partitions = parts.by_ref().take(count as usize).map(|part| partition_data(part, committed)).collect();
             responses.push(FetchableTopicResponse { topic: Cow::Owned(name), topic_id, partitions });
         }
-        let response = FetchResponse { responses, ..FetchResponse::default() };
+        let error_code = self.error;
+        let response = FetchResponse { error_code, responses, ..FetchResponse::default() };
         header.respond(&response)
+    }
+}
+
+/// What makes every partition that exists fail.
+fn refused_whole(request: &FetchRequest<'_>) -> ErrorCode {
+    let follower = request.replica_id.max(request.replica_state.replica_id);
+    match request.isolation_level {
+        // Nobody else holds a replica of anything here.
+        0 | 1 if follower >= 0 => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        0 | 1 => ErrorCode::NONE,
+        // Kafka's code for what it did not expect.
+        _ => ErrorCode::UNKNOWN_SERVER_ERROR,
     }
 }
 
@@ -401,7 +429,11 @@ fn partition_data(part: Part, read_committed: bool) -> PartitionData<'static> {
         last_stable_offset: result.high_watermark.0,
         log_start_offset: result.start.0,
         diverging_epoch: diverging.unwrap_or_default(),
-        aborted_transactions: read_committed.then(Vec::new),
+        // As in Kafka: null where there was nothing to look for.
+        aborted_transactions: match part.wanted {
+            Some(_) => (read_committed && result.error == ErrorCode::NONE).then(Vec::new),
+            None => Some(Vec::new()),
+        },
         records: Some(Records::Slices(result.records)),
         ..PartitionData::default()
     }
@@ -436,28 +468,14 @@ impl Partition {
 
     fn read(&self, part: &ReadPart, left: usize, first: bool) -> Read {
         let mut result = self.empty_result(part.item);
-        result.error = self.check_epoch(part.current_leader_epoch);
-        if !self.replica.leads() {
-            result.error = ErrorCode::NOT_LEADER_OR_FOLLOWER;
-        }
-        let (start, end) = (self.replica.start(), self.served_end());
-        if result.error == ErrorCode::NONE && self.refusal.is_some() && part.offset >= end {
-            // Not OFFSET_OUT_OF_RANGE, wherever the log's end is now: a consumer would start somewhere else and skip it.
-            result.error = ErrorCode::CORRUPT_MESSAGE;
-        }
-        if result.error == ErrorCode::NONE && (part.offset < start || part.offset > self.replica.end().offset) {
-            result.error = ErrorCode::OFFSET_OUT_OF_RANGE;
-        }
-        if result.error != ErrorCode::NONE {
-            return Read::Done(result);
-        }
-        if part.last_fetched_epoch >= 0 {
-            let found = self.replica.end_of_epoch(Epoch(part.last_fetched_epoch));
-            let (epoch, epoch_end) = found.unwrap_or((Epoch(-1), Offset(-1)));
-            if epoch.0 < part.last_fetched_epoch || epoch_end < part.offset {
-                result.diverging = Some((epoch, epoch_end));
+        let end = self.served_end();
+        match self.readable(part) {
+            Ok(None) => {}
+            Ok(diverging) => {
+                result.diverging = diverging;
                 return Read::Done(result);
             }
+            Err(error) => return Read::Done(ReadResult::error(part.item, error)),
         }
         if part.offset >= end {
             return Read::Done(result);
@@ -467,6 +485,35 @@ impl Partition {
         }
         self.read_tail(part, left, first, &mut result);
         Read::Done(result)
+    }
+
+    /// Whether there is something to read at the reader's offset, or where its log has left this one.
+    fn readable(&self, part: &ReadPart) -> Result<Option<(Epoch, Offset)>, ErrorCode> {
+        if !self.replica.leads() {
+            return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        }
+        let error = self.check_epoch(part.current_leader_epoch);
+        if error != ErrorCode::NONE {
+            return Err(error);
+        }
+        if self.refusal.is_some() && part.offset >= self.served_end() {
+            // Not OFFSET_OUT_OF_RANGE, wherever the log's end is now: a consumer would start somewhere else and skip it.
+            return Err(ErrorCode::CORRUPT_MESSAGE);
+        }
+        if part.offset < self.replica.start() {
+            return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
+        }
+        if part.last_fetched_epoch >= 0 {
+            let found = self.replica.end_of_epoch(Epoch(part.last_fetched_epoch));
+            let (epoch, end) = found.ok_or(ErrorCode::OFFSET_OUT_OF_RANGE)?;
+            if epoch.0 < part.last_fetched_epoch || end < part.offset {
+                return Ok(Some((epoch, end)));
+            }
+        }
+        if part.offset > self.replica.end().offset {
+            return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
+        }
+        Ok(None)
     }
 
     /// Batches from memory: as many as fit, and the first one whole if it is the answer's first.
