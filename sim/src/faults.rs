@@ -55,6 +55,7 @@ faults! {
         ResetMidFrame = "reset in mid-frame",
         HalfOpen = "connection half-open",
         SlowReader = "slow reader",
+        Untaken = "answer not taken in time",
         DisconnectBeforeAnswer = "client left before its answer";
     "clock":
         WallSkew = "wall clock off",

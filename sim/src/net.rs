@@ -299,6 +299,16 @@ impl World {
         self.deliver_out(id, Wire::Bytes(sent.freeze()));
     }
 
+    /// The time of a Send is up: nothing was taken, or it would have ended.
+    pub fn on_send_due(&mut self, id: ConnId, token: Token) {
+        let Some(conn) = self.net.conns.get_mut(&id) else { return };
+        if conn.send.take_if(|(waiting, _)| *waiting == token).is_some() {
+            let shard = conn.shard;
+            self.counts.add(Fault::Untaken);
+            self.settle(shard, token, Done::Sent(Ok(0)), MICROS);
+        }
+    }
+
     pub fn on_client_wire(&mut self, client: u32, id: ConnId, wire: Wire) {
         if let (Wire::Bytes(bytes), Some(conn)) = (&wire, self.net.conns.get_mut(&id)) {
             conn.outstanding -= bytes.len().min(conn.outstanding);

@@ -338,12 +338,16 @@ impl World {
                 conn_state.recv = Some((token, into));
                 self.pump_recv(conn);
             }
-            Op::Send { conn, data } => {
+            Op::Send { conn, data, within } => {
                 self.keep(shard, token, InFlight::Send);
                 assert!(data.iter().any(|slice| !slice.is_empty()), "an empty Send on {conn:?}");
                 let conn_state = self.conn(shard, conn);
                 assert!(conn_state.send.is_none(), "two Sends on {conn:?}");
                 conn_state.send = Some((token, data));
+                if let Some(within) = within {
+                    let within = u64::try_from(within.as_nanos()).expect("a time that a node can wait");
+                    self.queue.push_in(within, Event::SendDue { conn, token });
+                }
                 self.pump_send(conn);
             }
             Op::Hangup { conn } => {

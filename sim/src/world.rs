@@ -52,6 +52,11 @@ pub enum Event {
         conn: ConnId,
         wire: Wire,
     },
+    /// The time that a Send was given is over.
+    SendDue {
+        conn: ConnId,
+        token: Token,
+    },
     Wake {
         client: u32,
     },
@@ -234,6 +239,7 @@ impl World {
             Event::Syn { conn } => self.on_syn(conn),
             Event::ToNode { conn, wire } => self.on_node_wire(conn, wire),
             Event::ToClient { client, conn, wire } => self.on_client_wire(client, conn, wire),
+            Event::SendDue { conn, token } => self.on_send_due(conn, token),
             Event::Wake { client } => self.with_client(client, |client, ctx| client.on_wake(ctx)),
             Event::Boot => self.boot(),
             Event::Chaos(index) => {
