@@ -363,12 +363,20 @@ impl Reader {
     fn check_limits(&self, ctx: &mut Ctx, sent_at: Nanos, limits: &Limits, answer: &FetchResponse) {
         let partitions: Vec<&PartitionData> = answer.responses.iter().flat_map(|topic| &topic.partitions).collect();
         let mut firsts = Vec::new();
-        let (mut total, mut over) = (0, 0);
+        let (mut total, mut over, mut left_over) = (0, 0, false);
         let failed = |data: &&PartitionData| !data.error_code.is_none() || data.diverging_epoch.epoch >= 0;
         for data in &partitions {
             let bytes = data.records.as_ref().map(|records| records.contiguous()).unwrap_or_default();
             let mut rest = &bytes[..];
-            let first = take(&mut rest).ok().flatten().map_or(0, |view| view.len as usize);
+            let (first, first_end) = take(&mut rest)
+                .ok()
+                .flatten()
+                .map_or((0, -1), |view| (view.len as usize, view.base + i64::from(view.records)));
+            let mut end = first_end;
+            while let Ok(Some(view)) = take(&mut rest) {
+                end = view.base + i64::from(view.records);
+            }
+            left_over |= end < data.high_watermark;
             total += bytes.len();
             firsts.push(first);
             // The first batch of the answer is whole, whatever the limits; each shard has a first one.
@@ -387,7 +395,9 @@ impl Reader {
         }
         let waited = ctx.now - sent_at;
         // The node's clock may be a little fast.
-        let early = waited < limits.wait / 10 * 9 && total < limits.min_bytes.min(limits.max_bytes);
+        // Where a limit has cut something off, waiting brings no more.
+        let cut = total > 0 && left_over;
+        let early = !cut && waited < limits.wait / 10 * 9 && total < limits.min_bytes.min(limits.max_bytes);
         if early && !partitions.iter().any(failed) {
             let detail = format!("{total} bytes after {} ms; {limits:?}", waited / MILLIS);
             ctx.fail(Invariant::Limits, detail);

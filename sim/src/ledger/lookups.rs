@@ -109,6 +109,10 @@ impl Ledger {
             let Some(of) = self.batches[*id as usize].epoch else { continue };
             let behind = base + i64::from(*records);
             let old = behind <= known.high_watermark.max(known.acked_end);
+            // An epoch that nobody has led yet is unknown, as in Kafka.
+            if epoch < 0 && of < asked {
+                continue;
+            }
             let cut = of <= asked && old && behind > end;
             let beyond = of > asked && *base < end;
             if cut || beyond || (of > epoch && of <= asked && old) || epoch > asked {
