@@ -6,7 +6,6 @@ use crate::audit::{Audit, Resend, audit};
 use crate::client::Client;
 use crate::disk::atlas::{Hit, is_journal};
 use crate::faults::Fault;
-use crate::ledger::TopicState;
 use crate::node::InFlight;
 use crate::plan::{Disaster, Harm};
 use crate::queue::{MILLIS, Nanos, SECONDS};
@@ -196,6 +195,7 @@ impl World {
         self.node = None;
         self.disk.process_gone();
         self.drop_all(false);
+        self.check_segments();
         self.look_at_disk();
         match self.stop_for.take() {
             Some(down) => self.queue.push_in(down, Event::Boot),
@@ -237,9 +237,9 @@ impl World {
         if self.ledger.beyond || self.failure.is_some() {
             return;
         }
+        let image = self.disk.worst_case();
         self.stats.audits += 1;
         self.counts.add(Fault::Look);
-        let image = self.disk.worst_case();
         let known = self.recognised();
         match audit(image, &self.plan.shape, &self.ledger, &known, self.streams.core.key()) {
             Ok(Audit { records, refused }) => {
@@ -279,6 +279,7 @@ impl World {
         }
         self.queue.push_in(200 * MILLIS, Event::Watch);
         if !unfinished.is_empty() || self.stopping || self.node.as_ref().is_none_or(|node| !node.ready) {
+            self.quiet_since = None;
             return;
         }
         for client in 0..self.clients.len() as u32 {
@@ -294,24 +295,9 @@ impl World {
             }
             return;
         }
-        self.check_deleted();
-        if let Some(path) = self.disk.open_without_name() {
-            let detail = format!("{path} is removed, and still open");
-            return self.fail(Invariant::Leaks, detail);
+        if !self.check_rest() {
+            return;
         }
         self.stop();
-    }
-
-    /// Files of a deleted topic are gone.
-    fn check_deleted(&mut self) {
-        let paths = self.disk.paths();
-        for topic in &self.ledger.topics {
-            let (TopicState::Deleted, Some(id)) = (topic.state, topic.id) else { continue };
-            let id = id.to_string();
-            if let Some(path) = paths.iter().find(|path| path.contains(&id)) {
-                let detail = format!("{} is deleted, and {path} is still there", topic.name);
-                return self.fail(Invariant::Deleted, detail);
-            }
-        }
     }
 }

@@ -12,6 +12,7 @@ use crate::faults::Fault;
 use crate::plan::{Plan, Shape};
 use crate::queue::{MICROS, MILLIS, Nanos, SECONDS};
 use crate::report::Invariant;
+use crate::rest::{LastFrame, is_seal};
 use crate::world::{Event, World};
 use highwater::boundary::{
     Action, ConnId, Done, FileId, Halt, Input, Instant, IoError, Level, Now, Op, Timestamp, Token,
@@ -505,8 +506,21 @@ impl World {
         }
     }
 
+    /// Remembers the frame that a write to a journal begins.
+    fn note_frame(&mut self, op: &Op) {
+        if let Op::Write { file, data, durable: true, .. } = op
+            && let Some(seal) = data.first().and_then(|first| is_seal(first))
+            && let Some((path, _)) = self.disk.describe(*file).filter(|(path, _)| is_journal(path))
+        {
+            let folder = path.rsplit_once('/').map_or(path, |(folder, _)| folder).to_string();
+            let last = LastFrame { at: self.queue.now(), seal };
+            self.frames.insert(folder, last);
+        }
+    }
+
     /// Counts what the ops tell of the core's inner life.
     fn observe(&mut self, op: &Op) {
+        self.note_frame(op);
         self.stats.disk_ops += 1;
         match op {
             Op::Rename { to, .. } if to.ends_with("/checkpoint") => {

@@ -255,6 +255,54 @@ impl Plan {
         plan
     }
 
+    /// The run in a few lines, for people.
+    pub fn describe(&self) -> Vec<String> {
+        let (shape, work) = (&self.shape, &self.work);
+        let partitions: u32 = work.topics.iter().map(|topic| u32::from(topic.partitions)).sum();
+        let mut lines = vec![
+            format!(
+                "node: {} shards, each with a journal of {} files of {} KiB and {} MiB of memory",
+                shape.shards,
+                shape.files,
+                shape.file_bytes >> 10,
+                shape.memory_bytes >> 20
+            ),
+            format!(
+                "clients: {} producers ({} idempotent), {} readers, an administrator; {} topics with {partitions} partitions",
+                work.producers.len(),
+                work.producers.iter().filter(|producer| producer.idempotent).count(),
+                work.readers,
+                work.topics.len()
+            ),
+        ];
+        let (disk, net, clock) = (&self.disk, &self.net, &self.clock);
+        let rates = [
+            ("reads fail", disk.read_error),
+            ("writes fail", disk.write_error),
+            ("syncs fail", disk.sync_error),
+            ("short reads and writes", disk.short),
+            ("the disk stalls", disk.stall),
+            ("frames in fragments", net.fragment),
+            ("late deliveries", net.spike),
+            ("resets", net.reset),
+            ("half-open connections", net.half_open),
+            ("clients leave", net.leave),
+            ("slow readers", net.slow),
+            ("late ticks", clock.late),
+            ("spurious ticks", clock.spurious),
+        ];
+        let on: Vec<String> = rates
+            .iter()
+            .filter(|(_, rate)| *rate > 0)
+            .map(|(what, rate)| format!("{what} ({rate} in a million)"))
+            .collect();
+        lines.push(format!("faults: {}", if on.is_empty() { "none by chance".to_string() } else { on.join(", ") }));
+        let struck = self.chaos.iter().filter(|chaos| chaos.what != Disaster::Look).count();
+        let (looks, heal) = (self.chaos.len() - struck, self.heal_at / SECONDS);
+        lines.push(format!("disasters: {struck} planned, {looks} looks at the disk; the faults end after {heal} s"));
+        lines
+    }
+
     /// As bytes, to be kept beside the test of a bug.
     pub fn encode(&self) -> Vec<u8> {
         postcard::to_allocvec(self).expect("a plan is plain data")
@@ -429,7 +477,8 @@ fn chaos(dice: &mut Dice, heal_at: Nanos, damage: bool) -> Vec<Chaos> {
         push(dice, what);
     }
     if dice.chance(500_000) {
-        let what = Disaster::StepWall { ms: dice.between(0, 240_000) as i64 - 120_000 };
+        // Not far back: segments would not grow old enough to roll.
+        let what = Disaster::StepWall { ms: dice.between(0, 123_000) as i64 - 3_000 };
         push(dice, what);
     }
     if dice.chance(300_000) {

@@ -35,6 +35,8 @@ invariants! {
     Halts = "a node halts only for a stated reason",
     Deleted = "a deleted topic is gone",
     Leaks = "nothing is leaked",
+    Seals = "an idle shard proves its last frame",
+    Segments = "segments are Kafka's format from the first byte to the last",
     Ruler = "start <= high watermark <= durable <= end, and none goes back in a run",
     Epochs = "no epoch is led by two processes",
     Liveness = "everything comes to rest after the last fault",

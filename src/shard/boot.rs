@@ -57,7 +57,9 @@ pub struct Boot {
 impl Shard {
     pub(super) fn boot(&mut self) {
         if self.me == ShardId(0) {
-            self.start_task(vec![Step::ReadAll(FORMAT.into())], None, FORMAT, Then::FormatRead);
+            // After a kill its name may be in a cache only, and what is read here is counted on.
+            let steps = vec![Step::SyncDir(String::new()), Step::ReadAll(FORMAT.into())];
+            self.start_task(steps, None, FORMAT, Then::FormatRead);
         }
     }
 
@@ -114,7 +116,10 @@ impl Shard {
         let folder = self.folder();
         for (mirror, name) in [(false, "checkpoint"), (true, "checkpoint.mirror")] {
             let path = format!("{folder}/{name}");
-            self.start_task(vec![Step::ReadAll(path.clone())], None, &path, Then::CheckpointRead { mirror });
+            // A kill may have come between its rename and the folder's sync. What it frees of the journal is used again, so
+            // the one before must not come back.
+            let steps = vec![Step::SyncDir(folder.clone()), Step::ReadAll(path.clone())];
+            self.start_task(steps, None, &path, Then::CheckpointRead { mirror });
         }
     }
 

@@ -316,6 +316,8 @@ impl Shard {
             return self.fx.halt(Halt::Damage { path, offset: resume.place.offset, reason });
         }
         let run = scanner.run().max(checkpoint.run) + 1;
+        // A run that went on behind a clean stop may have reserved room again in files that the stop had cut.
+        let ran_on = resume.next_frame > checkpoint.frame + 1;
         let mut ring = core::mem::take(&mut self.boot.ring);
         for (index, slot) in ring.slots.iter_mut().enumerate() {
             let mut live = checkpoint.replay.file_seq..=resume.place.file_seq;
@@ -340,6 +342,9 @@ impl Shard {
         for partition in self.partitions.iter_mut().flatten() {
             partition.replica.recovered();
             partition.forget_below_start();
+            if let Some(active) = partition.log.segments.back_mut().filter(|_| ran_on) {
+                active.trimmed = false;
+            }
             partition.check();
         }
         self.after_recovery();

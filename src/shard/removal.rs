@@ -94,6 +94,8 @@ impl Shard {
             steps.push(Step::Remove(segment::sidecar_path(key, *base)));
         }
         let path = segment::folder(key);
+        // Nobody remembers them after this: a power loss must not bring them back.
+        steps.push(Step::SyncDir(path.clone()));
         self.start_task(steps, None, &path, Then::SegmentsRemoved { partition: slot, bases });
     }
 
