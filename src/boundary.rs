@@ -111,6 +111,8 @@ pub enum Level {
 pub enum Halt {
     /// [`Input::Stop`] has been obeyed: everything is in the checkpoint.
     Stopped,
+    /// The data folder has the number of shards that `Config::reshard` asked for: start those.
+    Resharded,
     /// A write or a sync of the named file failed. What is durable is unknown until a restart reads it back.
     Disk { path: String, error: IoError },
     /// Damage to something the whole shard rests on (its checkpoint, the metadata log): file, offset and reason.
@@ -266,6 +268,7 @@ impl fmt::Display for Halt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Halt::Stopped => f.write_str("stopped"),
+            Halt::Resharded => f.write_str("the data folder has another number of shards now"),
             Halt::Disk { path, error } => {
                 write!(f, "{path}: {error}; what is durable is unknown until a restart reads it back")
             }

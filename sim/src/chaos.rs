@@ -32,6 +32,10 @@ impl World {
                     self.stop();
                 }
             }
+            Disaster::Reshard { shards } => {
+                self.shards = shards;
+                self.tell(|| format!("the next start is to run {shards} shards"));
+            }
             Disaster::Full { spare, lasts } => {
                 let used = self.disk.used();
                 self.tell(|| format!("the disk is full but for {spare} bytes"));
@@ -146,6 +150,9 @@ impl World {
         if !node.ready {
             self.counts.add(Fault::CrashInRecovery);
         }
+        if node.resharding {
+            self.counts.add(Fault::CrashInReshard);
+        }
         self.stopping = false;
         self.stop_for = None;
         let flying: usize = node.seats.iter().map(|seat| seat.ops.len()).sum();
@@ -194,6 +201,17 @@ impl World {
                 self.tell(|| "the end".to_string());
             }
         }
+    }
+
+    /// The old shards are over: the new ones start.
+    pub fn resharded(&mut self) {
+        self.counts.add(Fault::Reshard);
+        self.tell(|| "the number of shards is changed".to_string());
+        self.node = None;
+        self.disk.process_gone();
+        self.drop_all(false);
+        self.look_at_disk();
+        self.queue.push_in(MILLIS, Event::Boot);
     }
 
     /// The checkpoint or the metadata log is damaged, says the node. It must be so; then the disk is repaired.

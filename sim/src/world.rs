@@ -88,6 +88,8 @@ pub struct World {
     pub net: Net,
     pub node: Option<Process>,
     pub runs: u32,
+    /// How many shards the operator asks for.
+    pub shards: u16,
     pub clients: Vec<Option<Client>>,
     pub ledger: Ledger,
     pub streams: Streams,
@@ -135,6 +137,7 @@ impl World {
             net: Net::default(),
             node: None,
             runs: 0,
+            shards: plan.shape.shards,
             clients: Vec::new(),
             ledger,
             streams,

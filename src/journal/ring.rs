@@ -9,6 +9,9 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+/// How the name of a file ends that is out of the ring, but not to be unlinked.
+const KEPT: &str = ".kept";
+
 #[derive(Clone, Debug)]
 pub struct Slot {
     pub path: String,
@@ -39,6 +42,11 @@ pub struct Ring {
 impl Ring {
     pub fn slot_path(shard_folder: &str, index: usize) -> String {
         format!("{shard_folder}/journal-{index:02}")
+    }
+
+    /// Whether a file of this name holds what recovery found damaged: it is never written or unlinked.
+    pub fn is_kept(name: &str) -> bool {
+        name.ends_with(KEPT)
     }
 
     /// Makes sure that `bytes` fit at `place`, moving on to a free file where they do not. False where none is free.

@@ -80,10 +80,17 @@ enum LastStage {
 /// Syncs in flight: enough to keep the disk busy, few enough to leave it to the journal.
 const SYNCS_IN_FLIGHT: usize = 2;
 
+impl Checkpoints {
+    /// What was synced is in no checkpoint of ours: the new layout's will have it.
+    pub fn on_moved(&mut self) {
+        self.stage = Stage::Saving;
+    }
+}
+
 impl Shard {
     /// A checkpoint is due when the journal has moved on to another file, or cannot.
     pub(super) fn check_checkpoint_due(&mut self) {
-        if self.checkpoints.stage != Stage::Idle || self.phase == Phase::Stopping {
+        if self.checkpoints.stage != Stage::Idle || matches!(self.phase, Phase::Stopping | Phase::Moving) {
             return;
         }
         let (live, place) = (self.journal().ring.live_slots(), self.journal().place());
@@ -110,6 +117,9 @@ impl Shard {
             Stage::Idle | Stage::Ready | Stage::Saving | Stage::Waiting => {}
         }
         if self.checkpoints.stage == Stage::Waiting && self.durable_frame() >= self.checkpoints.frame {
+            if self.phase == Phase::Moving {
+                return self.move_out();
+            }
             self.save_checkpoint();
         }
     }
@@ -338,6 +348,9 @@ impl Shard {
 
     /// The way down: commits, flushes, trims, a last checkpoint; called whenever one of them may be over.
     pub(super) fn check_stopped(&mut self) {
+        if self.phase == Phase::Moving {
+            return self.check_moved();
+        }
         if self.phase != Phase::Stopping || self.fx.halted() {
             return;
         }
@@ -355,6 +368,15 @@ impl Shard {
         if self.commit.is_some() || !self.journal().is_idle() || self.checkpoints.stage != Stage::Idle {
             return;
         }
+        let drained = self.drained();
+        let stuck = self.disk_full && self.flusher.is_stuck();
+        if drained || stuck {
+            self.trim();
+        }
+    }
+
+    /// Asks for every staged batch to be written to its segment. True when all are there, and no roll is half done.
+    fn drained(&mut self) -> bool {
         for slot in 0..self.partitions.len() as u32 {
             self.queue_flush(slot);
         }
@@ -367,11 +389,16 @@ impl Shard {
             partition.log.segments.iter().any(|segment| segment.rolled && !segment.sealed)
         };
         let busy = self.partitions.iter().flatten().any(|partition| staged(partition) || rolling(partition));
-        let stuck = self.disk_full && self.flusher.is_stuck();
-        if !stuck && (busy || !self.flusher.is_idle()) {
-            return;
+        !busy && self.flusher.is_idle()
+    }
+
+    /// Moving: once every batch is in its segment, the segments and their folders are synced.
+    pub(super) fn check_moved(&mut self) {
+        if self.checkpoints.stage == Stage::Idle && self.drained() {
+            self.list_what_to_sync();
+            self.checkpoints.stage = Stage::Syncing;
+            self.pump_syncs();
         }
-        self.trim();
     }
 
     /// The last files are being cut: no segment may grow any more, or the cut would take what was written.

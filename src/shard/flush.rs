@@ -303,7 +303,7 @@ impl Shard {
     }
 
     fn on_run_written(&mut self, slot: u32, flight: &Flight) {
-        let urgent = self.phase == Phase::Stopping;
+        let urgent = matches!(self.phase, Phase::Stopping | Phase::Moving);
         let run_bytes = self.config.journal.run_bytes;
         let Some(partition) = self.partition(slot) else { return };
         partition.log.writing = false;

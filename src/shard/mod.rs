@@ -20,12 +20,14 @@ mod controller;
 mod effects;
 pub mod fetch;
 mod flush;
+mod format;
 mod partition;
 pub mod produce;
 pub mod query;
 mod reads;
 mod recovery;
 mod removal;
+mod reshard;
 mod tasks;
 mod timers;
 
@@ -54,6 +56,7 @@ use partition::Partition;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use reads::Reads;
+use reshard::Reshard;
 use tasks::{Outcome, Task, Then};
 use timers::{Timer, Timers};
 
@@ -63,6 +66,8 @@ enum Phase {
     /// From the first look at the data folder until every shard's replicas lead.
     Booting,
     Serving,
+    /// In place of serving: the journal goes to the segments, because the node is to have another number of shards.
+    Moving,
     /// Asked to stop: committing what is there, then a last checkpoint.
     Stopping,
 }
@@ -85,6 +90,7 @@ pub struct Shard {
     rng: ChaCha8Rng,
     phase: Phase,
     boot: Boot,
+    reshard: Reshard,
     cluster_id: String,
     timers: Timers,
     tasks: BTreeMap<u64, Task>,
@@ -143,6 +149,7 @@ impl Shard {
             rng: ChaCha8Rng::from_seed(seed),
             phase: Phase::Booting,
             boot: Boot::default(),
+            reshard: Reshard::default(),
             cluster_id: String::new(),
             timers: Timers::default(),
             tasks: BTreeMap::new(),
@@ -260,7 +267,9 @@ impl Shard {
             self.pump_checkpoint();
             self.pump_campaigns();
             self.pump_controller();
-            self.start_commit();
+            if self.phase != Phase::Moving {
+                self.start_commit();
+            }
             self.snapshot_if_ready();
         }
         self.deliver_locally();
@@ -311,6 +320,8 @@ impl Shard {
             Then::Synced { partition } => self.on_synced(partition),
             Then::CheckpointSaved => self.on_checkpoint_saved(),
             Then::Trimmed => self.on_trimmed(),
+            Then::LaidOut => self.on_laid_out(),
+            Then::Nothing => {}
         }
     }
 
@@ -338,12 +349,14 @@ impl Shard {
 
     fn on_letter(&mut self, from: ShardId, letter: Letter) {
         match letter {
-            Letter::Begin { fresh, cluster_id } => self.on_begin(fresh, cluster_id),
+            Letter::Begin { fresh, layout, cluster_id } => self.on_begin(fresh, layout, cluster_id),
             Letter::Formatted => self.on_formatted(),
             Letter::Recover => self.recover(),
             Letter::Image(image) => self.on_image(image),
             Letter::Booted => self.on_booted(),
             Letter::Serve => self.on_serve(),
+            Letter::Moved { partitions, metadata } => self.on_moved(partitions, metadata),
+            Letter::Resharded => self.fx.halt(Halt::Resharded),
             Letter::Apply { number, records } => self.on_apply(number, &records),
             Letter::Applied { number } => self.on_applied(number),
             Letter::Leads(leads) => self.leaders.extend(leads),
@@ -399,7 +412,7 @@ impl Shard {
     }
 
     fn folder(&self) -> String {
-        format!("shard-{}", self.me.0)
+        boot::shard_folder(self.boot.layout, self.me)
     }
 
     fn stop(&mut self) {

@@ -342,7 +342,10 @@ impl Shard {
             partition.forget_below_start();
             partition.check();
         }
-        self.after_recovery();
+        match self.config.reshard {
+            None => self.after_recovery(),
+            Some(shards) => self.start_moving(shards),
+        }
     }
 
     /// Whatever damage may have hit and no later frame proves whole.

@@ -3,6 +3,7 @@
 mod crashes;
 mod damage;
 mod disk;
+mod reshard;
 
 use highwater_sim::plan::{Chaos, Disaster, Plan};
 use highwater_sim::queue::SECONDS;
