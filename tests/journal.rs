@@ -40,12 +40,13 @@ fn key() -> PartitionKey {
 impl World {
     fn new(files: usize) -> World {
         let slot = |index: usize| Slot {
+            number: index as u32,
             path: format!("journal-{index:02}"),
             file: FileId(index as u32),
             bytes: FILE_BYTES,
             state: if index == 0 { SlotState::Live { file_seq: 1 } } else { SlotState::Free },
         };
-        let ring = Ring { slots: (0..files).map(slot).collect() };
+        let ring = Ring { slots: (0..files).map(slot).collect(), next_number: files as u32 };
         let resume = Resume { place: Place { file_seq: 1, offset: 0 }, next_frame: 1, notes_before: Vec::new() };
         let pool = ArenaPool::new(16 << 10, 1 << 20);
         World {

@@ -12,6 +12,7 @@ use crate::queue::{MILLIS, Nanos, SECONDS};
 use crate::report::Invariant;
 use crate::world::{Event, Fuse, REST, World};
 use highwater::ids::TopicId;
+use std::collections::BTreeSet;
 
 /// A clean stop without faults takes no longer.
 const STOP_MAX: Nanos = 2 * SECONDS;
@@ -90,6 +91,9 @@ impl World {
             return;
         }
         let hits: Vec<Hit> = self.disk.atlas.hits()[before..].to_vec();
+        for hit in &hits {
+            self.ledger.harmed(&hit.good);
+        }
         for hit in &hits {
             self.tell(|| format!("{}: {} at {} (proven: {})", hit.kind.name(), hit.path, hit.offset, hit.proven));
         }
@@ -197,6 +201,7 @@ impl World {
         match self.stop_for.take() {
             Some(down) => self.queue.push_in(down, Event::Boot),
             None => {
+                self.check_kept();
                 self.over = true;
                 self.tell(|| "the end".to_string());
             }
@@ -287,6 +292,19 @@ impl World {
         }
         self.check_deleted();
         self.stop();
+    }
+
+    /// What damage has not hit is on the disk, though its partition refuses: in a segment or in a journal file.
+    fn check_kept(&mut self) {
+        if !self.plan.harms() || self.ledger.beyond {
+            return;
+        }
+        let paths = self.disk.paths();
+        let there = paths.iter().filter_map(|path| self.disk.bytes(path));
+        let there: BTreeSet<_> = there.flat_map(|bytes| self.ledger.tags_in(bytes)).collect();
+        if let Some(detail) = self.ledger.missing(&there) {
+            self.fail(Invariant::Kept, detail);
+        }
     }
 
     /// Files of a deleted topic are gone.

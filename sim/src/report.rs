@@ -29,6 +29,7 @@ invariants! {
     Answers = "every request gets its own answer, in order",
     Sequence = "a valid sequence is never refused",
     Damage = "exactly what is damaged is refused",
+    Kept = "what damage has not hit stays on the disk",
     Halts = "a node halts only for a stated reason",
     Deleted = "a deleted topic is gone",
     Leaks = "nothing is leaked",

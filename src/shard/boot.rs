@@ -18,6 +18,7 @@ use crate::boundary::{Halt, Level, OpenMode};
 use crate::checkpoint::{Checkpoint, PartitionSnapshot, SlotSnapshot};
 use crate::configs::TopicSettings;
 use crate::ids::{PartitionKey, ShardId};
+use crate::journal::Resume;
 use crate::journal::frame::Place;
 use crate::journal::ring::{Ring, Slot, SlotState};
 use crate::journal::scan::Scanner;
@@ -45,6 +46,8 @@ pub struct Boot {
     pub copies: Vec<Option<Vec<u8>>>,
     pub checkpoint: Option<Checkpoint>,
     pub scanner: Option<Scanner>,
+    /// The scan is over; the damaged files that it found are being renamed.
+    pub scanned: Option<(Scanner, Resume)>,
     pub ring: Ring,
     pub recovery: super::recovery::Recovery,
     /// The metadata image, where it came before our own recovery was over.
@@ -149,20 +152,28 @@ impl Shard {
             return self.fx.halt(Halt::Damage { path: format!("{folder}/checkpoint"), offset: 0, reason });
         }
         self.boot.copies.clear();
-        self.open_slots();
+        self.start_task(vec![Step::List(folder.clone())], None, &folder, Then::FolderListed);
     }
 
-    /// Opens the files of the ring, and syncs them: after a kill a frame may sit in the drive's cache.
-    fn open_slots(&mut self) {
+    /// Opens the files of the ring, and syncs them: after a kill a frame may sit in the drive's cache. A file that was
+    /// found damaged before has another name since.
+    pub(super) fn open_slots(&mut self, names: &[String]) {
         let folder = self.folder();
-        let slots = self.boot.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.slots.len());
-        for slot in 0..slots {
-            let path = Ring::slot_path(&folder, slot);
+        let slots = self.boot.checkpoint.as_ref().map_or(Vec::new(), |checkpoint| checkpoint.slots.clone());
+        let known = slots.iter().map(|slot| slot.number);
+        let there = names.iter().filter_map(|name| Ring::number_of(name));
+        self.boot.ring = Ring { slots: Vec::with_capacity(slots.len()), next_number: 0 };
+        self.boot.ring.next_number = known.chain(there).max().map_or(0, |number| number + 1);
+        for (slot, known) in slots.iter().enumerate() {
+            let mut path = Ring::slot_path(&folder, known.number);
+            let kept = Ring::kept_path(&folder, known.number);
+            if names.iter().any(|name| kept.ends_with(&format!("/{name}"))) {
+                path = kept;
+            }
             let mode = OpenMode { create: false, truncate: false, direct: true };
             let steps = vec![Step::Open(path.clone(), mode), Step::Sync];
             self.start_task(steps, None, &path, Then::SlotOpened { slot });
         }
-        self.boot.ring.slots = Vec::with_capacity(slots);
         self.boot.reached = 0;
     }
 
@@ -170,15 +181,15 @@ impl Shard {
         let checkpoint = self.boot.checkpoint.as_ref().expect("it named the slots");
         let known = checkpoint.slots[slot];
         let state = known.file_seq.map_or(SlotState::Free, |file_seq| SlotState::Live { file_seq });
-        let path = Ring::slot_path(&self.folder(), slot);
+        let path = outcome.path.clone();
         let file = outcome.file.expect("the slot was opened");
         if outcome.len < known.bytes {
             let reason = format!("the file has {} bytes, the checkpoint knows {}", outcome.len, known.bytes);
             return self.fx.halt(Halt::Damage { path, offset: outcome.len, reason });
         }
-        self.boot.ring.slots.push(Slot { path, file, bytes: known.bytes, state });
+        self.boot.ring.slots.push(Slot { number: known.number, path, file, bytes: known.bytes, state });
         if self.boot.ring.slots.len() == checkpoint.slots.len() {
-            self.boot.ring.slots.sort_by(|a, b| a.path.cmp(&b.path));
+            self.boot.ring.slots.sort_by_key(|slot| slot.number);
             self.start_replay();
         }
     }
@@ -303,7 +314,7 @@ impl Shard {
             replay: Place { file_seq: 1, offset: 0 },
             replay_frame: 1,
             replay_run: 0,
-            slots: vec![SlotSnapshot { bytes, file_seq: Some(1) }],
+            slots: vec![SlotSnapshot { number: 0, bytes, file_seq: Some(1) }],
             partitions,
             metadata,
         };

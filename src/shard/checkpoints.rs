@@ -94,7 +94,7 @@ impl Shard {
             return;
         }
         let (live, place) = (self.journal().ring.live_slots(), self.journal().place());
-        let slots = self.journal().ring.slots.len();
+        let slots = self.journal().ring.len();
         let few_left = self.journal().ring.free_slots() * 2 <= slots;
         if live > 1 && (few_left || self.journal_full) {
             // About half of what is live is freed: what is old has mostly been written by then.
@@ -172,7 +172,7 @@ impl Shard {
             };
         self.checkpoints.generation += 1;
         let journal = self.journal.as_ref().expect("the journal is open");
-        let slots = journal.ring.slots.iter().map(slot_snapshot).collect();
+        let slots = journal.ring.slots.iter().filter_map(|slot| slot_snapshot(slot, replay.file_seq)).collect();
         let metadata = if self.me == ShardId(0) { self.controller.image.encode() } else { Vec::new() };
         let partitions = self.partitions.iter().flatten().map(|partition| partition.to_snapshot()).collect();
         let generation = self.checkpoints.generation;
@@ -280,7 +280,8 @@ impl Shard {
     fn on_checkpoint_durable(&mut self) {
         self.checkpoints.stage = Stage::Idle;
         let keep = self.checkpoints.frees.file_seq;
-        self.journal().ring.free_before(keep);
+        let gone = self.journal().ring.free_before(keep);
+        self.close_files(gone);
         let filled = core::mem::take(&mut self.checkpoints.filled);
         self.journal().ring.recorded(&filled);
         self.file_starts.retain(|file_seq, _| *file_seq >= keep);
@@ -310,15 +311,17 @@ impl Shard {
         let (file_bytes, files) = (round_up(self.config.journal.file_bytes), self.config.journal.files as usize);
         let ring = &mut self.journal.as_mut().expect("the journal is open").ring;
         let small = |slot: &Slot| slot.state == SlotState::Free && slot.bytes < file_bytes;
-        let (slot, file, from) = if ring.slots.len() < files {
-            (ring.slots.len(), None, 0)
+        let (slot, number, file, from) = if ring.len() < files {
+            ring.next_number += 1;
+            (ring.slots.len(), ring.next_number - 1, None, 0)
         } else if let Some(slot) = ring.slots.iter().position(small) {
-            ring.slots[slot].state = SlotState::Filling;
-            (slot, Some(ring.slots[slot].file), ring.slots[slot].bytes)
+            let small = &mut ring.slots[slot];
+            small.state = SlotState::Filling;
+            (slot, small.number, Some(small.file), small.bytes)
         } else {
             return;
         };
-        let path = Ring::slot_path(&folder, slot);
+        let path = Ring::slot_path(&folder, number);
         let mut steps = Vec::new();
         if file.is_none() {
             steps.push(Step::Open(path.clone(), OpenMode { create: true, truncate: true, direct: true }));
@@ -328,15 +331,15 @@ impl Shard {
         steps.push(Step::Sync);
         steps.push(Step::SyncDir(folder));
         self.boot.filling = true;
-        self.start_task(steps, file, &path, Then::SlotFilled { slot, bytes: file_bytes });
+        self.start_task(steps, file, &path, Then::SlotFilled { slot, number, bytes: file_bytes });
     }
 
-    pub(super) fn on_slot_filled(&mut self, slot: usize, bytes: u64, outcome: &Outcome) {
+    pub(super) fn on_slot_filled(&mut self, slot: usize, number: u32, bytes: u64, outcome: &Outcome) {
         self.boot.filling = false;
-        let path = Ring::slot_path(&self.folder(), slot);
+        let path = Ring::slot_path(&self.folder(), number);
         let file = outcome.file.expect("the slot is open");
         let ring = &mut self.journal().ring;
-        let filled = Slot { path, file, bytes, state: SlotState::Filled };
+        let filled = Slot { number, path, file, bytes, state: SlotState::Filled };
         if slot == ring.slots.len() {
             ring.slots.push(filled);
         } else {
@@ -446,10 +449,13 @@ impl Shard {
     }
 }
 
-fn slot_snapshot(slot: &Slot) -> SlotSnapshot {
+/// What a checkpoint that needs the journal from `keep` on says of a slot; nothing of one that leaves the ring with it.
+fn slot_snapshot(slot: &Slot, keep: u64) -> Option<SlotSnapshot> {
     let file_seq = match slot.state {
+        SlotState::Live { file_seq } if slot.is_kept() && file_seq < keep => return None,
         SlotState::Live { file_seq } => Some(file_seq),
         SlotState::Free | SlotState::Filling | SlotState::Filled => None,
+        SlotState::Kept => return None,
     };
-    SlotSnapshot { bytes: round_down(slot.bytes), file_seq }
+    Some(SlotSnapshot { number: slot.number, bytes: round_down(slot.bytes), file_seq })
 }

@@ -160,7 +160,7 @@ impl Shard {
         }
     }
 
-    fn close_files(&mut self, files: Vec<FileId>) {
+    pub(super) fn close_files(&mut self, files: Vec<FileId>) {
         for file in files {
             self.fx.submit(Op::Close { file }, super::Pending::Nothing);
         }

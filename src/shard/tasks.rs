@@ -38,6 +38,8 @@ pub enum Step {
         from: u64,
         to: u64,
     },
+    /// The names in a folder.
+    List(String),
     /// Reads the file to its end; a file that is not there is no file.
     ReadAll(String),
     Sync,
@@ -69,8 +71,10 @@ pub enum Then {
     FolderMade,
     FormatWritten,
     CheckpointRead { mirror: bool },
+    FolderListed,
     SlotOpened { slot: usize },
-    SlotFilled { slot: usize, bytes: u64 },
+    SlotFilled { slot: usize, number: u32, bytes: u64 },
+    DamagedKept,
     SegmentOpened { partition: u32 },
     Mended { partition: u32 },
     Rolled { partition: u32, base: Offset },
@@ -91,6 +95,10 @@ pub struct Outcome {
     pub len: u64,
     /// What `ReadAll` read; `None` where there is no file.
     pub bytes: Option<Vec<u8>>,
+    /// What `List` listed.
+    pub names: Vec<String>,
+    /// The file that was opened last.
+    pub path: String,
 }
 
 #[derive(Debug)]
@@ -118,7 +126,8 @@ impl Shard {
         let file = task.outcome.file;
         let opened = || file.expect("a step about a file follows its Open");
         let Some(step) = task.steps.front() else {
-            let task = self.tasks.remove(&id).expect("it was there");
+            let mut task = self.tasks.remove(&id).expect("it was there");
+            task.outcome.path = task.path;
             self.on_task(task.then, task.outcome);
             return;
         };
@@ -154,7 +163,7 @@ impl Shard {
             Step::Close => Op::Close { file: opened() },
             Step::Rename { from, to } => Op::Rename { from: from.clone(), to: to.clone() },
             Step::Remove(path) | Step::RemoveTree(path) | Step::RemoveEmpty(path) => Op::Remove { path: path.clone() },
-            Step::RemoveInside(path) => Op::List { path: path.clone() },
+            Step::RemoveInside(path) | Step::List(path) => Op::List { path: path.clone() },
             Step::RemoveLayouts { .. } => Op::List { path: String::new() },
             Step::SyncDir(path) => Op::SyncDir { path: path.clone() },
         };
@@ -237,6 +246,10 @@ impl Task {
             }
             // Its partition was deleted meanwhile: a folder that is gone has no names to keep.
             (Step::SyncDir(path), Done::Ended(Err(IoError::NotFound))) if path.starts_with("partitions/") => true,
+            (Step::List(_), Done::Listed(result)) => {
+                self.outcome.names = result?;
+                true
+            }
             (step @ (Step::RemoveInside(_) | Step::RemoveLayouts { .. }), Done::Listed(result)) => {
                 let more = remove_listed(step, result?);
                 self.steps.pop_front();
@@ -274,6 +287,7 @@ impl Task {
                 Step::MakeDir(path)
                 | Step::Open(path, _)
                 | Step::ReadAll(path)
+                | Step::List(path)
                 | Step::Remove(path)
                 | Step::RemoveTree(path)
                 | Step::RemoveInside(path)
