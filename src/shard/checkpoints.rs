@@ -25,6 +25,7 @@ use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use core::time::Duration;
 
 #[derive(Default)]
 pub struct Checkpoints {
@@ -41,6 +42,9 @@ pub struct Checkpoints {
     /// Files of the ring that the checkpoint under way makes known.
     filled: Vec<usize>,
     syncing: usize,
+    /// Segments that are to be cut to their length, and how many of them are being cut.
+    to_trim: Vec<Vec<Step>>,
+    trimming: usize,
     copies: usize,
     /// Segments and folders whose sync is to be started.
     to_sync: Vec<(u32, Offset)>,
@@ -79,6 +83,10 @@ enum LastStage {
 
 /// Syncs in flight: enough to keep the disk busy, few enough to leave it to the journal.
 const SYNCS_IN_FLIGHT: usize = 2;
+/// When nobody waits for the journal any more.
+const SYNCS_IN_FLIGHT_AT_STOP: usize = 32;
+/// A stop that has taken so long leaves the rest to the next start, which finds it in the journal.
+pub const STOP_MAX: Duration = Duration::from_millis(600);
 
 impl Checkpoints {
     /// What was synced is in no checkpoint of ours: the new layout's will have it.
@@ -219,7 +227,9 @@ impl Shard {
 
     /// Starts syncs, a few at a time; the folders after the files.
     fn pump_syncs(&mut self) {
-        while self.checkpoints.syncing < SYNCS_IN_FLIGHT {
+        let serves = self.phase == Phase::Serving;
+        let in_flight = if serves { SYNCS_IN_FLIGHT } else { SYNCS_IN_FLIGHT_AT_STOP };
+        while self.checkpoints.syncing < in_flight {
             if let Some((slot, base)) = self.checkpoints.to_sync.pop() {
                 let Some(partition) = self.partition(slot) else { continue };
                 let segment = partition.log.segments.iter().find(|segment| segment.base == base);
@@ -380,6 +390,10 @@ impl Shard {
 
     /// Asks for every staged batch to be written to its segment. True when all are there, and no roll is half done.
     fn drained(&mut self) -> bool {
+        if !self.flusher.is_idle() {
+            self.pump_flusher();
+            return false;
+        }
         for slot in 0..self.partitions.len() as u32 {
             self.queue_flush(slot);
         }
@@ -425,8 +439,8 @@ impl Shard {
             let partial = Bytes::copy_from_slice(&partition.log.partial);
             steps.push((segment::log_path(key, segment.base), segment.bytes, key, partial));
         }
-        let mut all = Vec::new();
         for (path, bytes, key, partial) in steps {
+            let mut all = Vec::new();
             all.push(Step::Open(path, OpenMode { create: false, truncate: false, direct: false }));
             if !partial.is_empty() {
                 // A crash before this run may have torn it, and other tools read the file as it is.
@@ -436,16 +450,33 @@ impl Shard {
             all.push(Step::Sync);
             all.push(Step::Close);
             all.push(Step::SyncDir(segment::folder(key)));
+            self.checkpoints.to_trim.push(all);
         }
-        if !all.is_empty() {
-            all.push(Step::SyncDir("partitions".to_string()));
-        }
-        self.start_task(all, None, "partitions", Then::Trimmed);
+        self.checkpoints.trimming = 1;
+        self.start_task(vec![Step::SyncDir("partitions".to_string())], None, "partitions", Then::Trimmed);
     }
 
     pub(super) fn on_trimmed(&mut self) {
-        self.checkpoints.last = LastStage::Saving;
-        self.take_snapshot();
+        self.checkpoints.trimming -= 1;
+        while self.checkpoints.trimming < SYNCS_IN_FLIGHT_AT_STOP {
+            let Some(steps) = self.checkpoints.to_trim.pop() else { break };
+            self.checkpoints.trimming += 1;
+            self.start_task(steps, None, "partitions", Then::Trimmed);
+        }
+        if self.checkpoints.trimming == 0 {
+            self.checkpoints.last = LastStage::Saving;
+            self.take_snapshot();
+        }
+    }
+
+    /// What is not in its segment, or not in a checkpoint, is in the journal: as safe, and soon read at the next start.
+    pub(super) fn on_stop_due(&mut self) {
+        let text = format!(
+            "shard {} stops before all of its segments are written: the next start finds the rest in the journal",
+            self.me.0
+        );
+        self.fx.log(Level::Info, text);
+        self.fx.halt(Halt::Stopped);
     }
 }
 

@@ -297,6 +297,8 @@ impl Shard {
             Timer::RetryTask(id) => self.run_task(id),
             Timer::RetryFlush => self.on_retry_flush(),
             Timer::Seal { frame } => self.on_seal_due(frame),
+            Timer::StopDue => self.on_stop_due(),
+            Timer::Rest { frame } => self.on_rest_due(frame),
             Timer::FetchDue { conn, request, round } => self.on_fetch_due(conn, request, round),
             Timer::Retention => self.on_retention_due(),
             Timer::Idle => self.on_idle_due(),
@@ -428,6 +430,7 @@ impl Shard {
             // Nothing was served that a restart would not find again.
             self.fx.halt(Halt::Stopped);
         }
+        self.timers.set(self.fx.now.mono.after(checkpoints::STOP_MAX), Timer::StopDue);
         self.check_stopped();
     }
 }

@@ -11,6 +11,10 @@ pub enum Timer {
     RetryFlush,
     /// The shard fell idle after this frame: prove it by a seal.
     Seal { frame: u64 },
+    /// A clean stop has taken long enough.
+    StopDue,
+    /// Nothing has been appended since this frame: give back memory.
+    Rest { frame: u64 },
     /// A fetch has waited long enough.
     FetchDue { conn: ConnId, request: u64, round: u32 },
     /// Look for segments that are past their retention.
