@@ -194,7 +194,12 @@ impl World {
             self.fail(Invariant::Liveness, format!("a clean stop took {} ms", took / MILLIS));
         }
         self.tell(|| "stopped cleanly".to_string());
-        self.node = None;
+        // A stop that has run out of time leaves writes on their way.
+        for op in self.node.take().into_iter().flat_map(|node| node.seats).flat_map(|seat| seat.ops.into_values()) {
+            if let InFlight::Disk { op, mark, canceled: false, .. } = op {
+                self.disk.interrupt(op, mark, false, &mut self.streams.disk, &mut self.counts);
+            }
+        }
         self.disk.process_gone();
         self.drop_all(false);
         self.look_at_disk();

@@ -482,6 +482,10 @@ impl World {
     fn observe(&mut self, op: &Op) {
         self.stats.disk_ops += 1;
         match op {
+            Op::Rename { to, .. } if to.ends_with(".kept") => {
+                self.stats.kept += 1;
+                self.tell(|| format!("kept: {to}"));
+            }
             Op::Rename { to, .. } if to.ends_with("/checkpoint") => {
                 self.stats.checkpoints += 1;
                 self.tell(|| format!("checkpoint: {to}"));

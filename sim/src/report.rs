@@ -60,6 +60,8 @@ pub struct Stats {
     pub journal_turns: u64,
     pub segments: u64,
     pub refusals: u64,
+    /// Journal files that recovery has set aside because of damage.
+    pub kept: u64,
     /// Errors and warnings that the core logged.
     pub complaints: Vec<String>,
 }

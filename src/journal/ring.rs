@@ -98,6 +98,12 @@ impl Ring {
             || self.slots.iter().any(|slot| slot.state == SlotState::Free && slot.bytes >= bytes + spare)
     }
 
+    /// Bytes that can be written behind `place` before a file must be freed.
+    pub fn room(&self, place: Place) -> u64 {
+        let free = self.slots.iter().filter(|slot| slot.state == SlotState::Free).map(|slot| slot.bytes);
+        self.live(place.file_seq).map_or(0, |slot| slot.bytes - place.offset) + free.sum::<u64>()
+    }
+
     pub fn live(&self, file_seq: u64) -> Option<&Slot> {
         self.slots.iter().find(|slot| slot.state == SlotState::Live { file_seq })
     }

@@ -83,6 +83,8 @@ enum LastStage {
 
 /// Syncs in flight: enough to keep the disk busy, few enough to leave it to the journal.
 const SYNCS_IN_FLIGHT: usize = 2;
+/// Between two writes of zeros, so that commits seldom meet one: a ring is full after some seconds.
+const FILLING_PAUSE: Duration = Duration::from_millis(2);
 /// When nobody waits for the journal any more.
 const SYNCS_IN_FLIGHT_AT_STOP: usize = 32;
 /// A stop that has taken so long leaves the rest to the next start, which finds it in the journal.
@@ -109,8 +111,10 @@ impl Shard {
             self.checkpoints.target = place.file_seq - (live as u64 - 1) / 2;
             self.checkpoints.stage = Stage::Flushing;
             self.checkpoints.behind = (0..self.partitions.len() as u32).collect();
-        } else if !self.boot.filling && !self.journal().ring.filled().is_empty() {
-            // Nothing is to be freed: the new files are only to be made known.
+        } else if !self.journal().ring.filled().is_empty()
+            && (!self.boot.filling || self.journal().ring.free_slots() == 0)
+        {
+            // Nothing is to be freed: the new files are only to be made known, at once where the next one is needed.
             self.checkpoints.target = 0;
             self.checkpoints.stage = Stage::Flushing;
             self.checkpoints.behind.clear();
@@ -342,6 +346,13 @@ impl Shard {
         steps.push(Step::SyncDir(folder));
         self.boot.filling = true;
         self.start_task(steps, file, &path, Then::SlotFilled { slot, number, bytes: file_bytes });
+    }
+
+    /// How long the filling of the ring rests after a write of zeros: not at all while little is left that can be written.
+    pub(super) fn filling_pause(&self) -> Option<Duration> {
+        let journal = self.journal.as_ref()?;
+        let needed = round_up(self.config.journal.file_bytes) / 2;
+        (journal.ring.room(journal.place()) >= needed).then_some(FILLING_PAUSE)
     }
 
     pub(super) fn on_slot_filled(&mut self, slot: usize, number: u32, bytes: u64, outcome: &Outcome) {

@@ -172,8 +172,13 @@ impl Shard {
 
     pub(super) fn on_task_done(&mut self, id: u64, done: Done) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
-        match task.advance(done) {
-            Ok(()) => self.run_task(id),
+        let advanced = task.advance(done);
+        let filling = matches!((&task.then, task.steps.front()), (Then::SlotFilled { .. }, Some(Step::Zero { .. })));
+        match advanced {
+            Ok(()) => match self.filling_pause().filter(|_| filling) {
+                Some(pause) => self.timers.set(self.fx.now.mono.after(pause), Timer::RetryTask(id)),
+                None => self.run_task(id),
+            },
             Err(IoError::NoSpace) => {
                 let path = task.path.clone();
                 self.on_disk_full(&path);

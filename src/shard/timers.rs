@@ -5,7 +5,7 @@ use alloc::collections::BTreeMap;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timer {
-    /// A task met a full disk.
+    /// A task met a full disk, or fills the ring without haste.
     RetryTask(u64),
     /// A run met a full disk.
     RetryFlush,
