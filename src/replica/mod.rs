@@ -14,7 +14,6 @@ pub mod position;
 pub mod producers;
 
 use crate::ids::{Epoch, NodeId, Offset};
-use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 use position::{EpochStart, Position};
@@ -40,7 +39,7 @@ pub enum Role {
     /// Has raised the epoch and voted for itself; leads once a majority of durable votes is in.
     Candidate { votes: Vec<NodeId> },
     /// Has won this epoch in this run. For each voter, how much of the log it holds durably.
-    Leader { durable: BTreeMap<NodeId, Position> },
+    Leader { durable: Vec<(NodeId, Position)> },
 }
 
 #[derive(Clone, Debug)]
@@ -109,7 +108,8 @@ impl Replica {
                 if votes.len() < majority {
                     return false;
                 }
-                self.role = Role::Leader { durable: BTreeMap::new() };
+                let durable = self.voters.iter().map(|voter| (*voter, Position::default())).collect();
+                self.role = Role::Leader { durable };
                 true
             }
             Role::Candidate { .. } | Role::Follower | Role::Leader { .. } => false,
@@ -146,12 +146,13 @@ impl Replica {
     /// A voter holds everything up to `position` durably. Counts only within the leader's own epoch.
     pub fn on_voter_durable(&mut self, voter: NodeId, position: Position) {
         let Role::Leader { durable } = &mut self.role else { return };
-        let known = durable.entry(voter).or_default();
+        let Some((_, known)) = durable.iter_mut().find(|(id, _)| *id == voter) else { return };
         *known = (*known).max(position);
-        let mut held: Vec<Position> =
-            self.voters.iter().map(|voter| durable.get(voter).copied().unwrap_or_default()).collect();
-        held.sort_unstable_by(|a, b| b.cmp(a));
-        let majority_holds = held[self.voters.len() / 2];
+        // This runs for every partition of every commit, and voters are few: counting costs less than sorting.
+        let majority = self.voters.len() / 2 + 1;
+        let held_by = |position: Position| durable.iter().filter(|(_, held)| *held >= position).count();
+        let held = durable.iter().map(|(_, held)| *held).filter(|held| held_by(*held) >= majority);
+        let majority_holds = held.max().unwrap_or_default();
         if majority_holds.epoch == self.epoch && majority_holds > self.high_watermark {
             assert!(
                 majority_holds.offset >= self.high_watermark.offset,
@@ -212,12 +213,18 @@ impl Replica {
         }
     }
 
-    /// KIP-101, KIP-320: the largest epoch up to `epoch` and where it ends, or `None` if the log knows none so old.
+    /// KIP-101, KIP-320: the largest epoch up to `epoch` and where it ends. An epoch older than the log ends where the log
+    /// begins; of one that is still to come nobody knows (`None`), nor of -1.
     pub fn end_of_epoch(&self, epoch: Epoch) -> Option<(Epoch, Offset)> {
         if epoch == self.epoch {
             return Some((epoch, self.high_watermark.offset.max(self.start)));
         }
-        let index = self.epochs.iter().rposition(|line| line.epoch <= epoch)?;
+        if epoch > self.epoch || epoch == Epoch(-1) {
+            return None;
+        }
+        let Some(index) = self.epochs.iter().rposition(|line| line.epoch <= epoch) else {
+            return self.epochs.first().map(|first| (epoch, first.start));
+        };
         let end = self.epochs.get(index + 1).map_or(self.high_watermark.offset, |next| next.start);
         Some((self.epochs[index].epoch, end))
     }
@@ -238,6 +245,11 @@ impl Replica {
 
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// How many hold the log, this one included.
+    pub fn replicas(&self) -> usize {
+        self.voters.len()
     }
 
     pub fn start(&self) -> Offset {
@@ -347,6 +359,8 @@ mod tests {
         again.on_durable(again.end());
         assert_eq!(again.end_of_epoch(Epoch(1)), Some((Epoch(1), Offset(4))));
         assert_eq!(again.end_of_epoch(Epoch(2)), Some((Epoch(2), Offset(6))));
-        assert_eq!(again.end_of_epoch(Epoch(0)), None);
+        assert_eq!(again.end_of_epoch(Epoch(0)), Some((Epoch(0), Offset(0))));
+        assert_eq!(again.end_of_epoch(Epoch(3)), None);
+        assert_eq!(again.end_of_epoch(Epoch(-1)), None);
     }
 }

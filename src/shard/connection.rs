@@ -7,15 +7,16 @@
 
 use super::effects::Pending;
 use super::fetch::Fetching;
-use super::produce::Producing;
+use super::produce::{Appended, Producing};
 use super::query::Querying;
 use super::timers::Timer;
 use super::{Level, Phase, Shard};
-use crate::api::{Api, Route, route};
+use crate::api::{Api, Route, request_bytes_max, route};
 use crate::boundary::{ConnId, Done, Instant, NetError, Op};
+use crate::configs::BrokerSettings;
 use crate::mail::Ticket;
-use crate::wire::frame::{decode_header, encode_response};
-use crate::wire::{ApiKey, Message, Reader};
+use crate::wire::frame::{decode_header, encode_response, encode_response_onto};
+use crate::wire::{ApiKey, ErrorCode, Message, Reader};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::String;
@@ -30,7 +31,7 @@ const OUTPUT_MAX: usize = 1 << 20;
 /// Frames up to this come in the driver's buffers or in one of this size; larger ones in a buffer of their own.
 const SMALL_FRAME: usize = 64 << 10;
 /// Frames above this are not expected again.
-const EXPECTED_MAX: usize = 1 << 20;
+const EXPECTED_MAX: usize = 4 << 20;
 /// Slices in one send.
 const SLICES_MAX: usize = 512;
 /// Answers below this are gathered in one buffer.
@@ -90,6 +91,16 @@ pub enum Slot {
     },
 }
 
+impl Slot {
+    fn is_ready(&self) -> bool {
+        match self {
+            Slot::Ready(_) => true,
+            Slot::Produce(producing) => producing.is_answered(),
+            Slot::Fetch(_) | Slot::Query(_) | Slot::Forwarded | Slot::ProducerId { .. } => false,
+        }
+    }
+}
+
 /// What of a request's header its response needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Header {
@@ -102,6 +113,11 @@ impl Header {
     /// The frame of a response to this request.
     pub fn respond<'a, M: Message<'a>>(&self, response: &M) -> Vec<Bytes> {
         encode_response(self.correlation, self.key, self.version, response)
+    }
+
+    /// The same, behind what is in `out`.
+    pub fn respond_onto<'a, M: Message<'a>>(&self, response: &M, out: &mut BytesMut) {
+        encode_response_onto(out, self.correlation, self.key, self.version, response);
     }
 }
 
@@ -123,6 +139,18 @@ impl Connections {
         connection.slots.get_mut(usize::try_from(request.checked_sub(first)?).ok()?)
     }
 
+    /// The outcome of one batch of a Produce. Returns what went wrong with a request that asked not to be answered.
+    pub fn appended(&mut self, ticket: Ticket, appended: Appended) -> Option<ErrorCode> {
+        let Some(Slot::Produce(producing)) = self.slot(ticket.conn, ticket.request) else { return None };
+        producing.settle(ticket, appended);
+        if !producing.is_answered() {
+            return None;
+        }
+        let failure = producing.unanswerable();
+        self.mark(ticket.conn);
+        failure
+    }
+
     /// The answer to a request is there.
     pub fn complete(&mut self, conn: ConnId, request: u64, response: Vec<Bytes>) {
         if let Some(slot) = self.slot(conn, request) {
@@ -131,7 +159,8 @@ impl Connections {
         }
     }
 
-    fn mark(&mut self, conn: ConnId) {
+    /// It has something to send, or may go on.
+    pub fn mark(&mut self, conn: ConnId) {
         if let Some(connection) = self.by_id.get_mut(&conn)
             && !connection.dirty
         {
@@ -258,8 +287,8 @@ impl Shard {
             }
             match connection.frame_size() {
                 None => break,
-                Some(size) if size < 0 || size as u32 > self.settings.socket_request_max_bytes => {
-                    let max = self.settings.socket_request_max_bytes;
+                Some(size) if size < 0 || size as u32 > connection.request_max(&self.settings) => {
+                    let max = connection.request_max(&self.settings);
                     return self.refuse(conn, &format!("a frame of {size} bytes; at most {max} are allowed"));
                 }
                 Some(size) if connection.input.len() < 4 + size as usize => {
@@ -288,8 +317,12 @@ impl Shard {
     fn may_handle(&mut self, conn: ConnId, len: usize) -> bool {
         let connection = self.conns.by_id.get_mut(&conn).expect("it has a frame");
         let is_produce = connection.input[4..].starts_with(&ApiKey::PRODUCE.0.to_be_bytes());
-        let pipelined = connection.slots.iter().all(|slot| matches!(slot, Slot::Produce(_) | Slot::Ready(_)));
-        let in_turn = connection.slots.is_empty() || (is_produce && pipelined);
+        // What is no Produce begins only when nothing is before it: so it is the first, if there is one.
+        let in_turn = match connection.slots.front() {
+            None => true,
+            Some(Slot::Produce(_) | Slot::Ready(_)) => is_produce,
+            Some(Slot::Fetch(_) | Slot::Query(_) | Slot::Forwarded | Slot::ProducerId { .. }) => false,
+        };
         if !in_turn {
             // It is looked at again when the answers before it have gone.
             return false;
@@ -437,12 +470,12 @@ impl Shard {
         connection.slots.push_back(slot);
         let request = connection.next_request;
         connection.next_request += 1;
-        self.conns.mark(conn);
         Ticket { shard: self.me, conn, request, item: 0 }
     }
 
     pub(super) fn answer_now(&mut self, conn: ConnId, response: Vec<Bytes>) {
         self.open_slot(conn, Slot::Ready(response));
+        self.conns.mark(conn);
     }
 
     /// Moves answers that are due into their connections' sends, and lets connections go on.
@@ -451,9 +484,8 @@ impl Shard {
             let Some(connection) = self.conns.by_id.get_mut(&conn) else { continue };
             connection.dirty = false;
             let before = connection.slots.len();
-            while let Some(Slot::Ready(_)) = connection.slots.front() {
-                let Some(Slot::Ready(response)) = connection.slots.pop_front() else { unreachable!("just seen") };
-                connection.push_out(response);
+            while let Some(slot) = connection.slots.pop_front_if(|slot| slot.is_ready()) {
+                connection.push_slot(slot);
             }
             let answered = connection.slots.len() < before;
             if connection.out_bytes > 0 && connection.sending.is_none() {
@@ -477,7 +509,8 @@ impl Shard {
         let sending: VecDeque<Bytes> = connection.out.drain(..count).collect();
         let data = sending.iter().cloned().collect();
         connection.sending = Some(sending);
-        self.fx.submit(Op::Send { conn, data }, Pending::Send(conn));
+        let within = self.answers.patience(conn);
+        self.fx.submit(Op::Send { conn, data, within }, Pending::Send(conn));
     }
 
     pub(super) fn on_sent(&mut self, conn: ConnId, done: Done) {
@@ -486,7 +519,10 @@ impl Shard {
         let mut sending = connection.sending.take().expect("a send was in flight");
         let Ok(mut sent) = result else { return self.hang_up(conn) };
         connection.out_bytes -= sent;
-        connection.last_active = self.fx.now.mono;
+        if sent > 0 {
+            connection.last_active = self.fx.now.mono;
+        }
+        let must_copy = self.answers.on_sent(conn, sent, connection.out_bytes, self.fx.now.mono);
         while let Some(mut first) = sending.pop_front() {
             if sent < first.len() {
                 first.advance(sent);
@@ -497,6 +533,13 @@ impl Shard {
         }
         for slice in sending.into_iter().rev() {
             connection.out.push_front(slice);
+        }
+        if must_copy {
+            self.bound_answers();
+        }
+        let Some(connection) = self.conns.by_id.get_mut(&conn) else { return };
+        if must_copy {
+            connection.own_output();
         }
         if connection.out_bytes > 0 {
             self.send_out(conn);
@@ -521,6 +564,7 @@ impl Shard {
     pub(super) fn hang_up(&mut self, conn: ConnId) {
         let Some(connection) = self.conns.by_id.remove(&conn) else { return };
         self.conns.input_bytes -= connection.owned;
+        self.answers.forget(conn);
         for slot in &connection.slots {
             if let Slot::Fetch(fetching) = slot {
                 self.unwatch(conn, fetching);
@@ -566,11 +610,41 @@ impl Connection {
         self.input.first_chunk::<4>().map(|size| i32::from_be_bytes(*size))
     }
 
+    /// The largest frame that the next one may be, once its API's key is there.
+    fn request_max(&self, settings: &BrokerSettings) -> u32 {
+        let max = settings.socket_request_max_bytes;
+        let key = self.input.get(4..).and_then(|rest| rest.first_chunk::<2>());
+        key.map_or(max, |key| request_bytes_max(ApiKey(i16::from_be_bytes(*key)), max))
+    }
+
     /// The capacity to receive into: the whole next frame, but a large one only as fast as it comes.
     fn wanted(&self) -> usize {
         let Some(size) = self.frame_size() else { return SMALL_FRAME };
         let whole = 4 + size.max(0) as usize;
         if whole <= 1 << 20 { whole.max(SMALL_FRAME) } else { whole.min((2 * self.input.len()).max(1 << 20)) }
+    }
+
+    /// Copies what is to be sent into memory of its own.
+    fn own_output(&mut self) {
+        let mut own = BytesMut::with_capacity(self.out_bytes);
+        self.out.drain(..).for_each(|slice| own.extend_from_slice(&slice));
+        own.extend_from_slice(&self.gathering.split());
+        assert!(own.len() == self.out_bytes, "{} bytes where {} were to be sent", own.len(), self.out_bytes);
+        self.out.push_back(own.freeze());
+    }
+
+    fn push_slot(&mut self, ready: Slot) {
+        match ready {
+            Slot::Ready(response) => self.push_out(response),
+            Slot::Produce(producing) => {
+                let before = self.gathering.len();
+                producing.respond(&mut self.gathering);
+                self.out_bytes += self.gathering.len() - before;
+            }
+            Slot::Fetch(_) | Slot::Query(_) | Slot::Forwarded | Slot::ProducerId { .. } => {
+                panic!("request {} of {} is not answered yet", self.next_request, self.peer)
+            }
+        }
     }
 
     fn push_out(&mut self, response: Vec<Bytes>) {

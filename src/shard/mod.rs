@@ -12,6 +12,7 @@
 //! mail per shard. Invariant: `handle` and `poll` run to completion; nothing blocks, and what waits is in `Pending`, in a
 //! timer or in a queue of a partition.
 
+mod answers;
 mod boot;
 mod checkpoints;
 mod commit;
@@ -45,6 +46,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use answers::Answers;
 use boot::Boot;
 use bytes::Bytes;
 use checkpoints::Checkpoints;
@@ -100,7 +102,10 @@ pub struct Shard {
     journal: Option<Journal>,
     /// The frame in flight, how much of it is written, and where each partition's log ended in it.
     commit: Option<commit::InFlight>,
-    sealed_frame: u64,
+    /// The last frame that holds anything, and when it became durable.
+    last_content: (u64, Instant),
+    seal_timer: bool,
+    company: commit::Company,
     journal_full: bool,
     disk_full: bool,
     /// By journal file: where its first frame that may be needed lies, and that frame's number and run.
@@ -119,6 +124,7 @@ pub struct Shard {
     flusher: Flusher,
     checkpoints: Checkpoints,
     reads: Reads,
+    answers: Answers,
 
     conns: Connections,
     /// Bytes of batches on their way to another shard, by shard: its credits.
@@ -157,7 +163,9 @@ impl Shard {
             zeros: None,
             journal: None,
             commit: None,
-            sealed_frame: 0,
+            last_content: (0, now.mono),
+            seal_timer: false,
+            company: commit::Company::default(),
             journal_full: false,
             disk_full: false,
             file_starts: BTreeMap::new(),
@@ -170,6 +178,7 @@ impl Shard {
             flusher: Flusher::default(),
             checkpoints: Checkpoints::default(),
             reads: Reads::new(config.memory_bytes / 4),
+            answers: Answers::new(config.memory_bytes / 8),
             conns: Connections::new(config.memory_bytes / 8),
             mailed_bytes: (0..config.shards).map(|_| 0).collect(),
             local: VecDeque::new(),
@@ -250,6 +259,7 @@ impl Shard {
         self.partitions.iter().flatten().filter(|partition| !partition.deleted).map(|partition| Observed {
             key: partition.key,
             epoch: partition.replica.epoch(),
+            leads: partition.replica.leads(),
             start: partition.replica.start(),
             high_watermark: partition.replica.high_watermark(),
             durable: partition.replica.durable().offset,
@@ -261,6 +271,8 @@ impl Shard {
     /// Does once what everything of this step has made due.
     fn settle(&mut self) {
         self.resume_stalled();
+        self.resume_waiting_reads();
+        self.resume_fetches();
         self.deliver_locally();
         if self.journal.is_some() {
             self.pump_flusher();
@@ -296,10 +308,13 @@ impl Shard {
         match timer {
             Timer::RetryTask(id) => self.run_task(id),
             Timer::RetryFlush => self.on_retry_flush(),
-            Timer::Seal { frame } => self.on_seal_due(frame),
+            Timer::Seal => self.on_seal_due(),
+            Timer::Company => self.on_company_late(),
             Timer::StopDue => self.on_stop_due(),
             Timer::Rest { frame } => self.on_rest_due(frame),
             Timer::FetchDue { conn, request, round } => self.on_fetch_due(conn, request, round),
+            Timer::AnswersWait => self.on_answers_wait_due(),
+            Timer::ReadsWait => self.on_reads_wait_due(),
             Timer::Retention => self.on_retention_due(),
             Timer::Idle => self.on_idle_due(),
             Timer::Accept { listener } => self.accept(listener),
@@ -440,6 +455,8 @@ impl Shard {
 pub struct Observed {
     pub key: PartitionKey,
     pub epoch: Epoch,
+    /// This process has won the epoch.
+    pub leads: bool,
     pub start: Offset,
     pub high_watermark: Offset,
     pub durable: Offset,

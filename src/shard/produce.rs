@@ -11,20 +11,23 @@ use crate::configs::{TimestampType, TopicSettings};
 use crate::ids::{Epoch, Offset, PartitionKey, ShardId, TopicId};
 use crate::journal::Entry;
 use crate::mail::{Letter, Ticket};
-use crate::records::{self, BatchError, BatchHeader, Compression, Limits};
+use crate::records::{self, BatchError, BatchHeader, Limits};
 use crate::replica::producers::{Sequence, Verdict};
 use crate::wire::ErrorCode;
 use crate::wire::produce::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
 };
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::vec::Vec;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
 
 /// Bytes of batches that may be on their way to one other shard.
 const MAILED_MAX: usize = 8 << 20;
+/// The part of the memory that the records of one compressed batch may take while they are looked at.
+const DECOMPRESSED_PART: u64 = 16;
 /// A batch shares its journal file with others.
 const BATCHES_PER_FILE_MIN: u64 = 4;
 
@@ -33,8 +36,8 @@ const BATCHES_PER_FILE_MIN: u64 = 4;
 pub struct Appended {
     pub error: ErrorCode,
     pub message: Option<String>,
-    /// The record that made the batch fail.
-    pub record: Option<i32>,
+    /// The record that made the batch fail, by its index, and what is wrong with it.
+    pub record: Option<Box<(i32, String)>>,
     pub base: Offset,
     /// The broker's clock, where it stamped the batch; else -1.
     pub append_time: i64,
@@ -59,8 +62,9 @@ impl Appended {
 pub struct Producing {
     header: Header,
     acks: i16,
-    topics: Vec<(String, TopicId, u32)>,
-    partitions: Vec<(i32, Option<Appended>)>,
+    topics: SmallVec<[(String, TopicId, u32); 1]>,
+    partitions: SmallVec<[(i32, Option<Appended>); 1]>,
+    /// How many batches have no outcome yet.
     left: u32,
 }
 
@@ -81,8 +85,8 @@ impl Shard {
         let mut producing = Producing {
             header,
             acks: request.acks,
-            topics: Vec::with_capacity(request.topic_data.len()),
-            partitions: Vec::new(),
+            topics: SmallVec::with_capacity(request.topic_data.len()),
+            partitions: SmallVec::new(),
             left: 0,
         };
         for topic in &request.topic_data {
@@ -95,7 +99,7 @@ impl Shard {
         let refused = self.refused_whole(request);
         let mut ticket = self.open_slot(conn, Slot::Produce(producing));
         if none {
-            return self.finish_produce(ticket);
+            return self.conns.mark(conn);
         }
         for topic in &request.topic_data {
             let found = match header.version {
@@ -105,11 +109,10 @@ impl Shard {
             let found = found.map(|topic| (topic.id, topic.partitions));
             for data in &topic.partition_data {
                 let records = data.records.as_ref().map(|records| records.contiguous()).unwrap_or_default();
-                let outcome = match (&refused, found) {
-                    (Some(refused), _) => Some(refused.clone()),
-                    (None, None) if header.version >= 13 => Some(Appended::error(ErrorCode::UNKNOWN_TOPIC_ID)),
-                    (None, Some((_, partitions))) if (0..partitions).contains(&data.index) => None,
-                    (None, _) => Some(Appended::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)),
+                let outcome = match found {
+                    None if header.version >= 13 => Some(Appended::error(ErrorCode::UNKNOWN_TOPIC_ID)),
+                    Some((_, partitions)) if (0..partitions).contains(&data.index) => refused.clone(),
+                    Some(_) | None => Some(Appended::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)),
                 };
                 match (outcome, found) {
                     (None, Some((id, _))) => {
@@ -126,7 +129,7 @@ impl Shard {
         }
     }
 
-    /// What makes every partition of the request fail.
+    /// What makes every partition that exists fail.
     fn refused_whole(&self, request: &ProduceRequest<'_>) -> Option<Appended> {
         if !(-1..=1).contains(&request.acks) {
             let text = format!("acks {}; -1, 0 and 1 are allowed", request.acks);
@@ -158,8 +161,12 @@ impl Shard {
 
     /// A batch from another shard; waits its turn where there is no room.
     pub(super) fn on_append(&mut self, from: ShardId, letter: Letter) {
+        let stuck = !self.backlog.is_empty();
         self.backlog.push_back((from, letter));
-        self.resume_backlog();
+        // No room for the first means no room for those behind it, until the step is settled.
+        if !stuck {
+            self.resume_backlog();
+        }
     }
 
     pub(super) fn resume_backlog(&mut self) {
@@ -198,6 +205,7 @@ impl Shard {
     ) -> Result<(), Appended> {
         let now = self.fx.now.wall;
         let batch_max = self.config.journal.file_bytes / BATCHES_PER_FILE_MIN;
+        let decompressed_max = (self.config.memory_bytes / DECOMPRESSED_PART) as usize;
         let refuses = self.journal_refuses();
         let serving = self.phase == super::Phase::Serving;
         let slot = *self.slots.get(&key).ok_or_else(|| Appended::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION))?;
@@ -206,7 +214,9 @@ impl Shard {
             return Err(Appended::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
         };
         partition.may_append(acks, serving)?;
-        let checked = check(batch, version, &partition.settings, batch_max, now)?;
+        let start = partition.replica.start();
+        let bounds = Bounds { batch_bytes_max: batch_max, decompressed_bytes_max: decompressed_max, start };
+        let checked = check(batch, version, &partition.settings, &bounds, now)?;
         let sequence = sequence_of(&checked.header);
         let mut waiter = Waiter {
             ticket,
@@ -225,13 +235,13 @@ impl Shard {
             }
             Verdict::Fenced { current } => {
                 let text = format!("producer epoch {}; the newest is {current}", checked.header.producer_epoch);
-                return Err(Appended::because(ErrorCode::INVALID_PRODUCER_EPOCH, text));
+                return Err(Appended { start, ..Appended::because(ErrorCode::INVALID_PRODUCER_EPOCH, text) });
             }
             Verdict::OutOfOrder { expected } => {
                 let (id, found) = (checked.header.producer_id, checked.header.base_sequence);
                 let text =
                     format!("out of order sequence number for producer {id} in {key}: {found}, expected {expected}");
-                return Err(Appended::because(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, text));
+                return Err(Appended { start, ..Appended::because(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, text) });
             }
         }
         if refuses {
@@ -253,30 +263,7 @@ impl Shard {
 
     /// One batch of a request has its outcome.
     pub(super) fn on_appended(&mut self, ticket: Ticket, appended: Appended) {
-        let Some(Slot::Produce(producing)) = self.conns.slot(ticket.conn, ticket.request) else { return };
-        let outcome = &mut producing.partitions[ticket.item as usize].1;
-        assert!(outcome.is_none(), "{ticket:?} is answered twice");
-        *outcome = Some(appended);
-        producing.left -= 1;
-        if producing.left == 0 {
-            self.finish_produce(ticket);
-        }
-    }
-
-    fn finish_produce(&mut self, ticket: Ticket) {
-        let Some(slot) = self.conns.slot(ticket.conn, ticket.request) else { return };
-        let Slot::Produce(producing) = core::mem::replace(slot, Slot::Ready(Vec::new())) else {
-            panic!("{ticket:?} is no produce")
-        };
-        if producing.acks != 0 {
-            let response = producing.response();
-            return self.conns.complete(ticket.conn, ticket.request, response);
-        }
-        self.conns.complete(ticket.conn, ticket.request, Vec::new());
-        let failed = producing.partitions.iter().find_map(|(_, appended)| {
-            appended.as_ref().map(|appended| appended.error).filter(|error| *error != ErrorCode::NONE)
-        });
-        if let Some(error) = failed {
+        if let Some(error) = self.conns.appended(ticket, appended) {
             // Kafka's way to tell a producer that asked not to be answered.
             self.refuse(ticket.conn, &format!("a batch sent with acks=0 failed: {error}"));
         }
@@ -294,7 +281,8 @@ impl Partition {
         if !serving || !self.replica.is_serving() {
             return Err(Appended::error(ErrorCode::NOT_LEADER_OR_FOLLOWER));
         }
-        let wanted = self.settings.min_insync_replicas;
+        // As in Kafka, nobody can want more replicas in sync than there are.
+        let wanted = self.settings.min_insync_replicas.min(self.replica.replicas() as u32);
         if acks == -1 && wanted > 1 {
             let text = format!("1 replica is in sync; min.insync.replicas is {wanted}");
             return Err(Appended::because(ErrorCode::NOT_ENOUGH_REPLICAS, text));
@@ -329,55 +317,91 @@ impl Checked {
     }
 }
 
+/// What a batch is held against beside its topic's settings.
+struct Bounds {
+    batch_bytes_max: u64,
+    /// Records that take more are not looked at: the batch is taken by its header, whose checksum is right.
+    decompressed_bytes_max: usize,
+    /// The log's start, which a refusal names.
+    start: Offset,
+}
+
 fn check(
     batch: &[u8],
     version: i16,
     settings: &TopicSettings,
-    batch_max: u64,
+    bounds: &Bounds,
     now: Timestamp,
 ) -> Result<Checked, Appended> {
-    let size_max = u64::from(settings.max_message_bytes).min(batch_max) as usize;
+    let size_max = u64::from(settings.max_message_bytes).min(bounds.batch_bytes_max) as usize;
     let limits = Limits { batch_bytes_max: size_max, zstd: version >= 7, transactional: false };
-    let header = records::check(batch, &limits).map_err(refused)?;
+    let header = records::check(batch, &limits).map_err(|error| refused(&error, bounds))?;
     let mut max_timestamp = header.max_timestamp;
     let mut min_timestamp = Some(header.base_timestamp);
-    let mut correct_max = false;
-    if header.compression() == Ok(Compression::None) {
-        let contents = records::check_records(batch, 0).map_err(refused)?;
-        if settings.cleanup.compact
-            && let Some(index) = contents.first_without_key
-        {
-            let text = String::from("Compacted topic cannot accept message without key in topic partition.");
-            return Err(Appended { record: Some(index), ..Appended::because(ErrorCode::INVALID_RECORD, text) });
+    match records::check_records(batch, bounds.decompressed_bytes_max) {
+        Ok(contents) => {
+            if settings.cleanup.compact
+                && let Some(index) = contents.first_without_key
+            {
+                let text = String::from("Compacted topic cannot accept message without key");
+                return Err(one_refused(ErrorCode::INVALID_RECORD, text.clone(), index, text, bounds));
+            }
+            max_timestamp = contents.max_timestamp;
+            min_timestamp = contents.min_timestamp;
         }
-        correct_max = contents.max_timestamp != header.max_timestamp;
-        max_timestamp = contents.max_timestamp;
-        min_timestamp = contents.min_timestamp;
+        Err(BatchError::DecompressedTooLarge { .. }) => {}
+        Err(error) => return Err(refused(&error, bounds)),
     }
     if settings.timestamp_type == TimestampType::LogAppendTime {
         return Ok(Checked { header, max_timestamp: now, append_time: Some(now), correct_max: false });
     }
-    let (before, after) = (settings.timestamp_before_max_ms, settings.timestamp_after_max_ms);
-    let oldest = min_timestamp.map_or(now.0, |time| time.0);
-    let too_old = oldest >= 0 && now.0.saturating_sub(oldest) > before;
-    let too_new = max_timestamp.0.saturating_sub(now.0) > after;
-    if too_old || too_new {
-        let found = if too_old { oldest } else { max_timestamp.0 };
-        let from = now.0.saturating_sub(before);
-        let to = now.0.saturating_add(after);
-        let text =
-            format!("Timestamp {found} of message is out of range. The timestamp should be within [{from}, {to}]");
-        return Err(Appended { record: Some(0), ..Appended::because(ErrorCode::INVALID_TIMESTAMP, text) });
+    let oldest = now.0.saturating_sub(settings.timestamp_before_max_ms);
+    let newest = now.0.saturating_add(settings.timestamp_after_max_ms);
+    if min_timestamp.is_some_and(|least| least.0 != -1 && least.0 < oldest) || max_timestamp.0 > newest {
+        let outside = records::find_outside(batch, &(oldest..=newest), bounds.decompressed_bytes_max);
+        let (index, found) = outside.ok().flatten().map_or((0, max_timestamp.0), |(offset, time)| (offset.0, time.0));
+        let detail = format!(
+            "Timestamp {found} of message with offset {index} is out of range. The timestamp should be within \
+             [{oldest}, {newest}]"
+        );
+        let text = String::from("One or more records have been rejected due to invalid timestamp");
+        return Err(one_refused(ErrorCode::INVALID_TIMESTAMP, text, index as i32, detail, bounds));
     }
-    Ok(Checked { header, max_timestamp, append_time: None, correct_max })
+    Ok(Checked { header, max_timestamp, append_time: None, correct_max: max_timestamp != header.max_timestamp })
 }
 
-fn refused(error: BatchError) -> Appended {
-    let record = match error {
-        BatchError::Record { index, .. } => Some(index),
-        _ => None,
-    };
-    Appended { record, ..Appended::because(error.code(), error.to_string()) }
+/// A batch that is refused for one of its records.
+fn one_refused(error: ErrorCode, text: String, index: i32, detail: String, bounds: &Bounds) -> Appended {
+    let record = Some(Box::new((index, detail)));
+    Appended { record, start: bounds.start, ..Appended::because(error, text) }
+}
+
+fn refused(error: &BatchError, bounds: &Bounds) -> Appended {
+    match error {
+        BatchError::Record { index, .. } => {
+            one_refused(error.code(), error.to_string(), *index, error.to_string(), bounds)
+        }
+        // As in Kafka: what is refused before the log is looked at does not name the log's start.
+        BatchError::Truncated { .. }
+        | BatchError::NotOneBatch { .. }
+        | BatchError::Length { .. }
+        | BatchError::Magic { .. }
+        | BatchError::Checksum { .. }
+        | BatchError::TooLarge { .. } => Appended::because(error.code(), error.to_string()),
+        BatchError::BaseOffset { .. }
+        | BatchError::Count { .. }
+        | BatchError::UnknownCompression { .. }
+        | BatchError::CompressionNotAllowed { .. }
+        | BatchError::Control
+        | BatchError::Transactional
+        | BatchError::DeleteHorizon
+        | BatchError::Sequence { .. }
+        | BatchError::LogAppendTime
+        | BatchError::Decompress { .. }
+        | BatchError::DecompressedTooLarge { .. } => {
+            Appended { start: bounds.start, ..Appended::because(error.code(), error.to_string()) }
+        }
+    }
 }
 
 /// What identifies a retry of this batch.
@@ -391,25 +415,49 @@ pub(super) fn sequence_of(header: &BatchHeader) -> Option<Sequence> {
 }
 
 impl Producing {
-    fn response(&self) -> Vec<Bytes> {
+    /// One of its batches has its outcome.
+    pub fn settle(&mut self, ticket: Ticket, appended: Appended) {
+        let outcome = &mut self.partitions[ticket.item as usize].1;
+        assert!(outcome.is_none(), "{ticket:?} is answered twice");
+        *outcome = Some(appended);
+        self.left -= 1;
+    }
+
+    /// Every batch has its outcome.
+    pub fn is_answered(&self) -> bool {
+        self.left == 0
+    }
+
+    /// What went wrong, where nobody is to be told.
+    pub fn unanswerable(&self) -> Option<ErrorCode> {
+        let outcomes = self.partitions.iter().filter_map(|(_, appended)| appended.as_ref());
+        let failed = outcomes.map(|appended| appended.error).find(|error| *error != ErrorCode::NONE);
+        failed.filter(|_| self.acks == 0)
+    }
+
+    /// Writes the response, if one was asked for, behind what is in `out`.
+    pub fn respond(&self, out: &mut BytesMut) {
+        if self.acks == 0 {
+            return;
+        }
         let mut rest = self.partitions.iter();
-        let topic = |(name, topic_id, count): (_, &TopicId, &u32)| TopicProduceResponse {
-            name: Cow::Borrowed(name),
+        // Of a topic without partitions there is nothing to say.
+        let topics = self.topics.iter().filter(|(_, _, count)| *count > 0);
+        let responses = topics.map(|(name, topic_id, count)| TopicProduceResponse {
+            name: Cow::Borrowed(name.as_str()),
             topic_id: *topic_id,
             partition_responses: rest.by_ref().take(*count as usize).map(partition_response).collect(),
-        };
-        let topics = self.topics.iter().map(|(name, topic_id, count)| (name.as_str(), topic_id, count));
-        let responses = topics.map(topic).collect();
-        let response = ProduceResponse { responses, ..ProduceResponse::default() };
-        self.header.respond(&response)
+        });
+        let responses = responses.collect();
+        self.header.respond_onto(&ProduceResponse { responses, ..ProduceResponse::default() }, out);
     }
 }
 
 fn partition_response((index, appended): &(i32, Option<Appended>)) -> PartitionProduceResponse<'_> {
     let appended = appended.as_ref().expect("every partition has its outcome");
-    let record_error = appended.record.map(|batch_index| BatchIndexAndErrorMessage {
-        batch_index,
-        batch_index_error_message: appended.message.as_deref().map(Cow::Borrowed),
+    let record_error = appended.record.as_deref().map(|(batch_index, text)| BatchIndexAndErrorMessage {
+        batch_index: *batch_index,
+        batch_index_error_message: Some(Cow::Borrowed(text)),
     });
     PartitionProduceResponse {
         index: *index,

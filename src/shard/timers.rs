@@ -9,14 +9,20 @@ pub enum Timer {
     RetryTask(u64),
     /// A run met a full disk.
     RetryFlush,
-    /// The shard fell idle after this frame: prove it by a seal.
-    Seal { frame: u64 },
+    /// The shard may have fallen idle: prove the last frame by a seal.
+    Seal,
+    /// The open frame has waited long enough for what is expected.
+    Company,
     /// A clean stop has taken long enough.
     StopDue,
     /// Nothing has been appended since this frame: give back memory.
     Rest { frame: u64 },
     /// A fetch has waited long enough.
     FetchDue { conn: ConnId, request: u64, round: u32 },
+    /// Reads wait for memory, since a while.
+    ReadsWait,
+    /// Fetches wait for the memory of their answers, since a while.
+    AnswersWait,
     /// Look for segments that are past their retention.
     Retention,
     /// Close connections that have idled, or that never end what they began.

@@ -4,5 +4,6 @@ mod broker;
 mod client;
 mod kills;
 mod operator;
+mod readers;
 mod reshard;
 mod serving;
