@@ -9,7 +9,7 @@ use crate::dice::{Dice, Purpose};
 use crate::disk::{Disk, Trouble};
 use crate::faults::Counts;
 use crate::ledger::{BatchId, Ledger, Part, TopicState};
-use crate::node::config;
+use crate::node::{Shards, config};
 use crate::plan::Shape;
 use crate::report::Invariant;
 use bytes::{Buf, Bytes, BytesMut};
@@ -169,7 +169,10 @@ fn liveness(why: String) -> Broken {
 impl Auditor {
     fn boot(disk: Disk, shape: &Shape, seed: [u8; 32]) -> Auditor {
         let now = Now { mono: Instant(0), wall: Timestamp(1_795_219_200_000) };
-        let shards = (0..shape.shards).map(|shard| Shard::new(config(shape, shard), seed, now)).collect();
+        // The image says how many shards it has.
+        let count = Shards::of(&disk, shape.shards).run;
+        let shards = Shards { run: count, reshard: None };
+        let shards = (0..count).map(|shard| Shard::new(config(shape, shards, shard), seed, now)).collect();
         let mut auditor = Auditor {
             shards,
             disk,
@@ -186,7 +189,7 @@ impl Auditor {
             correlation: 0,
             said: Vec::new(),
         };
-        for shard in 0..shape.shards {
+        for shard in 0..count {
             auditor.drain(shard);
         }
         auditor

@@ -99,6 +99,8 @@ pub struct Ledger {
     pub parts: Vec<PartState>,
     pub batches: Vec<Batch>,
     pub skew_ms: i64,
+    /// Batches that some damage has hit.
+    harmed: BTreeSet<BatchId>,
     /// A wipe or a rollback: only genuineness is still asked for.
     pub beyond: bool,
     pub records_acked: u64,
@@ -116,6 +118,7 @@ impl Ledger {
             parts: Vec::new(),
             batches: Vec::new(),
             skew_ms: 0,
+            harmed: BTreeSet::new(),
             beyond: false,
             records_acked: 0,
             records_read: 0,
@@ -494,17 +497,40 @@ impl Ledger {
         Ok(())
     }
 
-    /// Which partitions the harmed bytes speak of: by the numbers of batches in them, and by topic ids.
-    pub fn named_in(&self, bytes: &[u8]) -> BTreeSet<Part> {
-        let mut parts = BTreeSet::new();
-        for (at, window) in bytes.windows(TAG.len()).enumerate() {
-            if window == TAG
-                && let Some(number) = bytes.get(at + 4..at + 8)
-                && let Some(batch) = self.batches.get(u32::from_le_bytes(number.try_into().expect("four")) as usize)
-            {
-                parts.insert(batch.part);
+    /// The batches whose numbers stand in these bytes.
+    pub fn tags_in(&self, bytes: &[u8]) -> BTreeSet<BatchId> {
+        let tags = bytes.windows(TAG.len() + 4).filter(|window| window.starts_with(&TAG));
+        let numbers = tags.map(|window| u32::from_le_bytes(window[TAG.len()..].try_into().expect("four")));
+        numbers.filter(|number| (*number as usize) < self.batches.len()).collect()
+    }
+
+    /// Damage has hit these bytes.
+    pub fn harmed(&mut self, bytes: &[u8]) {
+        let mut tags = self.tags_in(bytes);
+        self.harmed.append(&mut tags);
+    }
+
+    /// An acknowledged batch that is not among those on the disk, though no damage has hit it.
+    pub fn missing(&self, there: &BTreeSet<BatchId>) -> Option<String> {
+        for part in 0..self.parts.len() {
+            let (state, topic) = (&self.parts[part], self.topic_of(part));
+            if !state.may_refuse || self.lax(part) || topic.state != TopicState::Live || topic.retention_bytes >= 0 {
+                continue;
+            }
+            for (base, (id, _)) in &state.places {
+                let acked = self.batches[*id as usize].state == State::Acked;
+                if acked && !there.contains(id) && !self.harmed.contains(id) {
+                    let name = self.name(part);
+                    return Some(format!("{name}: batch {id}, acknowledged at {base} and not harmed, is in no file"));
+                }
             }
         }
+        None
+    }
+
+    /// Which partitions the harmed bytes speak of: by the numbers of batches in them, and by topic ids.
+    pub fn named_in(&self, bytes: &[u8]) -> BTreeSet<Part> {
+        let mut parts: BTreeSet<Part> = self.tags_in(bytes).iter().map(|id| self.batches[*id as usize].part).collect();
         for topic in self.topics.iter() {
             if let Some(id) = topic.id
                 && bytes.windows(16).any(|window| window == id.0)

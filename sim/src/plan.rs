@@ -139,6 +139,10 @@ pub enum Disaster {
     Stop {
         down: Nanos,
     },
+    /// From the next start on the operator asks for so many shards.
+    Reshard {
+        shards: u16,
+    },
     /// The disk holds no more than it does now and `spare` bytes, until it does again.
     Full {
         spare: u64,
@@ -318,6 +322,7 @@ impl Plan {
             Disaster::Crash { harm, .. } => !harm.is_empty(),
             Disaster::Harm(_) => true,
             Disaster::Stop { .. }
+            | Disaster::Reshard { .. }
             | Disaster::Full { .. }
             | Disaster::Freeze { .. }
             | Disaster::StepWall { .. }
@@ -491,12 +496,30 @@ fn chaos(dice: &mut Dice, heal_at: Nanos, damage: bool) -> Vec<Chaos> {
         let what = Disaster::Harm(harm(dice, HarmTarget::Data));
         push(dice, what);
     }
+    if dice.chance(300_000) {
+        for _ in 0..dice.between(1, 3) {
+            let at = dice.between(first, heal_at - first);
+            all.extend(reshard(dice).into_iter().map(|what| Chaos { at, what }));
+        }
+    }
     all.sort_by_key(|chaos| chaos.at);
     if dice.chance(40_000) {
         all.push(Chaos { at: heal_at / 2, what: Disaster::Snapshot });
         all.push(Chaos { at: heal_at, what: dice.pick(&[0, 1]).into() });
     }
     all
+}
+
+/// Another number of shards, and what makes it count: a restart, with or without a crash on the way.
+fn reshard(dice: &mut Dice) -> [Disaster; 2] {
+    let change = Disaster::Reshard { shards: dice.between(1, 4) as u16 };
+    let down = dice.between(1, 100) * MILLIS;
+    if dice.chance(300_000) {
+        return [change, Disaster::Stop { down }];
+    }
+    let (power, after_ops) = (dice.coin(), dice.below(30) as u32);
+    let again_after_ops = dice.chance(700_000).then(|| dice.below(400) as u32);
+    [change, Disaster::Crash { power, after_ops, down, again_after_ops, harm: Vec::new() }]
 }
 
 /// The two disasters beyond the promise.

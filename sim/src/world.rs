@@ -96,6 +96,8 @@ pub struct World {
     pub net: Net,
     pub node: Option<Process>,
     pub runs: u32,
+    /// How many shards the operator asks for.
+    pub shards: u16,
     /// By partition: the highest epoch that was led, and by which run.
     pub led: BTreeMap<PartitionKey, (Epoch, u32)>,
     /// Files of journals that a first frame was written to.
@@ -154,6 +156,7 @@ impl World {
             net: Net::default(),
             node: None,
             runs: 0,
+            shards: plan.shape.shards,
             led: BTreeMap::new(),
             begun: BTreeSet::new(),
             frames: BTreeMap::new(),
