@@ -541,7 +541,8 @@ impl Shard {
         let sending: VecDeque<Bytes> = connection.out.drain(..count).collect();
         let data = sending.iter().cloned().collect();
         connection.sending = Some(sending);
-        self.fx.submit(Op::Send { conn, data }, Pending::Send(conn));
+        let within = self.answers.patience(conn);
+        self.fx.submit(Op::Send { conn, data, within }, Pending::Send(conn));
     }
 
     pub(super) fn on_sent(&mut self, conn: ConnId, done: Done) {
@@ -550,7 +551,10 @@ impl Shard {
         let mut sending = connection.sending.take().expect("a send was in flight");
         let Ok(mut sent) = result else { return self.hang_up(conn) };
         connection.out_bytes -= sent;
-        connection.last_active = self.fx.now.mono;
+        if sent > 0 {
+            connection.last_active = self.fx.now.mono;
+        }
+        let must_copy = self.answers.on_sent(conn, sent, connection.out_bytes, self.fx.now.mono);
         while let Some(mut first) = sending.pop_front() {
             if sent < first.len() {
                 first.advance(sent);
@@ -561,6 +565,13 @@ impl Shard {
         }
         for slice in sending.into_iter().rev() {
             connection.out.push_front(slice);
+        }
+        if must_copy {
+            self.bound_answers();
+        }
+        let Some(connection) = self.conns.by_id.get_mut(&conn) else { return };
+        if must_copy {
+            connection.own_output();
         }
         if connection.out_bytes > 0 {
             self.send_out(conn);
@@ -604,6 +615,7 @@ impl Shard {
     pub(super) fn hang_up(&mut self, conn: ConnId) {
         let Some(connection) = self.conns.by_id.remove(&conn) else { return };
         self.conns.input_bytes -= connection.owned;
+        self.answers.forget(conn);
         for slot in &connection.slots {
             if let Slot::Fetch(fetching) = slot {
                 self.unwatch(conn, fetching);
@@ -669,6 +681,15 @@ impl Connection {
             return whole.min((2 * self.input.len()).max(TIGHT_FRAME));
         }
         if whole <= 1 << 20 { whole.max(SMALL_FRAME) } else { whole.min((2 * self.input.len()).max(1 << 20)) }
+    }
+
+    /// Copies what is to be sent into memory of its own.
+    fn own_output(&mut self) {
+        let mut own = BytesMut::with_capacity(self.out_bytes);
+        self.out.drain(..).for_each(|slice| own.extend_from_slice(&slice));
+        own.extend_from_slice(&self.gathering.split());
+        assert!(own.len() == self.out_bytes, "{} bytes where {} were to be sent", own.len(), self.out_bytes);
+        self.out.push_back(own.freeze());
     }
 
     fn push_slot(&mut self, ready: Slot) {

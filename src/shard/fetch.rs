@@ -24,10 +24,8 @@ use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 use core::time::Duration;
 
-/// The most that one answer holds; what is left is there for the next.
-const ANSWER_MAX: usize = 4 << 20;
 /// Smaller batches are copied together: a slice of its own costs more than that.
-const COPY_MAX: usize = 32 << 10;
+const COPY_MAX: usize = 4 << 10;
 
 /// One partition of a read.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +47,10 @@ pub struct ReadResult {
     pub start: Offset,
     pub records: Vec<Bytes>,
     pub bytes: usize,
+    /// What of them are copies; the others are shared.
+    pub copied: usize,
+    /// There is more that could be served, and had no room.
+    pub more: bool,
     /// The log has left the reader's: the largest epoch at or below the reader's, and its end.
     pub diverging: Option<(Epoch, Offset)>,
 }
@@ -62,6 +64,8 @@ impl ReadResult {
             start: Offset(-1),
             records: Vec::new(),
             bytes: 0,
+            copied: 0,
+            more: false,
             diverging: None,
         }
     }
@@ -82,6 +86,8 @@ pub struct Fetching {
     /// Shards that have not answered this round.
     left: usize,
     watching: bool,
+    /// What was read, and is too little, was let go.
+    let_go: bool,
 }
 
 struct Part {
@@ -106,7 +112,7 @@ impl Shard {
             topics: Vec::with_capacity(request.topics.len()),
             parts: Vec::new(),
             min_bytes: usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
-            max_bytes: max_bytes.min(ANSWER_MAX),
+            max_bytes,
             deadline: self.fx.now.mono.after(wait),
             read_committed: request.isolation_level == 1,
             error: match request.isolation_level {
@@ -116,6 +122,7 @@ impl Shard {
             round: 0,
             left: 0,
             watching: false,
+            let_go: false,
         };
         let refused = refused_whole(request);
         for topic in &request.topics {
@@ -164,9 +171,12 @@ impl Shard {
     }
 
     /// Asks every shard for what its partitions have.
-    fn read_round(&mut self, ticket: Ticket) {
+    pub(super) fn read_round(&mut self, ticket: Ticket) {
         let shards = self.config.shards;
         let Some(fetching) = self.fetching(ticket) else { return };
+        let wanted = fetching.max_bytes;
+        let Some(granted) = self.grant_answer(ticket, wanted) else { return };
+        let fetching = self.fetching(ticket).expect("just seen");
         fetching.round += 1;
         let mut by_shard: BTreeMap<ShardId, Vec<ReadPart>> = BTreeMap::new();
         for part in &mut fetching.parts {
@@ -177,7 +187,7 @@ impl Shard {
         }
         fetching.left = by_shard.len();
         let round = fetching.round;
-        let max_bytes = fetching.max_bytes / by_shard.len().max(1);
+        let max_bytes = granted / by_shard.len().max(1);
         if by_shard.is_empty() {
             return self.finish_fetch(ticket);
         }
@@ -195,7 +205,7 @@ impl Shard {
         let mut left = max_bytes;
         let mut first = true;
         let mut results = Vec::with_capacity(parts.len());
-        let mut jobs = Vec::new();
+        let (mut wanted, mut later) = (Vec::new(), Vec::new());
         for part in parts {
             let slot = self.slots.get(&part.key).copied();
             let partition = slot.and_then(|slot| self.partitions[slot as usize].as_deref());
@@ -209,21 +219,22 @@ impl Shard {
                     Read::Segments => {
                         let bytes = part.max_bytes.min(left).max(usize::from(first));
                         if bytes > 0 {
-                            jobs.push((slot, part, bytes));
+                            wanted.push(reads::Wanted { slot, part, bytes, whole: first });
                             left = left.saturating_sub(bytes);
                             first = false;
                         } else {
-                            results.push(partition.empty_result(part.item));
+                            later.push((slot, part.offset));
+                            results.push(ReadResult { more: true, ..partition.empty_result(part.item) });
                         }
                     }
                 },
                 (_, _) => results.push(ReadResult::error(part.item, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)),
             }
         }
-        if jobs.is_empty() {
+        if wanted.is_empty() {
             self.read_done(ticket, round, results);
         } else {
-            self.read_segments(reads::Reader { ticket, round }, results, jobs);
+            self.read_segments(reads::Reader { ticket, round }, results, wanted, later);
         }
     }
 
@@ -254,7 +265,9 @@ impl Shard {
         let results = || read().filter_map(|part| part.result.as_ref());
         let bytes: usize = results().map(|result| result.bytes).sum();
         let failed = results().any(|result| result.error != ErrorCode::NONE || result.diverging.is_some());
-        if failed || bytes >= fetching.min_bytes || now >= fetching.deadline {
+        // Where a limit cut something off, waiting brings no more.
+        let cut = bytes > 0 && results().any(|result| result.more);
+        if failed || cut || bytes >= fetching.min_bytes || now >= fetching.deadline {
             return self.finish_fetch(ticket);
         }
         self.watch(ticket);
@@ -265,13 +278,20 @@ impl Shard {
         let shards = self.config.shards;
         let Some(fetching) = self.fetching(ticket) else { return };
         fetching.watching = true;
+        fetching.let_go = fetching.parts.iter().any(|part| part.result.as_ref().is_some_and(|read| read.bytes > 0));
         let (round, deadline) = (fetching.round, fetching.deadline);
         let mut by_shard: BTreeMap<ShardId, Vec<(PartitionKey, Offset)>> = BTreeMap::new();
         for part in &mut fetching.parts {
             let Some(wanted) = part.wanted else { continue };
-            let read = part.result.as_ref().map_or(wanted.offset, |result| result.high_watermark.max(wanted.offset));
+            let read = part.result.as_ref().filter(|result| !result.more).map(|result| result.high_watermark);
+            let read = read.map_or(wanted.offset, |read| read.max(wanted.offset));
             by_shard.entry(wanted.key.shard(shards)).or_default().push((wanted.key, read));
+            if let Some(result) = &mut part.result {
+                // It waits perhaps for long: not with the memory of others.
+                (result.records, result.bytes, result.copied) = (Vec::new(), 0, 0);
+            }
         }
+        self.answers.release(ticket.conn);
         self.timers.set(deadline, Timer::FetchDue { conn: ticket.conn, request: ticket.request, round });
         for (shard, parts) in by_shard {
             if shard == self.me {
@@ -336,7 +356,11 @@ impl Shard {
     pub(super) fn on_fetch_due(&mut self, conn: ConnId, request: u64, round: u32) {
         let ticket = Ticket { shard: self.me, conn, request, item: 0 };
         if self.stop_watching(ticket, round) {
-            self.finish_fetch(ticket);
+            match self.fetching(ticket) {
+                // Time is up: whatever is there now is the answer.
+                Some(fetching) if fetching.let_go => self.read_round(ticket),
+                Some(_) | None => self.finish_fetch(ticket),
+            }
         }
     }
 
@@ -358,6 +382,10 @@ impl Shard {
     fn finish_fetch(&mut self, ticket: Ticket) {
         let Some(slot) = self.conns.slot(ticket.conn, ticket.request) else { return };
         let Slot::Fetch(fetching) = core::mem::replace(slot, Slot::Forwarded) else { return };
+        let results = || fetching.parts.iter().filter_map(|part| part.result.as_ref());
+        let bytes = results().map(|result| result.bytes).sum();
+        let shared = results().any(|result| result.bytes > result.copied);
+        self.answers.settle(ticket.conn, bytes, shared, self.fx.now.mono);
         let response = fetching.response();
         self.conns.complete(ticket.conn, ticket.request, response);
     }
@@ -496,21 +524,28 @@ impl Partition {
     fn read_tail(&self, part: &ReadPart, left: usize, first: bool, result: &mut ReadResult) {
         let end = self.served_end();
         let max = part.max_bytes.min(left);
-        let mut small = BytesMut::new();
-        for batch in self.log.tail_from(part.offset) {
-            let whole_first = first && result.bytes == 0;
-            if batch.end > end || (result.bytes + batch.bytes.len() > max && !whole_first) {
+        let (mut count, mut small_bytes) = (0, 0);
+        for batch in self.log.tail_from(part.offset).take_while(|batch| batch.end <= end) {
+            let whole_first = first && count == 0;
+            if result.bytes + batch.bytes.len() > max && !whole_first {
+                result.more = true;
                 break;
             }
+            count += 1;
             result.bytes += batch.bytes.len();
+            small_bytes += if batch.bytes.len() < COPY_MAX { batch.bytes.len() } else { 0 };
+        }
+        result.copied = small_bytes;
+        let mut small = BytesMut::with_capacity(small_bytes);
+        for batch in self.log.tail_from(part.offset).take(count) {
             if batch.bytes.len() < COPY_MAX {
                 small.extend_from_slice(&batch.bytes);
-            } else {
-                if !small.is_empty() {
-                    result.records.push(small.split().freeze());
-                }
-                result.records.push(batch.bytes.clone());
+                continue;
             }
+            if !small.is_empty() {
+                result.records.push(small.split().freeze());
+            }
+            result.records.push(batch.bytes.clone());
         }
         if !small.is_empty() {
             result.records.push(small.freeze());

@@ -1,4 +1,4 @@
-//! The simulated clients: producers, readers and one administrator, in real frames over a stream of bytes.
+//! The simulated clients: producers, readers and one administrator, in real frames over a stream of bytes; and a stranger.
 //!
 //! They know only what a client can know, write it into the ledger, and judge every answer by it. They share a `Link`:
 //! one connection at a time, requests in order, answers in order.
@@ -9,6 +9,7 @@ pub mod admin;
 pub mod batch;
 pub mod producer;
 pub mod reader;
+pub mod stranger;
 
 use crate::dice::Dice;
 use crate::faults::{Counts, Fault};
@@ -27,6 +28,11 @@ use std::collections::VecDeque;
 pub struct Ctx<'a> {
     pub now: Nanos,
     pub calm: bool,
+    /// When the faults ended.
+    pub calm_since: Option<Nanos>,
+    /// Reads of the disk may fail in this seed.
+    pub read_errors: bool,
+    pub shards: u16,
     pub work: &'a Workload,
     pub dice: &'a mut Dice,
     pub ledger: &'a mut Ledger,
@@ -45,7 +51,15 @@ pub enum Command {
     Wake { at: Nanos },
 }
 
+/// What went wrong before the faults ended may still be felt for so long.
+const AFTERMATH: Nanos = 4 * SECONDS;
+
 impl Ctx<'_> {
+    /// No fault, nor what one leaves behind, has disturbed anything since `at`.
+    pub fn well_since(&self, at: Nanos) -> bool {
+        self.calm_since.is_some_and(|since| at > since + AFTERMATH)
+    }
+
     pub fn fail(&mut self, invariant: Invariant, detail: String) {
         self.failure.get_or_insert((invariant, detail));
     }
@@ -66,6 +80,7 @@ pub enum Client {
     Producer(producer::Producer),
     Reader(reader::Reader),
     Admin(admin::Admin),
+    Stranger(stranger::Stranger),
 }
 
 impl Client {
@@ -77,6 +92,9 @@ impl Client {
         for number in 0..plan.work.readers {
             all.push(Some(Client::Reader(reader::Reader::new(number, plan, dice))));
         }
+        if plan.work.strangers > 0 {
+            all.push(Some(Client::Stranger(stranger::Stranger::new(plan))));
+        }
         all
     }
 
@@ -85,6 +103,7 @@ impl Client {
             Client::Producer(producer) => producer.on_wake(ctx),
             Client::Reader(reader) => reader.on_wake(ctx),
             Client::Admin(admin) => admin.on_wake(ctx),
+            Client::Stranger(stranger) => stranger.on_wake(ctx),
         }
     }
 
@@ -93,6 +112,7 @@ impl Client {
             Client::Producer(producer) => producer.on_wire(ctx, conn, wire),
             Client::Reader(reader) => reader.on_wire(ctx, conn, wire),
             Client::Admin(admin) => admin.on_wire(ctx, conn, wire),
+            Client::Stranger(stranger) => stranger.on_wire(ctx, conn, wire),
         }
     }
 
@@ -102,6 +122,7 @@ impl Client {
             Client::Producer(producer) => producer.unfinished(ledger),
             Client::Reader(reader) => reader.unfinished(ledger),
             Client::Admin(admin) => admin.unfinished(),
+            Client::Stranger(stranger) => stranger.unfinished(),
         }
     }
 
@@ -111,6 +132,7 @@ impl Client {
             Client::Producer(producer) => producer.link.retire(ctx),
             Client::Reader(reader) => reader.link.retire(ctx),
             Client::Admin(admin) => admin.link.retire(ctx),
+            Client::Stranger(stranger) => stranger.retire(ctx),
         }
     }
 }
@@ -195,6 +217,11 @@ impl<T> Link<T> {
         }
         let late = self.sent.front().is_some_and(|sent| sent.at + TIMEOUT < ctx.now);
         if late && self.is_up() {
+            let sent = self.sent.front().expect("it is late");
+            if ctx.well_since(sent.at) {
+                let detail = format!("{}: {} is not answered in {} s", self.name, sent.api, TIMEOUT / SECONDS);
+                ctx.fail(Invariant::Liveness, detail);
+            }
             let vanish = !ctx.calm && ctx.dice.coin();
             return self.give_up(ctx, vanish);
         }
