@@ -137,7 +137,7 @@ fn fetch(
         high_watermark: found.high_watermark,
         last_stable_offset: found.last_stable_offset,
         log_start_offset: found.log_start_offset,
-        diverging_epoch: found.diverging_epoch,
+        diverging_epoch: found.diverging_epoch.clone(),
         ..PartitionData::default()
     });
     (response.error_code, found.unwrap_or_default())
