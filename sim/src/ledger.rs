@@ -377,8 +377,13 @@ impl Ledger {
         if self.lax(part) || self.parts[part].may_refuse || self.topic_of(part).retention_bytes >= 0 {
             return Ok(());
         }
+        // Of an epoch that is still to come nobody knows an end.
+        let unknown = (epoch, end) == (-1, -1);
         for (base, (id, records)) in &self.parts[part].places {
             let Some(of) = self.batches[*id as usize].epoch else { continue };
+            if unknown && of < asked {
+                continue;
+            }
             let behind = base + i64::from(*records);
             let old = behind <= known.high_watermark.max(known.acked_end);
             let cut = of <= asked && old && behind > end;
