@@ -44,7 +44,13 @@ RULES = [
     (r"idempotence", r"Produce", r"LogAppendTimeMs", ANY,
      "Kafka answers a duplicate with the time of the producer's clock as if it were its own"),
     (r"timestamps", r"a max that lies|a max below", r"LogAppendTimeMs", ANY, "the same"),
+    (r"many in one request", r"good and bad", r"BaseOffset", ANY, "what follows from that"),
+    (ANY, r"Produce v[56] zstd", r"LogStartOffset", r"-1", "the log's start beside the refusal"),
     # Fetch.
+    (ANY, r"Fetch", r"AbortedTransactions", r"None", "an empty list beside an error, where Kafka has null in some and an empty one in others"),
+    (r"fetch: limits", r"in all|of the second partition|0 of each|1 of each", ANY, ANY,
+     "each shard's first batch is whole beyond the limits, and a limit below 0 is taken as 0"),
+    (r"by id", r"twice", ANY, ANY, "a partition that is named twice is read twice"),
     (ANY, r"Fetch", r"HighWatermark|LastStableOffset|LogStartOffset", r"-1", "whoever reads outside the log is told where it is"),
     (ANY, r"Fetch v\d+ isolation", ANY, ANY, "as in Kafka, with the partitions beside the error"),
     (r"sessions", r"an unknown session, epoch 0", r"SessionId", ANY, "no sessions are kept: 0, which every client lives with"),

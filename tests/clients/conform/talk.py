@@ -210,7 +210,7 @@ class Talk:
             return f"producer {self.producers[value]}"
         if key in ("LeaderEpoch", "Epoch", "leader_epoch") and topic in self.epochs and value >= 0:
             return f"epoch {value - self.epochs[topic]:+}"
-        if key in ("LogAppendTimeMs", "Timestamp") and abs(value - now) < 60_000:
+        if key in ("LogAppendTimeMs", "Timestamp") and isinstance(value, int) and abs(value - now) < 60_000:
             return "now"
         if isinstance(value, str):
             return self.plain_text(value)
