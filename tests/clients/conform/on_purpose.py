@@ -45,7 +45,8 @@ RULES = [
      "Kafka answers a duplicate with the time of the producer's clock as if it were its own"),
     (r"timestamps", r"a max that lies|a max below", r"LogAppendTimeMs", ANY, "the same"),
     (r"many in one request", r"good and bad", r"BaseOffset", ANY, "what follows from that"),
-    (ANY, r"Produce v[56] zstd", r"LogStartOffset", r"-1", "the log's start beside the refusal"),
+    (r"compression", r"trailing|pc-\S+trailing", ANY, ANY, "bytes behind the last compressed record are refused, as they are without compression"),
+    (ANY, r"Produce v\d+ (zstd|transactional|control and)", r"LogStartOffset", r"-1", "the log's start beside the refusal"),
     # Fetch.
     (ANY, r"Fetch", r"AbortedTransactions", r"None", "an empty list beside an error, where Kafka has null in some and an empty one in others"),
     (r"fetch: limits", r"in all|of the second partition|0 of each|1 of each", ANY, ANY,

@@ -177,8 +177,12 @@ class Talk:
             {**names, "PartitionData": [{"Index": partition, "Records": data}]}]}
 
     def producer(self):
-        found = self.call("InitProducerId", 4, {"TransactionalId": None, "TransactionTimeoutMs": 60_000,
-                                                "ProducerId": -1, "ProducerEpoch": -1})
+        body = {"TransactionalId": None, "TransactionTimeoutMs": 60_000, "ProducerId": -1, "ProducerEpoch": -1}
+        found = self.call("InitProducerId", 4, body)
+        # A Kafka that has just started fetches its block of ids.
+        while found["ErrorCode"] == 14:
+            time.sleep(0.1)
+            found = self.call("InitProducerId", 4, body)
         self.producers[found["ProducerId"]] = len(self.producers)
         return found["ProducerId"]
 
@@ -220,7 +224,7 @@ class Talk:
         text = text.replace(str(self.port), "PORT")
         for producer, number in self.producers.items():
             text = re.sub(rf"\b{producer}\b(?!-)", f"producer {number}", text)
-        return re.sub(r"\b\d{13}\b", "TIME", text)
+        return re.sub(r"\b\d{13}\b|-\d{19}(?=, )", "TIME", text)
 
     def plain_batch(self, one, topic):
         one = {name: self.plain(item, name, topic) for name, item in one.items()}
