@@ -498,6 +498,10 @@ impl Partition {
                 result.diverging = diverging;
                 return Read::Done(result);
             }
+            // Beyond Kafka: whoever reads outside the log is told where it is.
+            Err(ErrorCode::OFFSET_OUT_OF_RANGE) => {
+                return Read::Done(ReadResult { error: ErrorCode::OFFSET_OUT_OF_RANGE, ..result });
+            }
             Err(error) => return Read::Done(ReadResult::error(part.item, error)),
         }
         if part.offset >= end {
