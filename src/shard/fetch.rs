@@ -49,8 +49,8 @@ pub struct ReadResult {
     pub bytes: usize,
     /// What of them are copies; the others are shared.
     pub copied: usize,
-    /// There is more that could be served, and had no room.
-    pub more: bool,
+    /// There was no memory to read what could be served.
+    pub starved: bool,
     /// The log has left the reader's: the largest epoch at or below the reader's, and its end.
     pub diverging: Option<(Epoch, Offset)>,
 }
@@ -65,7 +65,7 @@ impl ReadResult {
             records: Vec::new(),
             bytes: 0,
             copied: 0,
-            more: false,
+            starved: false,
             diverging: None,
         }
     }
@@ -77,6 +77,8 @@ pub struct Fetching {
     topics: Vec<(String, TopicId, u32)>,
     parts: Vec<Part>,
     min_bytes: usize,
+    /// What of it this round's answer can hold.
+    enough: usize,
     max_bytes: usize,
     deadline: Instant,
     read_committed: bool,
@@ -112,6 +114,7 @@ impl Shard {
             topics: Vec::with_capacity(request.topics.len()),
             parts: Vec::new(),
             min_bytes: usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
+            enough: 0,
             max_bytes,
             deadline: self.fx.now.mono.after(wait),
             read_committed: request.isolation_level == 1,
@@ -188,6 +191,9 @@ impl Shard {
         fetching.left = by_shard.len();
         let round = fetching.round;
         let max_bytes = granted / by_shard.len().max(1);
+        // An answer that is made smaller than asked for waits for no more than it can hold, of one shard or of all.
+        let limited = granted < fetching.max_bytes;
+        fetching.enough = fetching.min_bytes.min(if limited { max_bytes / 2 } else { usize::MAX });
         if by_shard.is_empty() {
             return self.finish_fetch(ticket);
         }
@@ -224,7 +230,7 @@ impl Shard {
                             first = false;
                         } else {
                             later.push((slot, part.offset));
-                            results.push(ReadResult { more: true, ..partition.empty_result(part.item) });
+                            results.push(partition.empty_result(part.item));
                         }
                     }
                 },
@@ -265,9 +271,9 @@ impl Shard {
         let results = || read().filter_map(|part| part.result.as_ref());
         let bytes: usize = results().map(|result| result.bytes).sum();
         let failed = results().any(|result| result.error != ErrorCode::NONE || result.diverging.is_some());
-        // Where a limit cut something off, waiting brings no more.
-        let cut = bytes > 0 && results().any(|result| result.more);
-        if failed || cut || bytes >= fetching.min_bytes || now >= fetching.deadline {
+        // More may be there, but not the memory for it.
+        let cut = bytes > 0 && results().any(|result| result.starved);
+        if failed || cut || bytes >= fetching.enough || now >= fetching.deadline {
             return self.finish_fetch(ticket);
         }
         self.watch(ticket);
@@ -283,7 +289,7 @@ impl Shard {
         let mut by_shard: BTreeMap<ShardId, Vec<(PartitionKey, Offset)>> = BTreeMap::new();
         for part in &mut fetching.parts {
             let Some(wanted) = part.wanted else { continue };
-            let read = part.result.as_ref().filter(|result| !result.more).map(|result| result.high_watermark);
+            let read = part.result.as_ref().filter(|result| !result.starved).map(|result| result.high_watermark);
             let read = read.map_or(wanted.offset, |read| read.max(wanted.offset));
             by_shard.entry(wanted.key.shard(shards)).or_default().push((wanted.key, read));
             if let Some(result) = &mut part.result {
@@ -524,7 +530,6 @@ impl Partition {
         for batch in self.log.tail_from(part.offset).take_while(|batch| batch.end <= end) {
             let whole_first = first && count == 0;
             if result.bytes + batch.bytes.len() > max && !whole_first {
-                result.more = true;
                 break;
             }
             count += 1;

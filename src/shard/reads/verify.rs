@@ -46,7 +46,6 @@ pub struct Limit {
 /// marked in the result.
 pub fn cut_out(chunks: &[Bytes], offset: Offset, limit: Limit, result: &mut ReadResult) -> usize {
     let Limit { end, bytes, whole } = limit;
-    let mut next = offset;
     let mut used = chunks.len();
     for (index, chunk) in chunks.iter().enumerate() {
         let mut start = None;
@@ -60,7 +59,6 @@ pub fn cut_out(chunks: &[Bytes], offset: Offset, limit: Limit, result: &mut Read
             if header.end_offset() > offset {
                 start.get_or_insert(at);
                 result.bytes += batch.len();
-                next = header.end_offset();
             }
             at += batch.len();
         }
@@ -72,6 +70,5 @@ pub fn cut_out(chunks: &[Bytes], offset: Offset, limit: Limit, result: &mut Read
             break;
         }
     }
-    result.more = next < end;
     used
 }
