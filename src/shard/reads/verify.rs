@@ -42,8 +42,7 @@ pub struct Limit {
     pub whole: bool,
 }
 
-/// Whole batches from the one that holds `offset`. Gives the number of chunks that were used to their end; what is left is
-/// marked in the result.
+/// Whole batches from the one that holds `offset`. Gives the number of chunks that were used to their end.
 pub fn cut_out(chunks: &[Bytes], offset: Offset, limit: Limit, result: &mut ReadResult) -> usize {
     let Limit { end, bytes, whole } = limit;
     let mut used = chunks.len();
