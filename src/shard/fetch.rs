@@ -38,6 +38,17 @@ pub struct ReadPart {
     pub last_fetched_epoch: i32,
 }
 
+/// What ended a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// The log's end.
+    Nothing,
+    /// What was asked for of this partition: it counts as that much when the answer is weighed, as in Kafka.
+    OwnLimit,
+    /// There is more to serve, and the answer had no room for it, or the segment ended: waiting brings no more.
+    NoRoom,
+}
+
 /// What was read of one partition.
 #[derive(Clone, Debug)]
 pub struct ReadResult {
@@ -49,8 +60,8 @@ pub struct ReadResult {
     pub bytes: usize,
     /// What of them are copies; the others are shared.
     pub copied: usize,
-    /// There was no memory to read what could be served.
-    pub starved: bool,
+    /// What ended the read.
+    pub cut: Cut,
     /// The log has left the reader's: the largest epoch at or below the reader's, and its end.
     pub diverging: Option<(Epoch, Offset)>,
 }
@@ -65,7 +76,7 @@ impl ReadResult {
             records: Vec::new(),
             bytes: 0,
             copied: 0,
-            starved: false,
+            cut: Cut::Nothing,
             diverging: None,
         }
     }
@@ -77,8 +88,6 @@ pub struct Fetching {
     topics: Vec<(String, TopicId, u32)>,
     parts: Vec<Part>,
     min_bytes: usize,
-    /// What of it this round's answer can hold.
-    enough: usize,
     max_bytes: usize,
     deadline: Instant,
     read_committed: bool,
@@ -98,6 +107,17 @@ struct Part {
     result: Option<ReadResult>,
 }
 
+impl Part {
+    /// What counts for `min_bytes`.
+    fn available(&self) -> usize {
+        let Some(result) = &self.result else { return 0 };
+        match (result.cut, &self.wanted) {
+            (Cut::OwnLimit, Some(wanted)) => result.bytes.max(wanted.max_bytes),
+            (Cut::Nothing | Cut::NoRoom, _) | (Cut::OwnLimit, None) => result.bytes,
+        }
+    }
+}
+
 impl Shard {
     pub(super) fn fetch(&mut self, conn: ConnId, header: Header, request: &FetchRequest<'_>) {
         if !matches!(request.session_epoch, 0 | -1) {
@@ -114,7 +134,6 @@ impl Shard {
             topics: Vec::with_capacity(request.topics.len()),
             parts: Vec::new(),
             min_bytes: usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
-            enough: 0,
             max_bytes,
             deadline: self.fx.now.mono.after(wait),
             read_committed: request.isolation_level == 1,
@@ -191,9 +210,6 @@ impl Shard {
         fetching.left = by_shard.len();
         let round = fetching.round;
         let max_bytes = granted / by_shard.len().max(1);
-        // An answer that is made smaller than asked for waits for no more than it can hold, of one shard or of all.
-        let limited = granted < fetching.max_bytes;
-        fetching.enough = fetching.min_bytes.min(if limited { max_bytes / 2 } else { usize::MAX });
         if by_shard.is_empty() {
             return self.finish_fetch(ticket);
         }
@@ -230,7 +246,7 @@ impl Shard {
                             first = false;
                         } else {
                             later.push((slot, part.offset));
-                            results.push(partition.empty_result(part.item));
+                            results.push(ReadResult { cut: Cut::NoRoom, ..partition.empty_result(part.item) });
                         }
                     }
                 },
@@ -270,10 +286,10 @@ impl Shard {
         let read = || fetching.parts.iter().filter(|part| part.wanted.is_some());
         let results = || read().filter_map(|part| part.result.as_ref());
         let bytes: usize = results().map(|result| result.bytes).sum();
+        let available: usize = read().map(Part::available).sum();
         let failed = results().any(|result| result.error != ErrorCode::NONE || result.diverging.is_some());
-        // More may be there, but not the memory for it.
-        let cut = bytes > 0 && results().any(|result| result.starved);
-        if failed || cut || bytes >= fetching.enough || now >= fetching.deadline {
+        let no_room = bytes > 0 && results().any(|result| result.cut == Cut::NoRoom);
+        if failed || no_room || available >= fetching.min_bytes || now >= fetching.deadline {
             return self.finish_fetch(ticket);
         }
         self.watch(ticket);
@@ -289,7 +305,8 @@ impl Shard {
         let mut by_shard: BTreeMap<ShardId, Vec<(PartitionKey, Offset)>> = BTreeMap::new();
         for part in &mut fetching.parts {
             let Some(wanted) = part.wanted else { continue };
-            let read = part.result.as_ref().filter(|result| !result.starved).map(|result| result.high_watermark);
+            let read =
+                part.result.as_ref().filter(|result| result.cut != Cut::NoRoom).map(|result| result.high_watermark);
             let read = read.map_or(wanted.offset, |read| read.max(wanted.offset));
             by_shard.entry(wanted.key.shard(shards)).or_default().push((wanted.key, read));
             if let Some(result) = &mut part.result {
@@ -481,6 +498,10 @@ impl Partition {
                 result.diverging = diverging;
                 return Read::Done(result);
             }
+            // Beyond Kafka: whoever reads outside the log is told where it is.
+            Err(ErrorCode::OFFSET_OUT_OF_RANGE) => {
+                return Read::Done(ReadResult { error: ErrorCode::OFFSET_OUT_OF_RANGE, ..result });
+            }
             Err(error) => return Read::Done(ReadResult::error(part.item, error)),
         }
         if part.offset >= end {
@@ -530,6 +551,7 @@ impl Partition {
         for batch in self.log.tail_from(part.offset).take_while(|batch| batch.end <= end) {
             let whole_first = first && count == 0;
             if result.bytes + batch.bytes.len() > max && !whole_first {
+                result.cut = if part.max_bytes <= left { Cut::OwnLimit } else { Cut::NoRoom };
                 break;
             }
             count += 1;

@@ -1,8 +1,10 @@
 //! Tests that start the real binary, on the real kernel.
 
+mod answers;
 mod broker;
 mod client;
 mod kills;
 mod operator;
 mod readers;
+mod reshard;
 mod serving;

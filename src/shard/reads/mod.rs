@@ -92,8 +92,6 @@ struct Job {
     tried_again: bool,
     /// It has waited for memory long enough.
     impatient: bool,
-    /// It ends without what it wanted, for want of memory.
-    starved: bool,
     /// Reads in a row that brought no whole sector.
     stalled: u8,
 }
@@ -207,7 +205,6 @@ impl Shard {
             ahead_bytes: 0,
             tried_again: false,
             impatient: false,
-            starved: false,
             stalled: 0,
         };
         self.reads.jobs.insert(id, job);
@@ -296,7 +293,6 @@ impl Shard {
 
     fn wait_for_memory(&mut self, id: u64) {
         if !self.reads.may_wait(&self.reads.jobs[&id]) {
-            self.reads.jobs.get_mut(&id).expect("just seen").starved = true;
             return self.end_read(id, Ok((Vec::new(), Vec::new())));
         }
         if !core::mem::replace(&mut self.reads.timed, true) {
@@ -544,8 +540,8 @@ impl Shard {
                 let partition = self.partitions[slot as usize].as_deref();
                 let read = match (result, partition) {
                     (Ok((chunks, bytes_of)), Some(partition)) => {
-                        let mut read = ReadResult { starved: job.starved, ..partition.empty_result(part.item) };
-                        let limit = Limit { end: partition.served_end(), bytes, whole };
+                        let mut read = partition.empty_result(part.item);
+                        let limit = Limit { end: partition.served_end(), bytes, own: bytes == part.max_bytes, whole };
                         let used = cut_out(&bytes_of, part.offset, limit, &mut read);
                         for chunk in &chunks[..used] {
                             self.reads.pool.on_used((slot, job.base, chunk.position));
