@@ -39,6 +39,7 @@ impl World {
             }
             Disaster::Reshard { shards } => {
                 self.shards = shards;
+                self.shards_max = self.shards_max.max(shards);
                 self.tell(|| format!("the next start is to run {shards} shards"));
             }
             Disaster::Full { spare, lasts } => {

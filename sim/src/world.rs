@@ -96,6 +96,8 @@ pub struct World {
     pub net: Net,
     pub node: Option<Process>,
     pub runs: u32,
+    /// The most shards that were asked for so far.
+    pub shards_max: u16,
     /// How many shards the operator asks for.
     pub shards: u16,
     /// By partition: the highest epoch that was led, and by which run.
@@ -157,6 +159,7 @@ impl World {
             node: None,
             runs: 0,
             shards: plan.shape.shards,
+            shards_max: plan.shape.shards,
             led: BTreeMap::new(),
             begun: BTreeSet::new(),
             frames: BTreeMap::new(),
@@ -267,7 +270,8 @@ impl World {
             calm: self.calm,
             calm_since: self.calm_since,
             read_errors: self.plan.disk.read_error > 0 || self.read_errors,
-            shards: self.node.as_ref().map_or(self.shards, |node| node.seats.len() as u16),
+            // An answer may be of a process that is gone, and of one that has not changed their number yet.
+            shards: self.shards_max,
             work: &self.plan.work,
             dice: &mut self.streams.work,
             ledger: &mut self.ledger,
