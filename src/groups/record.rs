@@ -62,11 +62,8 @@ impl Record {
     pub fn key(&self) -> Bytes {
         match self {
             Record::Offset { group, topic, partition, .. } => {
-                let key = OffsetCommitKey {
-                    group: Cow::Borrowed(group),
-                    topic: Cow::Borrowed(topic),
-                    partition: *partition,
-                };
+                let key =
+                    OffsetCommitKey { group: Cow::Borrowed(group), topic: Cow::Borrowed(topic), partition: *partition };
                 encode(OFFSET_KEY, |w| key.write(w, 0, false))
             }
             Record::Group { group, .. } => {
@@ -192,8 +189,7 @@ mod tests {
         };
         let record = Record::Offset { group: "g".into(), topic: "t".into(), partition: 3, value: Some(value) };
         assert_eq!(record.key()[..], [0, 1, 0, 1, b'g', 0, 1, b't', 0, 0, 0, 3]);
-        let expected =
-            [0, 4, 0, 0, 0, 0, 0, 0, 0, 42, 0, 0, 0, 7, 3, b'm', b'e', 0, 0, 0, 0, 0, 0, 3, 0xe8, 0];
+        let expected = [0, 4, 0, 0, 0, 0, 0, 0, 0, 42, 0, 0, 0, 7, 3, b'm', b'e', 0, 0, 0, 0, 0, 0, 3, 0xe8, 0];
         assert_eq!(record.value().unwrap()[..], expected);
         let again = Record::decode(&record.key(), record.value().as_deref()).unwrap();
         assert_eq!(again, Some(record));

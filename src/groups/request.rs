@@ -19,10 +19,20 @@ pub enum Request {
     Leave(Leave),
     Commit(Commit),
     Fetch(Fetch),
-    DeleteOffsets { group: String, topics: Vec<(String, Vec<i32>)> },
-    DeleteGroup { group: String },
-    Describe { group: String },
-    List { states: Vec<String>, types: Vec<String> },
+    DeleteOffsets {
+        group: String,
+        topics: Vec<(String, Vec<i32>)>,
+    },
+    DeleteGroup {
+        group: String,
+    },
+    Describe {
+        group: String,
+    },
+    List {
+        states: Vec<String>,
+        types: Vec<String>,
+    },
     /// These topics are deleted: so is what was committed for them.
     TopicDeleted(TopicId),
 }
@@ -111,7 +121,10 @@ pub enum Reply {
     Synced(Synced),
     /// Heartbeat, DeleteGroup.
     Error(ErrorCode),
-    Left { error: ErrorCode, members: Vec<ErrorCode> },
+    Left {
+        error: ErrorCode,
+        members: Vec<ErrorCode>,
+    },
     /// Commit, DeleteOffsets: an error for all, or one for each partition in the request's order.
     Partitions(Result<Vec<ErrorCode>, ErrorCode>),
     Offsets(Result<Vec<FetchedTopic>, ErrorCode>),

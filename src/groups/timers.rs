@@ -51,12 +51,4 @@ impl Timers {
         let entry = self.due.first_entry()?;
         (entry.key().0 <= now).then(|| entry.remove_entry())
     }
-
-    pub fn len(&self) -> usize {
-        self.due.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.due.is_empty()
-    }
 }
