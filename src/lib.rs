@@ -65,11 +65,14 @@
 //! - **Bounded.** Batches live in arenas under one budget; connections own buffers under another; reads of segments under
 //!   a third. Where a budget is used up, the shard does not ask for more bytes.
 //!
-//! What is deliberately absent: an async runtime, locks, retries of failed syncs, a second write path, timers in the
+//! What is deliberately absent: an async runtime, locks, retries of failed syncs, a second write path, knobs of the
 //! group commit, and any trust in bytes that were read from a disk before their checksum was verified.
 //!
 //! # Where this differs from the design's first draft, and why
 //!
+//! - A commit may wait 50 us for those whom the one before it answered: natural group commit alone splits one connection's
+//!   requests into cohorts that take turns. Measured with one connection of 1 KiB batches and two shards: a quarter more
+//!   requests a second for half of the CPU each; with 16 connections or more it costs nothing and gains nothing.
 //! - The repeated directory and a frame's own one stand at its end, not at its beginning: the payload is placed before the
 //!   directory is known, and a frame's first sector would otherwise cost 4 KiB in every commit.
 //! - A segment's table of chunks is in the checkpoint while it is active, and becomes a file (`.chunks`) when it rolls:

@@ -149,6 +149,11 @@ impl Journal {
         self.notes.is_empty()
     }
 
+    /// How many batches the open frame has.
+    pub fn open_batches(&self) -> usize {
+        self.placed.len()
+    }
+
     /// How many small entries and partitions the open frame has.
     pub fn open_notes(&self) -> usize {
         self.notes.len()

@@ -14,7 +14,6 @@ pub mod position;
 pub mod producers;
 
 use crate::ids::{Epoch, NodeId, Offset};
-use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 use position::{EpochStart, Position};
@@ -40,7 +39,7 @@ pub enum Role {
     /// Has raised the epoch and voted for itself; leads once a majority of durable votes is in.
     Candidate { votes: Vec<NodeId> },
     /// Has won this epoch in this run. For each voter, how much of the log it holds durably.
-    Leader { durable: BTreeMap<NodeId, Position> },
+    Leader { durable: Vec<(NodeId, Position)> },
 }
 
 #[derive(Clone, Debug)]
@@ -109,7 +108,8 @@ impl Replica {
                 if votes.len() < majority {
                     return false;
                 }
-                self.role = Role::Leader { durable: BTreeMap::new() };
+                let durable = self.voters.iter().map(|voter| (*voter, Position::default())).collect();
+                self.role = Role::Leader { durable };
                 true
             }
             Role::Candidate { .. } | Role::Follower | Role::Leader { .. } => false,
@@ -146,12 +146,13 @@ impl Replica {
     /// A voter holds everything up to `position` durably. Counts only within the leader's own epoch.
     pub fn on_voter_durable(&mut self, voter: NodeId, position: Position) {
         let Role::Leader { durable } = &mut self.role else { return };
-        let known = durable.entry(voter).or_default();
+        let Some((_, known)) = durable.iter_mut().find(|(id, _)| *id == voter) else { return };
         *known = (*known).max(position);
-        let mut held: Vec<Position> =
-            self.voters.iter().map(|voter| durable.get(voter).copied().unwrap_or_default()).collect();
-        held.sort_unstable_by(|a, b| b.cmp(a));
-        let majority_holds = held[self.voters.len() / 2];
+        // This runs for every partition of every commit, and voters are few: counting costs less than sorting.
+        let majority = self.voters.len() / 2 + 1;
+        let held_by = |position: Position| durable.iter().filter(|(_, held)| *held >= position).count();
+        let held = durable.iter().map(|(_, held)| *held).filter(|held| held_by(*held) >= majority);
+        let majority_holds = held.max().unwrap_or_default();
         if majority_holds.epoch == self.epoch && majority_holds > self.high_watermark {
             assert!(
                 majority_holds.offset >= self.high_watermark.offset,

@@ -7,15 +7,15 @@
 
 use super::effects::Pending;
 use super::fetch::Fetching;
-use super::produce::Producing;
+use super::produce::{Appended, Producing};
 use super::query::Querying;
 use super::timers::Timer;
 use super::{Level, Phase, Shard};
 use crate::api::{Api, Route, route};
 use crate::boundary::{ConnId, Done, Instant, NetError, Op};
 use crate::mail::Ticket;
-use crate::wire::frame::{decode_header, encode_response};
-use crate::wire::{ApiKey, Message, Reader};
+use crate::wire::frame::{decode_header, encode_response, encode_response_onto};
+use crate::wire::{ApiKey, ErrorCode, Message, Reader};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::String;
@@ -30,7 +30,7 @@ const OUTPUT_MAX: usize = 1 << 20;
 /// Frames up to this come in the driver's buffers or in one of this size; larger ones in a buffer of their own.
 const SMALL_FRAME: usize = 64 << 10;
 /// Frames above this are not expected again.
-const EXPECTED_MAX: usize = 1 << 20;
+const EXPECTED_MAX: usize = 4 << 20;
 /// Slices in one send.
 const SLICES_MAX: usize = 512;
 /// Answers below this are gathered in one buffer.
@@ -90,6 +90,16 @@ pub enum Slot {
     },
 }
 
+impl Slot {
+    fn is_ready(&self) -> bool {
+        match self {
+            Slot::Ready(_) => true,
+            Slot::Produce(producing) => producing.is_answered(),
+            Slot::Fetch(_) | Slot::Query(_) | Slot::Forwarded | Slot::ProducerId { .. } => false,
+        }
+    }
+}
+
 /// What of a request's header its response needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Header {
@@ -102,6 +112,11 @@ impl Header {
     /// The frame of a response to this request.
     pub fn respond<'a, M: Message<'a>>(&self, response: &M) -> Vec<Bytes> {
         encode_response(self.correlation, self.key, self.version, response)
+    }
+
+    /// The same, behind what is in `out`.
+    pub fn respond_onto<'a, M: Message<'a>>(&self, response: &M, out: &mut BytesMut) {
+        encode_response_onto(out, self.correlation, self.key, self.version, response);
     }
 }
 
@@ -123,6 +138,18 @@ impl Connections {
         connection.slots.get_mut(usize::try_from(request.checked_sub(first)?).ok()?)
     }
 
+    /// The outcome of one batch of a Produce. Returns what went wrong with a request that asked not to be answered.
+    pub fn appended(&mut self, ticket: Ticket, appended: Appended) -> Option<ErrorCode> {
+        let Some(Slot::Produce(producing)) = self.slot(ticket.conn, ticket.request) else { return None };
+        producing.settle(ticket, appended);
+        if !producing.is_answered() {
+            return None;
+        }
+        let failure = producing.unanswerable();
+        self.mark(ticket.conn);
+        failure
+    }
+
     /// The answer to a request is there.
     pub fn complete(&mut self, conn: ConnId, request: u64, response: Vec<Bytes>) {
         if let Some(slot) = self.slot(conn, request) {
@@ -131,7 +158,8 @@ impl Connections {
         }
     }
 
-    fn mark(&mut self, conn: ConnId) {
+    /// It has something to send, or may go on.
+    pub fn mark(&mut self, conn: ConnId) {
         if let Some(connection) = self.by_id.get_mut(&conn)
             && !connection.dirty
         {
@@ -288,8 +316,12 @@ impl Shard {
     fn may_handle(&mut self, conn: ConnId, len: usize) -> bool {
         let connection = self.conns.by_id.get_mut(&conn).expect("it has a frame");
         let is_produce = connection.input[4..].starts_with(&ApiKey::PRODUCE.0.to_be_bytes());
-        let pipelined = connection.slots.iter().all(|slot| matches!(slot, Slot::Produce(_) | Slot::Ready(_)));
-        let in_turn = connection.slots.is_empty() || (is_produce && pipelined);
+        // What is no Produce begins only when nothing is before it: so it is the first, if there is one.
+        let in_turn = match connection.slots.front() {
+            None => true,
+            Some(Slot::Produce(_) | Slot::Ready(_)) => is_produce,
+            Some(Slot::Fetch(_) | Slot::Query(_) | Slot::Forwarded | Slot::ProducerId { .. }) => false,
+        };
         if !in_turn {
             // It is looked at again when the answers before it have gone.
             return false;
@@ -437,12 +469,12 @@ impl Shard {
         connection.slots.push_back(slot);
         let request = connection.next_request;
         connection.next_request += 1;
-        self.conns.mark(conn);
         Ticket { shard: self.me, conn, request, item: 0 }
     }
 
     pub(super) fn answer_now(&mut self, conn: ConnId, response: Vec<Bytes>) {
         self.open_slot(conn, Slot::Ready(response));
+        self.conns.mark(conn);
     }
 
     /// Moves answers that are due into their connections' sends, and lets connections go on.
@@ -451,9 +483,8 @@ impl Shard {
             let Some(connection) = self.conns.by_id.get_mut(&conn) else { continue };
             connection.dirty = false;
             let before = connection.slots.len();
-            while let Some(Slot::Ready(_)) = connection.slots.front() {
-                let Some(Slot::Ready(response)) = connection.slots.pop_front() else { unreachable!("just seen") };
-                connection.push_out(response);
+            while let Some(slot) = connection.slots.pop_front_if(|slot| slot.is_ready()) {
+                connection.push_slot(slot);
             }
             let answered = connection.slots.len() < before;
             if connection.out_bytes > 0 && connection.sending.is_none() {
@@ -571,6 +602,20 @@ impl Connection {
         let Some(size) = self.frame_size() else { return SMALL_FRAME };
         let whole = 4 + size.max(0) as usize;
         if whole <= 1 << 20 { whole.max(SMALL_FRAME) } else { whole.min((2 * self.input.len()).max(1 << 20)) }
+    }
+
+    fn push_slot(&mut self, ready: Slot) {
+        match ready {
+            Slot::Ready(response) => self.push_out(response),
+            Slot::Produce(producing) => {
+                let before = self.gathering.len();
+                producing.respond(&mut self.gathering);
+                self.out_bytes += self.gathering.len() - before;
+            }
+            Slot::Fetch(_) | Slot::Query(_) | Slot::Forwarded | Slot::ProducerId { .. } => {
+                panic!("request {} of {} is not answered yet", self.next_request, self.peer)
+            }
+        }
     }
 
     fn push_out(&mut self, response: Vec<Bytes>) {

@@ -94,7 +94,10 @@ pub struct Shard {
     journal: Option<Journal>,
     /// The frame in flight, how much of it is written, and where each partition's log ended in it.
     commit: Option<commit::InFlight>,
-    sealed_frame: u64,
+    /// The last frame that holds anything, and when it became durable.
+    last_content: (u64, Instant),
+    seal_timer: bool,
+    company: commit::Company,
     journal_full: bool,
     disk_full: bool,
     /// By journal file: where its first frame that may be needed lies, and that frame's number and run.
@@ -150,7 +153,9 @@ impl Shard {
             zeros: None,
             journal: None,
             commit: None,
-            sealed_frame: 0,
+            last_content: (0, now.mono),
+            seal_timer: false,
+            company: commit::Company::default(),
             journal_full: false,
             disk_full: false,
             file_starts: BTreeMap::new(),
@@ -287,7 +292,8 @@ impl Shard {
         match timer {
             Timer::RetryTask(id) => self.run_task(id),
             Timer::RetryFlush => self.on_retry_flush(),
-            Timer::Seal { frame } => self.on_seal_due(frame),
+            Timer::Seal => self.on_seal_due(),
+            Timer::Company => self.on_company_late(),
             Timer::FetchDue { conn, request, round } => self.on_fetch_due(conn, request, round),
             Timer::Retention => self.on_retention_due(),
             Timer::Idle => self.on_idle_due(),

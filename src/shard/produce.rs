@@ -20,8 +20,8 @@ use crate::wire::produce::{
 use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::vec::Vec;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
 
 /// Bytes of batches that may be on their way to one other shard.
 const MAILED_MAX: usize = 8 << 20;
@@ -59,8 +59,9 @@ impl Appended {
 pub struct Producing {
     header: Header,
     acks: i16,
-    topics: Vec<(String, TopicId, u32)>,
-    partitions: Vec<(i32, Option<Appended>)>,
+    topics: SmallVec<[(String, TopicId, u32); 1]>,
+    partitions: SmallVec<[(i32, Option<Appended>); 1]>,
+    /// How many batches have no outcome yet.
     left: u32,
 }
 
@@ -81,8 +82,8 @@ impl Shard {
         let mut producing = Producing {
             header,
             acks: request.acks,
-            topics: Vec::with_capacity(request.topic_data.len()),
-            partitions: Vec::new(),
+            topics: SmallVec::with_capacity(request.topic_data.len()),
+            partitions: SmallVec::new(),
             left: 0,
         };
         for topic in &request.topic_data {
@@ -95,7 +96,7 @@ impl Shard {
         let refused = self.refused_whole(request);
         let mut ticket = self.open_slot(conn, Slot::Produce(producing));
         if none {
-            return self.finish_produce(ticket);
+            return self.conns.mark(conn);
         }
         for topic in &request.topic_data {
             let found = match header.version {
@@ -158,8 +159,12 @@ impl Shard {
 
     /// A batch from another shard; waits its turn where there is no room.
     pub(super) fn on_append(&mut self, from: ShardId, letter: Letter) {
+        let stuck = !self.backlog.is_empty();
         self.backlog.push_back((from, letter));
-        self.resume_backlog();
+        // No room for the first means no room for those behind it, until the step is settled.
+        if !stuck {
+            self.resume_backlog();
+        }
     }
 
     pub(super) fn resume_backlog(&mut self) {
@@ -253,30 +258,7 @@ impl Shard {
 
     /// One batch of a request has its outcome.
     pub(super) fn on_appended(&mut self, ticket: Ticket, appended: Appended) {
-        let Some(Slot::Produce(producing)) = self.conns.slot(ticket.conn, ticket.request) else { return };
-        let outcome = &mut producing.partitions[ticket.item as usize].1;
-        assert!(outcome.is_none(), "{ticket:?} is answered twice");
-        *outcome = Some(appended);
-        producing.left -= 1;
-        if producing.left == 0 {
-            self.finish_produce(ticket);
-        }
-    }
-
-    fn finish_produce(&mut self, ticket: Ticket) {
-        let Some(slot) = self.conns.slot(ticket.conn, ticket.request) else { return };
-        let Slot::Produce(producing) = core::mem::replace(slot, Slot::Ready(Vec::new())) else {
-            panic!("{ticket:?} is no produce")
-        };
-        if producing.acks != 0 {
-            let response = producing.response();
-            return self.conns.complete(ticket.conn, ticket.request, response);
-        }
-        self.conns.complete(ticket.conn, ticket.request, Vec::new());
-        let failed = producing.partitions.iter().find_map(|(_, appended)| {
-            appended.as_ref().map(|appended| appended.error).filter(|error| *error != ErrorCode::NONE)
-        });
-        if let Some(error) = failed {
+        if let Some(error) = self.conns.appended(ticket, appended) {
             // Kafka's way to tell a producer that asked not to be answered.
             self.refuse(ticket.conn, &format!("a batch sent with acks=0 failed: {error}"));
         }
@@ -391,17 +373,39 @@ pub(super) fn sequence_of(header: &BatchHeader) -> Option<Sequence> {
 }
 
 impl Producing {
-    fn response(&self) -> Vec<Bytes> {
+    /// One of its batches has its outcome.
+    pub fn settle(&mut self, ticket: Ticket, appended: Appended) {
+        let outcome = &mut self.partitions[ticket.item as usize].1;
+        assert!(outcome.is_none(), "{ticket:?} is answered twice");
+        *outcome = Some(appended);
+        self.left -= 1;
+    }
+
+    /// Every batch has its outcome.
+    pub fn is_answered(&self) -> bool {
+        self.left == 0
+    }
+
+    /// What went wrong, where nobody is to be told.
+    pub fn unanswerable(&self) -> Option<ErrorCode> {
+        let outcomes = self.partitions.iter().filter_map(|(_, appended)| appended.as_ref());
+        let failed = outcomes.map(|appended| appended.error).find(|error| *error != ErrorCode::NONE);
+        failed.filter(|_| self.acks == 0)
+    }
+
+    /// Writes the response, if one was asked for, behind what is in `out`.
+    pub fn respond(&self, out: &mut BytesMut) {
+        if self.acks == 0 {
+            return;
+        }
         let mut rest = self.partitions.iter();
-        let topic = |(name, topic_id, count): (_, &TopicId, &u32)| TopicProduceResponse {
-            name: Cow::Borrowed(name),
+        let responses = self.topics.iter().map(|(name, topic_id, count)| TopicProduceResponse {
+            name: Cow::Borrowed(name.as_str()),
             topic_id: *topic_id,
             partition_responses: rest.by_ref().take(*count as usize).map(partition_response).collect(),
-        };
-        let topics = self.topics.iter().map(|(name, topic_id, count)| (name.as_str(), topic_id, count));
-        let responses = topics.map(topic).collect();
-        let response = ProduceResponse { responses, ..ProduceResponse::default() };
-        self.header.respond(&response)
+        });
+        let responses = responses.collect();
+        self.header.respond_onto(&ProduceResponse { responses, ..ProduceResponse::default() }, out);
     }
 }
 

@@ -331,7 +331,7 @@ impl Shard {
             self.me.0, self.boot.recovery.frames, resume.place.file_seq, resume.place.offset
         );
         self.fx.log(Level::Debug, text);
-        self.sealed_frame = resume.next_frame - 1;
+        self.last_content.0 = resume.next_frame - 1;
         let mut journal = Journal::new(checkpoint.journal, run, ring, pool, journal_config.commit_bytes_max, resume);
         for (key, refusal) in core::mem::take(&mut self.boot.recovery.refusals) {
             journal.append_note(Note::Refused { key, refusal });

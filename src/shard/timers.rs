@@ -9,8 +9,10 @@ pub enum Timer {
     RetryTask(u64),
     /// A run met a full disk.
     RetryFlush,
-    /// The shard fell idle after this frame: prove it by a seal.
-    Seal { frame: u64 },
+    /// The shard may have fallen idle: prove the last frame by a seal.
+    Seal,
+    /// The open frame has waited long enough for what is expected.
+    Company,
     /// A fetch has waited long enough.
     FetchDue { conn: ConnId, request: u64, round: u32 },
     /// Look for segments that are past their retention.

@@ -12,7 +12,7 @@ use super::error::{DecodeError, Reason};
 use super::value::{Str, Wire};
 use super::{ApiKey, Kind, Message, Reader, Writer};
 use alloc::vec::Vec;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 /// What most frames without records fit in.
 const CAPACITY: usize = 512;
@@ -66,16 +66,33 @@ pub fn encode_response<'a, M: Message<'a>>(
     version: i16,
     message: &M,
 ) -> Vec<Bytes> {
-    assert!(M::KIND == Kind::Response && M::API == api_key, "a body of {} as an answer to {api_key}", M::API);
     let mut w = Writer::with_capacity(CAPACITY);
+    write_response(&mut w, correlation_id, api_key, version, message);
+    w.finish()
+}
+
+/// The same, appended to `out`: for responses that hold no records.
+pub fn encode_response_onto<'a, M: Message<'a>>(
+    out: &mut BytesMut,
+    correlation_id: i32,
+    api_key: ApiKey,
+    version: i16,
+    message: &M,
+) {
+    let mut w = Writer::behind(core::mem::take(out));
+    write_response(&mut w, correlation_id, api_key, version, message);
+    *out = w.finish_whole();
+}
+
+fn write_response<'a, M: Message<'a>>(w: &mut Writer, correlation_id: i32, api_key: ApiKey, version: i16, message: &M) {
+    assert!(M::KIND == Kind::Response && M::API == api_key, "a body of {} as an answer to {api_key}", M::API);
     w.put_i32(0);
     w.put_i32(correlation_id);
     if response_header_is_flexible(api_key, version) {
         w.put_uvarint(0);
     }
-    message.encode(&mut w, version);
+    message.encode(w, version);
     w.fill_in_size();
-    w.finish()
 }
 
 /// Reads a response's header, which gives the correlation id; the size before it has been taken off. The reader then

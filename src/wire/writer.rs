@@ -15,6 +15,8 @@ pub const SPLICE_MIN: usize = 4096;
 pub struct Writer {
     /// What comes before the first splice, kept writable so that the frame's size can be filled in.
     head: BytesMut,
+    /// Where in the head the frame begins: what is before it is somebody else's.
+    begin: usize,
     /// What follows the head, in order.
     parts: Vec<Bytes>,
     /// What was put since the last splice, once there is one.
@@ -32,9 +34,14 @@ impl Writer {
         Writer { head: BytesMut::with_capacity(capacity), ..Writer::default() }
     }
 
+    /// A writer that puts a frame behind what `out` holds already.
+    pub fn behind(out: BytesMut) -> Writer {
+        Writer { begin: out.len(), head: out, ..Writer::default() }
+    }
+
     /// How many bytes were put.
     pub fn len(&self) -> usize {
-        self.head.len() + self.parts_len + self.tail.len()
+        self.head.len() - self.begin + self.parts_len + self.tail.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -157,7 +164,13 @@ impl Writer {
     pub(crate) fn fill_in_size(&mut self) {
         let size = self.len().checked_sub(4).expect("the four bytes of the size were put first");
         let size = i32::try_from(size).expect("a frame is below 2 GiB");
-        self.head[..4].copy_from_slice(&size.to_be_bytes());
+        self.head[self.begin..][..4].copy_from_slice(&size.to_be_bytes());
+    }
+
+    /// What was put, in one piece, behind what [`Writer::behind`] was given. Nothing was put by reference.
+    pub(crate) fn finish_whole(self) -> BytesMut {
+        assert!(self.parts.is_empty(), "{} pieces were put by reference", self.parts.len());
+        self.head
     }
 
     /// The slices to send, one after another; none of them is empty.
