@@ -60,7 +60,7 @@ impl Coordinator {
             protocol_type: group.protocol_type.clone().unwrap_or_default(),
             state: group.phase.name(),
         });
-        out.replies.push((call, Reply::Listed(Ok(listed.collect()))));
+        out.replies.push((call, Reply::Listed(listed.collect())));
     }
 
     pub(super) fn delete_group(&mut self, call: Call, name: &str, out: &mut Decision) {

@@ -55,6 +55,7 @@ mod sync;
 mod tests;
 mod timers;
 
+pub use admin::CLASSIC;
 pub use record::{Committed, Record};
 pub use request::*;
 pub use state::Coordinator;

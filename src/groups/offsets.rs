@@ -138,7 +138,7 @@ impl Coordinator {
                 all.collect()
             }
         };
-        out.replies.push((call, Reply::Offsets(Ok(topics))));
+        out.replies.push((call, Reply::Offsets(topics)));
     }
 
     pub(super) fn delete_offsets(&self, call: Call, group: &str, topics: &[(String, Vec<i32>)], out: &mut Decision) {

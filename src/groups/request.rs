@@ -127,11 +127,11 @@ pub enum Reply {
     },
     /// Commit, DeleteOffsets: an error for all, or one for each partition in the request's order.
     Partitions(Result<Vec<ErrorCode>, ErrorCode>),
-    Offsets(Result<Vec<FetchedTopic>, ErrorCode>),
+    Offsets(Vec<FetchedTopic>),
     Described(Described),
-    Listed(Result<Vec<Listed>, ErrorCode>),
-    /// Nobody waits.
-    Nothing,
+    Listed(Vec<Listed>),
+    /// The coordinator could not be asked.
+    Refused(ErrorCode),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -215,24 +215,19 @@ impl Request {
     /// What is answered where the coordinator cannot: it is loading, gone or has no room.
     pub fn refused(&self, error: ErrorCode) -> Reply {
         match self {
-            Request::Join(join) => Reply::Joined(Joined::error(error, &join.member)),
-            Request::Sync(_) => Reply::Synced(Synced::error(error)),
             // The member lives, and that is all it asks; Kafka does the same.
             Request::Heartbeat(_) if error == ErrorCode::COORDINATOR_LOAD_IN_PROGRESS => Reply::Error(ErrorCode::NONE),
-            Request::Heartbeat(_) | Request::DeleteGroup { .. } => Reply::Error(error),
-            Request::Leave(_) => Reply::Left { error, members: Vec::new() },
-            Request::Commit(_) | Request::DeleteOffsets { .. } => Reply::Partitions(Err(error)),
-            Request::Fetch(_) => Reply::Offsets(Err(error)),
-            Request::Describe { .. } => Reply::Described(Described {
-                error,
-                message: None,
-                state: "",
-                protocol_type: String::new(),
-                protocol: String::new(),
-                members: Vec::new(),
-            }),
-            Request::List { .. } => Reply::Listed(Err(error)),
-            Request::TopicDeleted(_) => Reply::Nothing,
+            Request::Heartbeat(_)
+            | Request::Join(_)
+            | Request::Sync(_)
+            | Request::Leave(_)
+            | Request::Commit(_)
+            | Request::Fetch(_)
+            | Request::DeleteOffsets { .. }
+            | Request::DeleteGroup { .. }
+            | Request::Describe { .. }
+            | Request::List { .. }
+            | Request::TopicDeleted(_) => Reply::Refused(error),
         }
     }
 

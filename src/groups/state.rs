@@ -9,8 +9,9 @@ use super::request::{Call, Decision, Request};
 use super::timers::{Due, Timers};
 use super::{Settings, after_ms};
 use crate::boundary::{Instant, Now};
+use crate::ids::TopicId;
 use crate::wire::DecodeError;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -235,6 +236,12 @@ impl Coordinator {
     pub fn log_start(&self, start: i64, end: i64) -> Option<i64> {
         let needed = self.live.first_key_value().map_or(end, |(offset, _)| *offset);
         (needed - start >= START_STEP).then_some(needed)
+    }
+
+    /// The topics for which anything is committed.
+    pub fn topics(&self) -> BTreeSet<TopicId> {
+        let offsets = self.groups.values().flat_map(|group| group.offsets.values()).flat_map(BTreeMap::values);
+        offsets.map(|stored| stored.committed.topic_id).collect()
     }
 
     /// For observers: every group's phase and generation.

@@ -169,7 +169,7 @@ impl World {
         let topics = Some(vec![(topic.to_string(), vec![index])]);
         let call = self.ask(Request::Fetch(Fetch { group: "g".into(), topics, member: None }));
         match &self.replies[&call] {
-            Reply::Offsets(Ok(topics)) => topics[0].partitions[0].1.as_ref().map(|(offset, _, _)| *offset),
+            Reply::Offsets(topics) => topics[0].partitions[0].1.as_ref().map(|(offset, _, _)| *offset),
             other => panic!("{other:?}"),
         }
     }
@@ -493,7 +493,7 @@ fn groups_are_described_listed_and_deleted() {
     assert_eq!(described.members[0].assignment, a.as_bytes());
     let list = |world: &mut World, state: &str| {
         let call = world.ask(Request::List { states: vec![state.into()], types: vec!["Classic".into()] });
-        let Reply::Listed(Ok(listed)) = &world.replies[&call] else { panic!("not listed") };
+        let Reply::Listed(listed) = &world.replies[&call] else { panic!("not listed") };
         listed.len()
     };
     assert_eq!((list(&mut world, "stable"), list(&mut world, "empty")), (1, 0));

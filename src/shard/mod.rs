@@ -20,6 +20,9 @@ mod controller;
 mod effects;
 pub mod fetch;
 mod flush;
+mod group_answers;
+mod group_calls;
+mod groups;
 mod partition;
 pub mod produce;
 pub mod query;
@@ -124,6 +127,8 @@ pub struct Shard {
     local: VecDeque<Letter>,
     /// Appends of other shards that found no room.
     backlog: VecDeque<(ShardId, Letter)>,
+    /// Coordinators whose records found no room.
+    groups_stalled: VecDeque<u32>,
 
     image: Image,
     leaders: BTreeMap<PartitionKey, Epoch>,
@@ -172,6 +177,7 @@ impl Shard {
             mailed_bytes: (0..config.shards).map(|_| 0).collect(),
             local: VecDeque::new(),
             backlog: VecDeque::new(),
+            groups_stalled: VecDeque::new(),
             image: Image::default(),
             leaders: BTreeMap::new(),
             controller: Controller::default(),
@@ -297,6 +303,8 @@ impl Shard {
             Timer::FetchDue { conn, request, round } => self.on_fetch_due(conn, request, round),
             Timer::Retention => self.on_retention_due(),
             Timer::Idle => self.on_idle_due(),
+            Timer::Groups { partition, at } => self.on_groups_due(partition, at),
+            Timer::LoadGroups { partition } => self.load_groups(partition),
             Timer::Accept { listener } => self.accept(listener),
         }
     }
@@ -369,6 +377,8 @@ impl Shard {
             Letter::Woken { ticket, round } => self.on_woken(ticket, round),
             Letter::Ask { ticket, key, query } => self.on_ask(ticket, key, query),
             Letter::Answer { ticket, answer } => self.on_answer(ticket, answer),
+            Letter::GroupAsk { ticket, key, request } => self.on_group_ask(Some(ticket), key, *request),
+            Letter::GroupReply { ticket, reply } => self.on_group_reply(ticket, reply),
         }
     }
 

@@ -247,7 +247,7 @@ impl Shard {
 
     pub(super) fn init_producer_id(&mut self, conn: ConnId, header: Header, request: &InitProducerIdRequest<'_>) {
         if request.transactional_id.is_some() {
-            // Transactions are not served, which FindCoordinator's absence has told every client already.
+            // Transactions are not served, which FindCoordinator has told every client already.
             let error_code = ErrorCode::INVALID_REQUEST;
             let response = InitProducerIdResponse { error_code, ..InitProducerIdResponse::default() };
             let response = header.respond(&response);

@@ -78,6 +78,10 @@ enum Purpose {
         bytes: usize,
     },
     Search(Search),
+    /// A coordinator's log, from here on.
+    Load {
+        offset: Offset,
+    },
     /// What a reader will ask for next: the chunk at this position, and some behind it.
     Ahead {
         position: u64,
@@ -163,6 +167,11 @@ impl Shard {
         self.start_read(slot, offset, Purpose::Search(search));
     }
 
+    /// Reads on in a coordinator's log.
+    pub(super) fn read_groups(&mut self, slot: u32, offset: Offset) {
+        self.start_read(slot, offset, Purpose::Load { offset });
+    }
+
     fn start_read(&mut self, slot: u32, offset: Offset, purpose: Purpose) {
         let id = self.reads.next;
         self.reads.next += 1;
@@ -208,6 +217,7 @@ impl Shard {
         let (index, wanted) = match &job.purpose {
             Purpose::Fetch { part, bytes, .. } => (segment.chunk_of(part.offset), *bytes as u64),
             Purpose::Search(search) => (search.chunk(&segment.chunks), 1),
+            Purpose::Load { offset } => (segment.chunk_of(*offset), READ_MAX),
             Purpose::Ahead { position } => {
                 (segment.chunks.iter().position(|chunk| chunk.position == *position), READ_MAX)
             }
@@ -507,6 +517,7 @@ impl Shard {
                 self.gathered(gather, read);
             }
             Purpose::Search(search) => self.on_searched(slot, search, result),
+            Purpose::Load { .. } => self.on_groups_read(slot, result),
             Purpose::Ahead { .. } => {}
         }
         self.remove_doomed(slot);

@@ -1,0 +1,506 @@
+//! The owner of coordinators: a partition of `__consumer_offsets` loads its log, decides, appends, answers at the commit.
+//!
+//! ```text
+//! leads ─▶ Loading: the log from its start, segments and memory ─▶ Active: ask ─ decide ─▶ records ─▶ journal
+//!                                                                        answers ◀─ high watermark ─┘
+//! ```
+//!
+//! Invariants: one decision at a time, and the next one only when every record of the last one is appended and applied; no
+//! answer leaves before everything that was appended up to it is committed; until its log is applied to the end a coordinator
+//! answers COORDINATOR_LOAD_IN_PROGRESS, and one whose log is damaged COORDINATOR_NOT_AVAILABLE.
+
+use super::partition::Machine;
+use super::timers::Timer;
+use super::{Level, Phase, Shard};
+use crate::boundary::{Instant, Now};
+use crate::groups::{Call, Coordinator, Decision, Record, Reply, Request, Settings};
+use crate::ids::{Offset, PartitionKey, TopicId};
+use crate::journal::Entry;
+use crate::journal::frame::Note;
+use crate::log::segment::Chunk;
+use crate::mail::{Letter, Ticket};
+use crate::records::{self, BatchBuilder, BatchHeader, iter};
+use crate::wire::ErrorCode;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::time::Duration;
+
+/// Records are gathered in batches of about this many bytes.
+const BATCH_BYTES: usize = 256 << 10;
+/// A read that failed, or a timer that found no room, is tried again after this.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// One partition's coordinator, and who waits for it.
+#[derive(Debug)]
+pub struct Groups {
+    stage: Stage,
+    /// Not asked yet.
+    queue: VecDeque<(Option<Ticket>, Request)>,
+    /// Decided and not appended yet, for want of room.
+    batches: VecDeque<Vec<Record>>,
+    /// Their answers.
+    deciding: Vec<(Call, Reply)>,
+    /// Records of this decision, for which the log is cleaned.
+    appended: usize,
+    /// Answers that wait for the high watermark, in order.
+    answers: VecDeque<(Offset, Ticket, Reply)>,
+    /// Who asked, of whom is not answered.
+    calls: BTreeMap<Call, Ticket>,
+    next_call: u64,
+    /// When the shard's timer for it is due.
+    timer: Option<Instant>,
+    stalled: bool,
+    /// What is being appended are records that the log had already.
+    cleaning: bool,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// The log is applied below `next`.
+    Loading {
+        coordinator: Coordinator,
+        next: Offset,
+        reading: bool,
+    },
+    Active(Coordinator),
+    /// Its log cannot be read.
+    Failed,
+}
+
+impl Groups {
+    pub fn new(settings: Settings) -> Groups {
+        Groups {
+            stage: Stage::Loading { coordinator: Coordinator::new(settings), next: Offset(0), reading: false },
+            queue: VecDeque::new(),
+            batches: VecDeque::new(),
+            deciding: Vec::new(),
+            appended: 0,
+            answers: VecDeque::new(),
+            calls: BTreeMap::new(),
+            next_call: 0,
+            timer: None,
+            stalled: false,
+            cleaning: false,
+        }
+    }
+
+    /// What cannot be asked now is refused with this.
+    fn refusal(&self) -> Option<ErrorCode> {
+        match self.stage {
+            Stage::Loading { .. } => Some(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS),
+            Stage::Active(_) => None,
+            Stage::Failed => Some(ErrorCode::COORDINATOR_NOT_AVAILABLE),
+        }
+    }
+
+    pub fn coordinator(&self) -> Option<&Coordinator> {
+        match &self.stage {
+            Stage::Active(coordinator) => Some(coordinator),
+            Stage::Loading { .. } | Stage::Failed => None,
+        }
+    }
+}
+
+impl Shard {
+    /// The machine of a topic's partitions.
+    pub(super) fn machine_of(&self, topic: TopicId) -> Machine {
+        let found = self.image.topic(topic);
+        if found.is_none_or(|topic| topic.name != crate::metadata::name::CONSUMER_OFFSETS) {
+            return Machine::Data;
+        }
+        let memory_max = self.config.memory_bytes as usize / 32;
+        Machine::Groups(alloc::boxed::Box::new(Groups::new(Settings::new(&self.settings, memory_max))))
+    }
+
+    /// A request for the coordinator of this partition, which is to be ours. Without a ticket nobody waits.
+    pub(super) fn on_group_ask(&mut self, ticket: Option<Ticket>, key: PartitionKey, request: Request) {
+        let stopping = self.phase != Phase::Serving;
+        let slot = self.slots.get(&key).copied().unwrap_or(u32::MAX);
+        let found = self.partitions.get_mut(slot as usize).and_then(|partition| partition.as_deref_mut());
+        let found = found.filter(|partition| !partition.deleted);
+        let refusal = match found.map(|partition| &mut partition.machine) {
+            None | Some(Machine::Data) => Some(ErrorCode::NOT_COORDINATOR),
+            Some(Machine::Groups(_)) if stopping => Some(ErrorCode::COORDINATOR_NOT_AVAILABLE),
+            Some(Machine::Groups(groups)) => groups.refusal(),
+        };
+        if let Some(error) = refusal {
+            return self.answer_group(ticket, request.refused(error));
+        }
+        if let Some(groups) = self.groups(slot) {
+            groups.queue.push_back((ticket, request));
+            self.pump_groups(slot);
+        }
+    }
+
+    fn groups(&mut self, slot: u32) -> Option<&mut Groups> {
+        match &mut self.partition(slot)?.machine {
+            Machine::Groups(groups) => Some(groups),
+            Machine::Data => None,
+        }
+    }
+
+    fn answer_group(&mut self, ticket: Option<Ticket>, reply: Reply) {
+        if let Some(ticket) = ticket {
+            self.send(ticket.shard, Letter::GroupReply { ticket, reply });
+        }
+    }
+
+    /// Appends what is decided, then decides the next thing, as long as there is room and something to do.
+    pub(super) fn pump_groups(&mut self, slot: u32) {
+        loop {
+            if !self.append_decided(slot) {
+                let Some(groups) = self.groups(slot) else { return };
+                if !core::mem::replace(&mut groups.stalled, true) {
+                    self.groups_stalled.push_back(slot);
+                }
+                return;
+            }
+            let (now, refuses) = (self.fx.now, self.journal_refuses());
+            let Some(groups) = self.groups(slot) else { return };
+            let Stage::Active(coordinator) = &mut groups.stage else { return };
+            if let Some((ticket, request)) = groups.queue.pop_front() {
+                if refuses && request.may_write() {
+                    self.answer_group(ticket, request.refused(ErrorCode::COORDINATOR_NOT_AVAILABLE));
+                    continue;
+                }
+                groups.next_call += 1;
+                let call = Call(groups.next_call);
+                if let Some(ticket) = ticket {
+                    groups.calls.insert(call, ticket);
+                }
+                let decision = coordinator.decide(now, call, request);
+                groups.take(decision);
+            } else if !refuses && coordinator.deadline().is_some_and(|due| due <= now.mono) {
+                let decision = coordinator.on_time(now);
+                groups.take(decision);
+            } else {
+                break;
+            }
+        }
+        self.set_groups_timer(slot);
+    }
+
+    fn set_groups_timer(&mut self, slot: u32) {
+        let now = self.fx.now.mono;
+        let Some(groups) = self.groups(slot) else { return };
+        let Some(due) = groups.coordinator().and_then(Coordinator::deadline) else { return };
+        // What is due already found no room.
+        let at = if due <= now { now.after(RETRY) } else { due };
+        if groups.timer.is_none_or(|timer| at < timer || timer <= now) {
+            groups.timer = Some(at);
+            self.timers.set(at, Timer::Groups { partition: slot, at });
+        }
+    }
+
+    pub(super) fn on_groups_due(&mut self, slot: u32, at: Instant) {
+        let Some(groups) = self.groups(slot) else { return };
+        if groups.timer == Some(at) {
+            groups.timer = None;
+            if self.phase == Phase::Serving {
+                self.pump_groups(slot);
+            }
+        }
+    }
+
+    /// Room may have been made.
+    pub(super) fn resume_groups(&mut self) {
+        for _ in 0..self.groups_stalled.len() {
+            let Some(slot) = self.groups_stalled.pop_front() else { return };
+            let Some(groups) = self.groups(slot) else { continue };
+            groups.stalled = false;
+            self.pump_groups(slot);
+        }
+    }
+
+    /// Appends the records of the decision under way. False: there is no room for all of them yet.
+    fn append_decided(&mut self, slot: u32) -> bool {
+        loop {
+            let Some(groups) = self.groups(slot) else { return true };
+            let Some(batch) = groups.batches.front() else { break };
+            let len = 128 + batch.iter().map(Record::bytes_max).sum::<usize>();
+            if !self.can_append_local(len) {
+                return false;
+            }
+            let Some(batch) = self.groups(slot).and_then(|groups| groups.batches.pop_front()) else { break };
+            self.append_records(slot, &batch);
+        }
+        let Some(partition) = self.partition(slot) else { return true };
+        let (start, end) = (partition.next_start.max(partition.replica.start()), partition.replica.end().offset);
+        let Machine::Groups(groups) = &mut partition.machine else { return true };
+        let appended = core::mem::take(&mut groups.appended);
+        if appended > 0 {
+            let Stage::Active(coordinator) = &groups.stage else { return true };
+            let again = coordinator.clean(start.0, end.0, appended);
+            if !again.is_empty() {
+                groups.cleaning = true;
+                groups.put(again);
+                return self.append_decided(slot);
+            }
+        }
+        groups.cleaning = false;
+        for (call, reply) in core::mem::take(&mut groups.deciding) {
+            if let Some(ticket) = groups.calls.remove(&call) {
+                groups.answers.push_back((end, ticket, reply));
+            }
+        }
+        self.move_groups_start(slot);
+        self.answer_committed(slot);
+        true
+    }
+
+    /// One batch of records: appended, and applied with the offsets it got.
+    fn append_records(&mut self, slot: u32, batch: &[Record]) {
+        let now = self.fx.now;
+        let mut builder = BatchBuilder::new();
+        for record in batch {
+            builder.push(now.wall, Some(&record.key()), record.value().as_deref(), &[]);
+        }
+        let bytes = builder.build();
+        let (Some(partition), Some(journal)) = (self.partitions[slot as usize].as_deref_mut(), self.journal.as_mut())
+        else {
+            return;
+        };
+        if partition.deleted {
+            return;
+        }
+        let base = partition.replica.append(batch.len() as i64);
+        let (end, epoch) = (partition.replica.end().offset, partition.replica.epoch());
+        let entry = Entry { key: partition.key, slot, epoch, base, end, max_timestamp: now.wall.0 };
+        journal.append_batch(entry, &bytes, &mut partition.hint, |copy| records::patch(copy, base, epoch));
+        let Machine::Groups(groups) = &mut partition.machine else { return };
+        let Stage::Active(coordinator) = &mut groups.stage else { return };
+        for (offset, record) in (base.0..).zip(batch) {
+            let applied = coordinator.apply(now, offset, record);
+            applied.unwrap_or_else(|error| panic!("{}: our own record at {offset}: {error}", partition.key));
+        }
+        if !groups.cleaning {
+            groups.appended += batch.len();
+        }
+    }
+
+    /// Gives up what of the log no key needs, in whole sealed segments and inside the last one.
+    fn move_groups_start(&mut self, slot: u32) {
+        let Some(partition) = self.partition(slot) else { return };
+        let (key, flushed) = (partition.key, partition.log.flushed());
+        let (start, end) = (partition.next_start.max(partition.replica.start()), partition.replica.end().offset);
+        let Machine::Groups(groups) = &partition.machine else { return };
+        let Some(needed) = groups.coordinator().and_then(|coordinator| coordinator.log_start(start.0, end.0)) else {
+            return;
+        };
+        // A segment that may still be written to, or is being sealed, stays.
+        let unsealed = partition.log.segments.iter().find(|segment| !segment.sealed && segment.bytes > 0);
+        let stays = unsealed.map_or(flushed, |segment| segment.end.min(flushed));
+        let to = Offset(needed.min(stays.0 - 1));
+        if to > start {
+            partition.next_start = to;
+            self.journal().append_note(Note::LogStart { key, start: to });
+        }
+    }
+
+    /// Lets go what is committed.
+    pub(super) fn answer_committed(&mut self, slot: u32) {
+        let Some(partition) = self.partition(slot) else { return };
+        let high_watermark = partition.replica.high_watermark();
+        let Machine::Groups(groups) = &mut partition.machine else { return };
+        let due = groups.answers.partition_point(|(end, _, _)| *end <= high_watermark);
+        let answers: Vec<_> = groups.answers.drain(..due).collect();
+        for (_, ticket, reply) in answers {
+            self.answer_group(Some(ticket), reply);
+        }
+    }
+
+    /// The partition goes: whoever waits for its coordinator looks for another one.
+    pub(super) fn refuse_group_calls(&mut self, slot: u32) {
+        let Some(groups) = self.groups(slot) else { return };
+        let queued = groups.queue.drain(..).filter_map(|(ticket, _)| ticket);
+        let answered = groups.answers.drain(..).map(|(_, ticket, _)| ticket);
+        let mut tickets: Vec<Ticket> = queued.chain(answered).collect();
+        tickets.extend(core::mem::take(&mut groups.calls).into_values());
+        groups.batches.clear();
+        groups.deciding.clear();
+        groups.stage = Stage::Failed;
+        for ticket in tickets {
+            self.answer_group(Some(ticket), Reply::Refused(ErrorCode::NOT_COORDINATOR));
+        }
+    }
+
+    /// Tells every coordinator of this shard that a topic is gone.
+    pub(super) fn forget_topic_in_groups(&mut self, topic: TopicId) {
+        for slot in self.coordinators() {
+            let active = self.groups(slot).filter(|groups| groups.coordinator().is_some());
+            if let Some(groups) = active {
+                groups.queue.push_back((None, Request::TopicDeleted(topic)));
+                self.pump_groups(slot);
+            }
+        }
+    }
+
+    fn coordinators(&self) -> Vec<u32> {
+        let all = self.partitions.iter().flatten();
+        let ours = all.filter(|partition| !partition.deleted && matches!(partition.machine, Machine::Groups(_)));
+        ours.filter_map(|partition| self.slots.get(&partition.key).copied()).collect()
+    }
+
+    /// The shard serves: every coordinator reads its log.
+    pub(super) fn load_all_groups(&mut self) {
+        for slot in self.coordinators() {
+            self.load_groups(slot);
+        }
+    }
+
+    /// Goes on with reading the log, from memory as far as it is there, and from the disk.
+    pub(super) fn load_groups(&mut self, slot: u32) {
+        let (now, serving) = (self.fx.now, self.phase == Phase::Serving);
+        loop {
+            let Some(partition) = self.partition(slot) else { return };
+            if partition.deleted || !serving || !partition.replica.is_serving() {
+                return;
+            }
+            let (key, end) = (partition.key, partition.replica.high_watermark());
+            let refused = partition.refusal.as_ref().map(ToString::to_string);
+            let Machine::Groups(groups) = &mut partition.machine else { return };
+            let Stage::Loading { coordinator, next, reading } = &mut groups.stage else { return };
+            if *reading {
+                return;
+            }
+            if let Some(reason) = refused {
+                return self.fail_groups(slot, &reason);
+            }
+            *next = (*next).max(partition.replica.start());
+            if *next >= end {
+                return self.on_groups_loaded(slot);
+            }
+            if *next < partition.log.tail_base() {
+                let from = *next;
+                if partition.log.segment_of(from).is_none() {
+                    return self.fail_groups(slot, &format!("offset {from} is neither in memory nor in a segment"));
+                }
+                *reading = true;
+                return self.read_groups(slot, from);
+            }
+            let before = *next;
+            let mut result = Ok(());
+            for batch in partition.log.tail_from(before) {
+                result = apply_batch(coordinator, now, &batch.bytes, before);
+                if result.is_err() {
+                    break;
+                }
+                *next = batch.end;
+            }
+            if let Err(reason) = result {
+                return self.fail_groups(slot, &reason);
+            }
+            assert!(self.load_position(slot) > Some(before), "{key}: nothing in memory at {before}, below {end}");
+        }
+    }
+
+    fn load_position(&mut self, slot: u32) -> Option<Offset> {
+        match &self.groups(slot)?.stage {
+            Stage::Loading { next, .. } => Some(*next),
+            Stage::Active(_) | Stage::Failed => None,
+        }
+    }
+
+    /// Chunks of the log have come from the disk.
+    pub(super) fn on_groups_read(&mut self, slot: u32, result: Result<(Vec<Chunk>, Vec<Bytes>), ErrorCode>) {
+        let now = self.fx.now;
+        let Some(groups) = self.groups(slot) else { return };
+        let Stage::Loading { coordinator, next, reading } = &mut groups.stage else { return };
+        *reading = false;
+        let before = *next;
+        let chunks = match result {
+            Ok((_, chunks)) => chunks,
+            Err(ErrorCode::CORRUPT_MESSAGE) => return self.fail_groups(slot, "its log is damaged"),
+            Err(_) => {
+                let again = now.mono.after(RETRY);
+                return self.timers.set(again, Timer::LoadGroups { partition: slot });
+            }
+        };
+        let mut failed = None;
+        for batch in chunks.iter().flat_map(|chunk| records::split(chunk)) {
+            let Ok((header, batch)) = batch else { break };
+            if header.end_offset() <= *next {
+                continue;
+            }
+            if let Err(reason) = apply_batch(coordinator, now, batch, before) {
+                failed = Some(reason);
+                break;
+            }
+            *next = header.end_offset();
+        }
+        if failed.is_none() && *next == before {
+            failed = Some(format!("no batch at offset {before}"));
+        }
+        match failed {
+            Some(reason) => self.fail_groups(slot, &reason),
+            None => self.load_groups(slot),
+        }
+    }
+
+    fn fail_groups(&mut self, slot: u32, reason: &str) {
+        let Some(partition) = self.partition(slot) else { return };
+        let text = format!("the group coordinator of {} does not serve: {reason}", partition.key);
+        let Machine::Groups(groups) = &mut partition.machine else { return };
+        groups.stage = Stage::Failed;
+        self.fx.log(Level::Error, text);
+    }
+
+    fn on_groups_loaded(&mut self, slot: u32) {
+        let now = self.fx.now;
+        let known: BTreeSet<TopicId> = self.image.topics().map(|topic| topic.id).collect();
+        let Some(groups) = self.groups(slot) else { return };
+        let stage = core::mem::replace(&mut groups.stage, Stage::Failed);
+        let Stage::Loading { mut coordinator, .. } = stage else { panic!("a coordinator is loaded twice") };
+        let decision = coordinator.loaded(now);
+        // Topics may have gone while nobody was there to hear of it.
+        let gone = coordinator.topics().into_iter().filter(|id| *id != TopicId::ZERO && !known.contains(id));
+        groups.queue.extend(gone.map(|id| (None, Request::TopicDeleted(id))));
+        groups.stage = Stage::Active(coordinator);
+        groups.take(decision);
+        self.pump_groups(slot);
+    }
+}
+
+impl Groups {
+    fn take(&mut self, decision: Decision) {
+        self.put(decision.records);
+        self.deciding = decision.replies;
+    }
+
+    /// Queues records in batches of moderate size.
+    fn put(&mut self, records: Vec<Record>) {
+        let mut bytes = 0;
+        for record in records {
+            bytes += record.bytes_max();
+            match self.batches.back_mut() {
+                Some(batch) if bytes <= BATCH_BYTES => batch.push(record),
+                Some(_) | None => {
+                    bytes = record.bytes_max();
+                    self.batches.push_back(Vec::from([record]));
+                }
+            }
+        }
+    }
+}
+
+/// Applies the records of one batch of the log from `from` on.
+fn apply_batch(coordinator: &mut Coordinator, now: Now, batch: &[u8], from: Offset) -> Result<(), String> {
+    let header = BatchHeader::parse(batch).map_err(|error| error.to_string())?;
+    if header.is_control() {
+        return Ok(());
+    }
+    let bytes = iter::record_bytes(batch, &header, BATCH_BYTES * 16).map_err(|error| error.to_string())?;
+    for record in iter::Records::new(&header, &bytes) {
+        let record = record.map_err(|error| error.to_string())?;
+        let offset = record.offset;
+        let Some(key) = record.key.filter(|_| offset >= from) else { continue };
+        let at = |error| format!("the record at {offset}: {error}");
+        if let Some(record) = Record::decode(key, record.value).map_err(at)? {
+            coordinator.apply(now, offset.0, &record).map_err(at)?;
+        }
+    }
+    Ok(())
+}
