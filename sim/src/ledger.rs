@@ -7,6 +7,7 @@
 //! Invariants (each named in `report`): one batch has one place, one offset one content; an acknowledged or read batch
 //! is never gone; nothing refused is ever seen; what is told about a partition never goes back.
 
+use crate::claims::Claims;
 use crate::plan::Workload;
 use crate::report::Invariant;
 use highwater::ids::TopicId;
@@ -82,6 +83,8 @@ pub struct Ledger {
     pub topics: Vec<Topic>,
     pub parts: Vec<PartState>,
     pub batches: Vec<Batch>,
+    /// What the members of groups were told.
+    pub claims: Claims,
     pub skew_ms: i64,
     /// A wipe or a rollback: only genuineness is still asked for.
     pub beyond: bool,
@@ -98,6 +101,7 @@ impl Ledger {
             topics: Vec::new(),
             parts: Vec::new(),
             batches: Vec::new(),
+            claims: Claims::default(),
             skew_ms: 0,
             beyond: false,
             records_acked: 0,
@@ -378,6 +382,9 @@ impl Ledger {
     /// Notes what damage may do. Returns the partitions that are touched.
     pub fn damaged(&mut self, bytes: &[u8], proven: bool) -> BTreeSet<Part> {
         let parts = self.named_in(bytes);
+        // Which coordinators' records lie there is not looked for: any may.
+        self.claims.may_refuse = true;
+        self.claims.may_lose |= !proven;
         for part in &parts {
             let state = &mut self.parts[*part];
             state.may_refuse = true;

@@ -58,6 +58,7 @@ pub fn run_story(plan: Plan, story: Story) -> Report {
     }
     world.stats.records_acked = world.ledger.records_acked;
     world.stats.records_read = world.ledger.records_read;
+    world.stats.commits = world.ledger.claims.acked;
     Report {
         seed,
         failure: world.failure,

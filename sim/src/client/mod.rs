@@ -1,4 +1,4 @@
-//! The simulated clients: producers, readers and one administrator, in real frames over a stream of bytes.
+//! The simulated clients: producers, readers, members of groups and one administrator, in real frames over a stream of bytes.
 //!
 //! They know only what a client can know, write it into the ledger, and judge every answer by it. They share a `Link`:
 //! one connection at a time, requests in order, answers in order.
@@ -7,6 +7,7 @@
 
 pub mod admin;
 pub mod batch;
+pub mod member;
 pub mod producer;
 pub mod reader;
 
@@ -66,6 +67,7 @@ pub enum Client {
     Producer(producer::Producer),
     Reader(reader::Reader),
     Admin(admin::Admin),
+    Member(member::Member),
 }
 
 impl Client {
@@ -77,6 +79,9 @@ impl Client {
         for number in 0..plan.work.readers {
             all.push(Some(Client::Reader(reader::Reader::new(number, plan, dice))));
         }
+        for number in 0..plan.groups.members {
+            all.push(Some(Client::Member(member::Member::new(number, &plan.groups, dice))));
+        }
         all
     }
 
@@ -85,6 +90,7 @@ impl Client {
             Client::Producer(producer) => producer.on_wake(ctx),
             Client::Reader(reader) => reader.on_wake(ctx),
             Client::Admin(admin) => admin.on_wake(ctx),
+            Client::Member(member) => member.on_wake(ctx),
         }
     }
 
@@ -93,6 +99,7 @@ impl Client {
             Client::Producer(producer) => producer.on_wire(ctx, conn, wire),
             Client::Reader(reader) => reader.on_wire(ctx, conn, wire),
             Client::Admin(admin) => admin.on_wire(ctx, conn, wire),
+            Client::Member(member) => member.on_wire(ctx, conn, wire),
         }
     }
 
@@ -102,6 +109,7 @@ impl Client {
             Client::Producer(producer) => producer.unfinished(ledger),
             Client::Reader(reader) => reader.unfinished(ledger),
             Client::Admin(admin) => admin.unfinished(),
+            Client::Member(member) => member.unfinished(ledger),
         }
     }
 
@@ -111,6 +119,7 @@ impl Client {
             Client::Producer(producer) => producer.link.retire(ctx),
             Client::Reader(reader) => reader.link.retire(ctx),
             Client::Admin(admin) => admin.link.retire(ctx),
+            Client::Member(member) => member.link.retire(ctx),
         }
     }
 }
