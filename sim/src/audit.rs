@@ -265,7 +265,7 @@ impl Auditor {
     fn commits(&mut self, ledger: &Ledger) -> Result<(), Broken> {
         let topic = &ledger.topics[0];
         let Some(id) = topic.id.filter(|_| topic.state == TopicState::Live) else { return Ok(()) };
-        for (group, _) in ledger.claims.committed() {
+        for group in ledger.claims.committed() {
             let request = fetch_request(&group, &topic.name, id, topic.partitions, 9);
             let mut asked = 0;
             let seen = loop {

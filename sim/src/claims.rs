@@ -1,7 +1,7 @@
 //! What group members were told: which partitions are theirs, and which of their commits were taken. Written by clients alone.
 //!
 //! Invariants: in one generation a partition has one owner; once a commit is acknowledged, no fetch gives one that had ended
-//! before it was sent, nor none at all; a commit of a generation that was known to be over is never taken.
+//! before it was sent, nor none at all; once a deletion is, none that it deleted; a commit of a generation that was known to be over is never taken.
 //!
 //! Every commit has a number of its own as its offset, so that a fetch names the commit it saw.
 
@@ -17,15 +17,22 @@ struct Attempt {
     /// The newest generation that anyone had been given an assignment of.
     newest: i32,
     ended: Option<(Nanos, bool)>,
+    /// It deletes what is committed.
+    deletes: bool,
 }
 
-#[derive(Default)]
 struct Group {
     /// Who owns a partition, by generation.
     owners: BTreeMap<(i32, i32), String>,
     newest: i32,
     /// By partition and number.
     commits: BTreeMap<i32, BTreeMap<i64, Attempt>>,
+}
+
+impl Default for Group {
+    fn default() -> Group {
+        Group { owners: BTreeMap::new(), newest: -1, commits: BTreeMap::new() }
+    }
 }
 
 #[derive(Default)]
@@ -58,9 +65,18 @@ impl Claims {
 
     /// A commit is about to be sent. Gives the number that stands for it.
     pub fn sent(&mut self, group: &str, generation: i32, partition: i32, now: Nanos) -> i64 {
+        self.attempt(group, generation, partition, now, false)
+    }
+
+    /// A deletion of what is committed is about to be sent.
+    pub fn deletes(&mut self, group: &str, partition: i32, now: Nanos) -> i64 {
+        self.attempt(group, -1, partition, now, true)
+    }
+
+    fn attempt(&mut self, group: &str, generation: i32, partition: i32, now: Nanos, deletes: bool) -> i64 {
         self.next += 1;
         let known = self.groups.entry(group.into()).or_default();
-        let attempt = Attempt { sent: now, generation, newest: known.newest, ended: None };
+        let attempt = Attempt { sent: now, generation, newest: known.newest, ended: None, deletes };
         known.commits.entry(partition).or_default().insert(self.next, attempt);
         self.next
     }
@@ -92,38 +108,44 @@ impl Claims {
         let none = BTreeMap::new();
         let commits = self.groups.get(group).and_then(|known| known.commits.get(&partition)).unwrap_or(&none);
         let over = match seen {
-            None => Some(0),
-            Some(number) => match commits.get(&number).map(|attempt| attempt.ended) {
-                None => {
+            // The last deletion that may have been carried out, or that nothing was there ever.
+            None => commits
+                .values()
+                .filter(|attempt| attempt.deletes && attempt.ended.is_none_or(|(_, taken)| taken))
+                .map(|attempt| attempt.ended.map_or(Nanos::MAX, |(at, _)| at))
+                .max()
+                .unwrap_or(0),
+            Some(number) => match commits.get(&number).map(|attempt| (attempt.ended, attempt.deletes)) {
+                None | Some((_, true)) => {
                     let detail = format!("{group}: partition {partition} is at {number}, which nobody committed");
                     return Err((Invariant::Committed, detail));
                 }
-                Some(Some((_, false))) => {
+                Some((Some((_, false)), _)) => {
                     let detail = format!("{group}: partition {partition} is at {number}, which was refused");
                     return Err((Invariant::Committed, detail));
                 }
-                Some(Some((at, true))) => Some(at),
-                Some(None) => None,
+                Some((Some((at, true)), _)) => at,
+                Some((None, _)) => Nanos::MAX,
             },
         };
-        let Some(over) = over else { return Ok(()) };
-        let newer = commits.iter().find(|(_, attempt)| {
-            attempt.sent >= over && attempt.ended.is_some_and(|(at, taken)| taken && at < asked) && over < asked
+        let newer = commits.iter().find(|(number, attempt)| {
+            let other = if seen.is_none() { !attempt.deletes } else { seen != Some(**number) };
+            other && attempt.sent >= over && attempt.ended.is_some_and(|(at, taken)| taken && at < asked)
         });
         match newer {
-            Some((number, _)) if Some(*number) != seen => {
+            Some((number, _)) => {
                 let detail = format!(
                     "{group}: partition {partition} is at {seen:?}, though commit {number} was sent after that had \
                      ended, and was acknowledged before anybody asked"
                 );
                 Err((Invariant::Committed, detail))
             }
-            Some(_) | None => Ok(()),
+            None => Ok(()),
         }
     }
 
-    /// Every group and partition for which anything was committed.
-    pub fn committed(&self) -> Vec<(String, Vec<i32>)> {
-        self.groups.iter().map(|(name, known)| (name.clone(), known.commits.keys().copied().collect())).collect()
+    /// Every group of which anything is known.
+    pub fn committed(&self) -> Vec<String> {
+        self.groups.keys().cloned().collect()
     }
 }

@@ -80,6 +80,7 @@ pub struct Sweep {
     pub events: u64,
     pub requests: Vec<u64>,
     pub records: Vec<u64>,
+    pub commits: Vec<u64>,
     pub crashes: Vec<u64>,
     pub checkpoints: Vec<u64>,
     pub journal_turns: Vec<u64>,
@@ -97,6 +98,7 @@ impl Sweep {
         self.events += report.stats.events;
         self.requests.push(report.stats.produces + report.stats.fetches);
         self.records.push(report.stats.records_read);
+        self.commits.push(report.stats.commits);
         self.crashes.push(report.stats.crashes);
         self.checkpoints.push(report.stats.checkpoints);
         self.journal_turns.push(report.stats.journal_turns);

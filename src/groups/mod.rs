@@ -78,10 +78,12 @@ pub struct Settings {
     pub record_bytes_max: usize,
     /// Bytes that all groups of one coordinator may take in memory.
     pub memory_max: usize,
+    /// Records that a log may hold beside twice its live ones.
+    pub slack: i64,
 }
 
 impl Settings {
-    pub fn new(broker: &BrokerSettings, memory_max: usize) -> Settings {
+    pub fn new(broker: &BrokerSettings, memory_max: usize, slack: i64) -> Settings {
         Settings {
             size_max: broker.group_max_size as usize,
             session_min_ms: broker.group_min_session_timeout_ms,
@@ -92,6 +94,7 @@ impl Settings {
             retention_check_ms: broker.offsets_retention_check_interval_ms,
             record_bytes_max: 1 << 20,
             memory_max,
+            slack,
         }
     }
 }

@@ -19,12 +19,10 @@ use bytes::Bytes;
 
 /// About what a committed offset takes in memory, its metadata apart.
 pub(super) const OFFSET_BYTES: usize = 256;
-/// Records that a log may hold beside twice its live ones.
-const SLACK: i64 = 16_384;
 /// Live records that one append brings along, for each record of its own.
 const CLEANED_PER_RECORD: usize = 2;
-/// The log's start moves by steps of at least this.
-const START_STEP: i64 = 4096;
+/// The log's start moves by at least this part of the slack.
+const START_STEPS: i64 = 4;
 
 /// The groups of one partition of `__consumer_offsets`.
 #[derive(Debug)]
@@ -213,7 +211,7 @@ impl Coordinator {
     /// What to append again now that a log from `start` to `end` got `appended` more records: its oldest live ones, where
     /// it has grown too long.
     pub fn clean(&self, start: i64, end: i64, appended: usize) -> Vec<Record> {
-        if end - start <= 2 * self.live.len() as i64 + SLACK {
+        if end - start <= 2 * self.live.len() as i64 + self.settings.slack {
             return Vec::new();
         }
         self.live.values().take(appended * CLEANED_PER_RECORD).map(|live| self.record_of(live)).collect()
@@ -235,7 +233,7 @@ impl Coordinator {
     /// Where the log may start, if it is worth moving its start from `start`: nothing below is the newest of anything.
     pub fn log_start(&self, start: i64, end: i64) -> Option<i64> {
         let needed = self.live.first_key_value().map_or(end, |(offset, _)| *offset);
-        (needed - start >= START_STEP).then_some(needed)
+        (needed - start >= (self.settings.slack / START_STEPS).max(1)).then_some(needed)
     }
 
     /// The topics for which anything is committed.

@@ -20,6 +20,7 @@ pub const SETTINGS: Settings = Settings {
     retention_check_ms: 600_000,
     record_bytes_max: 1 << 20,
     memory_max: 64 << 20,
+    slack: 16_384,
 };
 
 /// A coordinator, its log, and what it has answered.

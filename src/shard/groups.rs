@@ -21,6 +21,7 @@ use crate::log::segment::Chunk;
 use crate::mail::{Letter, Ticket};
 use crate::records::{self, BatchBuilder, BatchHeader, iter};
 use crate::wire::ErrorCode;
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -30,6 +31,9 @@ use core::time::Duration;
 
 /// Records are gathered in batches of about this many bytes.
 const BATCH_BYTES: usize = 256 << 10;
+/// A journal file of this many bytes allows one record more beside twice the live ones: 16,384 in all, and less where
+/// everything is smaller.
+const BYTES_PER_SLACK: u64 = 4096;
 /// A read that failed, or a timer that found no room, is tried again after this.
 const RETRY: Duration = Duration::from_millis(250);
 
@@ -112,7 +116,8 @@ impl Shard {
             return Machine::Data;
         }
         let memory_max = self.config.memory_bytes as usize / 32;
-        Machine::Groups(alloc::boxed::Box::new(Groups::new(Settings::new(&self.settings, memory_max))))
+        let slack = (self.config.journal.file_bytes / BYTES_PER_SLACK) as i64;
+        Machine::Groups(Box::new(Groups::new(Settings::new(&self.settings, memory_max, slack))))
     }
 
     /// A request for the coordinator of this partition, which is to be ours. Without a ticket nobody waits.

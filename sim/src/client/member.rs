@@ -1,5 +1,6 @@
 //! A member of a group: finds its coordinator, joins, syncs, heartbeats, commits, asks for offsets; leaves, dies without a
-//! word, comes back, sleeps through its session and commits all the same.
+//! word, comes back, sleeps through its session and commits all the same. One of them is no member of anything: it commits
+//! for a group without members, and deletes what it has committed.
 //!
 //! It leads where it is told to: every partition of the first topic goes to one member. What it is told goes into the
 //! claims of the ledger, and is judged there.
@@ -13,12 +14,16 @@ use crate::queue::{MILLIS, Nanos};
 use crate::report::Invariant;
 use highwater::boundary::ConnId;
 use highwater::wire::ErrorCode;
+use highwater::wire::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
 use highwater::wire::find_coordinator::{FindCoordinatorRequest, FindCoordinatorResponse};
 use highwater::wire::heartbeat::{HeartbeatRequest, HeartbeatResponse};
 use highwater::wire::join_group::{JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse};
 use highwater::wire::leave_group::{LeaveGroupRequest, LeaveGroupResponse, MemberIdentity};
 use highwater::wire::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic, OffsetCommitResponse,
+};
+use highwater::wire::offset_delete::{
+    OffsetDeleteRequest, OffsetDeleteRequestPartition, OffsetDeleteRequestTopic, OffsetDeleteResponse,
 };
 use highwater::wire::offset_fetch::{
     OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics, OffsetFetchResponse,
@@ -35,6 +40,9 @@ pub enum What {
     Commit(Vec<(i32, i64)>),
     Fetch,
     Leave,
+    /// Offsets of these partitions, and the numbers that stand for it.
+    Delete(Vec<(i32, i64)>),
+    DeleteGroup(Vec<(i32, i64)>),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,6 +58,8 @@ enum Stage {
 pub struct Member {
     pub link: Link<What>,
     group: String,
+    /// Commits without membership.
+    plain: bool,
     /// A static member's.
     instance: Option<String>,
     version: i16,
@@ -71,11 +81,13 @@ const TOPIC: usize = 0;
 
 impl Member {
     pub fn new(number: u16, plan: &GroupsPlan, dice: &mut Dice) -> Member {
-        let group = format!("group-{}", number % plan.groups);
-        let fixed = dice.chance(300_000);
+        let plain = number == 0;
+        let group = if plain { "plain".to_string() } else { format!("group-{}", number % plan.groups) };
+        let fixed = !plain && dice.chance(300_000);
         Member {
             link: Link::new(format!("member-{number}")),
             group,
+            plain,
             instance: fixed.then(|| format!("static-{number}")),
             version: dice.between(5, 10) as i16,
             session_ms: plan.session_ms,
@@ -206,9 +218,15 @@ impl Member {
 
     /// One thing that a member does.
     fn live(&mut self, ctx: &mut Ctx) {
+        if self.commits_left == 0 && self.plain {
+            return self.fetch(ctx);
+        }
         if self.commits_left == 0 {
             // It stays, so that the others need not share anew, and then it is done.
             return self.beat(ctx);
+        }
+        if self.plain {
+            return self.live_plainly(ctx);
         }
         match ctx.dice.below(if ctx.calm { 70 } else { 100 }) {
             0..50 if !self.owned.is_empty() => self.commit(ctx),
@@ -226,6 +244,44 @@ impl Member {
                 let session = self.session_ms as u64 * MILLIS;
                 self.next_at = ctx.now + session + ctx.dice.below(2 * session);
             }
+        }
+    }
+
+    /// What somebody does who keeps offsets and is no member.
+    fn live_plainly(&mut self, ctx: &mut Ctx) {
+        self.owned = (0..i32::from(ctx.ledger.topics[TOPIC].partitions)).collect();
+        match ctx.dice.below(100) {
+            0..60 => self.commit(ctx),
+            60..80 => self.fetch(ctx),
+            80..95 => {
+                let partition = ctx.dice.index(self.owned.len()) as i32;
+                let number = ctx.ledger.claims.deletes(&self.group, partition, ctx.now);
+                let topic = OffsetDeleteRequestTopic {
+                    name: ctx.ledger.topics[TOPIC].name.clone().into(),
+                    partitions: vec![OffsetDeleteRequestPartition { partition_index: partition }],
+                };
+                let request = OffsetDeleteRequest { group_id: self.group.clone().into(), topics: vec![topic] };
+                self.link.send(ctx, 0, &request, What::Delete(vec![(partition, number)]), true);
+            }
+            _ => {
+                let now = ctx.now;
+                let number = |partition| (partition, ctx.ledger.claims.deletes(&self.group, partition, now));
+                let numbers: Vec<(i32, i64)> = self.owned.iter().copied().map(number).collect();
+                let request = DeleteGroupsRequest { groups_names: vec![self.group.clone().into()] };
+                self.link.send(ctx, self.version.min(3), &request, What::DeleteGroup(numbers), true);
+            }
+        }
+    }
+
+    /// A deletion has been answered: what is not there is deleted as well.
+    fn on_deleted(&mut self, ctx: &mut Ctx, numbers: &[(i32, i64)], error: ErrorCode) {
+        let taken = matches!(error, ErrorCode::NONE | ErrorCode::GROUP_ID_NOT_FOUND);
+        for (partition, number) in numbers {
+            let verdict = ctx.ledger.claims.ended(&self.group, *partition, *number, taken, ctx.now);
+            ctx.judge(verdict);
+        }
+        if !taken {
+            self.passes(ctx, "a deletion", error);
         }
     }
 
@@ -299,8 +355,19 @@ impl Member {
                 let Some(answer) = decode::<FindCoordinatorResponse>(ctx, body, sent.version) else { return };
                 let error = answer.coordinators.first().map_or(answer.error_code, |found| found.error_code);
                 if self.passes(ctx, "FindCoordinator", error) {
-                    self.stage = Stage::Joining;
+                    self.stage = if self.plain { Stage::Stable } else { Stage::Joining };
                 }
+            }
+            What::Delete(numbers) => {
+                let Some(answer) = decode::<OffsetDeleteResponse>(ctx, body, sent.version) else { return };
+                let partition = answer.topics.first().and_then(|topic| topic.partitions.first());
+                let error = partition.map_or(answer.error_code, |partition| partition.error_code);
+                self.on_deleted(ctx, &numbers, error);
+            }
+            What::DeleteGroup(numbers) => {
+                let Some(answer) = decode::<DeleteGroupsResponse>(ctx, body, sent.version) else { return };
+                let error = answer.results.first().map_or(ErrorCode::UNKNOWN_SERVER_ERROR, |result| result.error_code);
+                self.on_deleted(ctx, &numbers, error);
             }
             What::Join => {
                 let Some(answer) = decode::<JoinGroupResponse>(ctx, body, sent.version) else { return };
