@@ -242,6 +242,16 @@ impl Coordinator {
         offsets.map(|stored| stored.committed.topic_id).collect()
     }
 
+    /// About what it takes in memory.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many bytes it may take in memory; what is there stays.
+    pub fn set_memory_max(&mut self, bytes: usize) {
+        self.settings.memory_max = bytes;
+    }
+
     /// For observers: every group's phase and generation.
     pub fn observe(&self) -> impl Iterator<Item = (&str, &'static str, i32)> {
         self.groups.iter().map(|(name, group)| (&**name, group.phase.name(), group.generation))

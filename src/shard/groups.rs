@@ -59,6 +59,8 @@ pub struct Groups {
     stalled: bool,
     /// What is being appended are records that the log had already.
     cleaning: bool,
+    /// What of the shard's memory for coordinators is counted for it.
+    counted: usize,
 }
 
 #[derive(Debug)]
@@ -88,6 +90,7 @@ impl Groups {
             timer: None,
             stalled: false,
             cleaning: false,
+            counted: 0,
         }
     }
 
@@ -115,9 +118,22 @@ impl Shard {
         if found.is_none_or(|topic| topic.name != crate::metadata::name::CONSUMER_OFFSETS) {
             return Machine::Data;
         }
-        let memory_max = self.config.memory_bytes as usize / 32;
+        let memory_max = self.groups_bytes_max();
         let slack = (self.config.journal.file_bytes / BYTES_PER_SLACK) as i64;
         Machine::Groups(Box::new(Groups::new(Settings::new(&self.settings, memory_max, slack))))
+    }
+
+    /// What all coordinators of the shard may take in memory.
+    fn groups_bytes_max(&self) -> usize {
+        (self.config.memory_bytes / 8) as usize
+    }
+
+    /// Counts what a coordinator takes by now.
+    fn count_groups(&mut self, slot: u32) {
+        let Some(groups) = self.groups(slot) else { return };
+        let bytes = groups.coordinator().map_or(0, Coordinator::bytes);
+        let before = core::mem::replace(&mut groups.counted, bytes);
+        self.groups_bytes = self.groups_bytes + bytes - before;
     }
 
     /// A request for the coordinator of this partition, which is to be ours. Without a ticket nobody waits.
@@ -163,9 +179,12 @@ impl Shard {
                 }
                 return;
             }
+            self.count_groups(slot);
             let (now, refuses) = (self.fx.now, self.journal_refuses());
+            let room = self.groups_bytes_max().saturating_sub(self.groups_bytes);
             let Some(groups) = self.groups(slot) else { return };
             let Stage::Active(coordinator) = &mut groups.stage else { return };
+            coordinator.set_memory_max(coordinator.bytes() + room);
             if let Some((ticket, request)) = groups.queue.pop_front() {
                 if refuses && request.may_write() {
                     self.answer_group(ticket, request.refused(ErrorCode::COORDINATOR_NOT_AVAILABLE));
@@ -327,6 +346,7 @@ impl Shard {
         groups.batches.clear();
         groups.deciding.clear();
         groups.stage = Stage::Failed;
+        self.count_groups(slot);
         for ticket in tickets {
             self.answer_group(Some(ticket), Reply::Refused(ErrorCode::NOT_COORDINATOR));
         }

@@ -129,6 +129,8 @@ pub struct Shard {
     backlog: VecDeque<(ShardId, Letter)>,
     /// Coordinators whose records found no room.
     groups_stalled: VecDeque<u32>,
+    /// About what all coordinators take in memory.
+    groups_bytes: usize,
 
     image: Image,
     leaders: BTreeMap<PartitionKey, Epoch>,
@@ -178,6 +180,7 @@ impl Shard {
             local: VecDeque::new(),
             backlog: VecDeque::new(),
             groups_stalled: VecDeque::new(),
+            groups_bytes: 0,
             image: Image::default(),
             leaders: BTreeMap::new(),
             controller: Controller::default(),

@@ -74,6 +74,10 @@ connections.max.idle.ms LONG 600000
 default.replication.factor INT 1
 delete.topic.enable BOOLEAN true
 fetch.max.bytes INT 57671680
+group.initial.rebalance.delay.ms INT 3000
+group.max.session.timeout.ms INT 1800000
+group.max.size INT 2147483647
+group.min.session.timeout.ms INT 6000
 log.cleaner.delete.retention.ms LONG 86400000
 log.cleaner.max.compaction.lag.ms LONG 9223372036854775807
 log.cleaner.min.cleanable.ratio DOUBLE 0.5
@@ -108,8 +112,12 @@ max.request.partition.size.limit INT 2000
 message.max.bytes INT 1048588
 min.insync.replicas INT 1
 num.partitions INT 1
+offset.metadata.max.bytes INT 4096
+offsets.retention.check.interval.ms LONG 600000
+offsets.retention.minutes INT 10080
 offsets.topic.num.partitions INT 50
 offsets.topic.replication.factor SHORT 3
+offsets.topic.segment.bytes INT 104857600
 producer.id.expiration.ms INT 86400000
 socket.request.max.bytes INT 104857600
 transaction.max.timeout.ms INT 900000

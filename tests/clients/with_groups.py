@@ -181,7 +181,8 @@ def administration(suite):
     client.close()
     places = [TopicPartition(topic, 0, 42)]
     admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, places)])[group].result(TIMEOUT_S)
-    found = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, places)])[group].result(TIMEOUT_S)
+    asked = [ConsumerGroupTopicPartitions(group, [TopicPartition(topic, 0)])]
+    found = admin.list_consumer_group_offsets(asked)[group].result(TIMEOUT_S)
     expect(found.topic_partitions[0].offset, 42, "the altered offset")
     admin.delete_consumer_groups([group])[group].result(TIMEOUT_S)
     left = [one.group_id for one in admin.list_consumer_groups().result(TIMEOUT_S).valid]
@@ -192,14 +193,12 @@ def administration(suite):
 def metadata(suite):
     topic, group = filled(suite, "metadata", 10), group_name("metadata")
     client = consumer(suite, group)
-    place = TopicPartition(topic, 1, 5)
-    place.metadata = "what I was doing"
-    client.commit(offsets=[place], asynchronous=False)
+    client.commit(offsets=[TopicPartition(topic, 1, 5, "what I was doing")], asynchronous=False)
     got = client.committed([TopicPartition(topic, 1), TopicPartition(topic, 2)], TIMEOUT_S)
     expect([(one.offset, one.metadata) for one in got][0], (5, "what I was doing"), "what was committed")
     expect(got[1].offset, -1001, "what was not")
-    place.metadata = "x" * 5000
-    got = with_confluent.error_of(lambda: client.commit(offsets=[place], asynchronous=False))
+    long = TopicPartition(topic, 1, 6, "x" * 5000)
+    got = with_confluent.error_of(lambda: client.commit(offsets=[long], asynchronous=False))
     expect(got, "OFFSET_METADATA_TOO_LARGE", "the error")
     client.close()
 
@@ -237,7 +236,9 @@ def python_group(suite):
 
 @check("java", "ConsoleConsumer --group reads, ConsumerGroupCommand lists, describes, resets and deletes")
 def java_group(suite):
-    topic, group = filled(suite, "java-group", 600), group_name("java")
+    topic, group = with_confluent.create(suite, "java-group", PARTITIONS), group_name("java")
+    text = [(number % PARTITIONS, None, b"line %d" % number, [], int(time.time() * 1000)) for number in range(600)]
+    with_confluent.send(suite, topic, text)
     got = java("consumer.ConsoleConsumer", "--bootstrap-server", suite.bootstrap, "--topic", topic, "--group", group,
                "--from-beginning", "--max-messages", "600", "--timeout-ms", "30000", fails=None)
     expect_in("Processed a total of 600 messages", got)
