@@ -155,8 +155,9 @@ pub enum Op {
     /// Receives some bytes: into `into`, appended within its spare capacity, or, where that is `None`, into a buffer of
     /// the driver's choice. Answered by [`Done::Received`].
     Recv { conn: ConnId, into: Option<BytesMut> },
-    /// Sends the slices one after another. Answered by [`Done::Sent`].
-    Send { conn: ConnId, data: Vec<Bytes> },
+    /// Sends the slices one after another. Where the peer does not take them `within` this time, what it has taken is all
+    /// that is sent. Answered by [`Done::Sent`].
+    Send { conn: ConnId, data: Vec<Bytes>, within: Option<Duration> },
     /// Ends every pending op of the connection, then closes it. Answered by [`Done::Ended`].
     Hangup { conn: ConnId },
 }
@@ -189,7 +190,7 @@ pub enum Done {
     Accepted(Result<Accepted, NetError>),
     /// The bytes received, never none: the given buffer with what was appended to it, or the driver's.
     Received(Result<BytesMut, NetError>),
-    /// How many bytes were sent.
+    /// How many bytes were sent; none only where the time was limited.
     Sent(Result<usize, NetError>),
 }
 

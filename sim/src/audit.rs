@@ -13,7 +13,7 @@ use crate::ledger::{BatchId, Ledger, Part, TopicState};
 use crate::node::config;
 use crate::plan::Shape;
 use crate::report::Invariant;
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use highwater::boundary::{Accepted, Action, ConnId, Done, Halt, Input, Instant, Now, Op, Timestamp, Token};
 use highwater::ids::ShardId;
 use highwater::shard::Shard;
@@ -21,7 +21,8 @@ use highwater::wire::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchT
 use highwater::wire::frame::{RequestHeader, decode_response_header, encode_request};
 use highwater::wire::metadata::{MetadataRequest, MetadataResponse};
 use highwater::wire::offset_fetch::OffsetFetchResponse;
-use highwater::wire::{ErrorCode, Message, Reader};
+use highwater::wire::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
+use highwater::wire::{ErrorCode, Message, Reader, Records};
 use std::collections::{BTreeMap, VecDeque};
 
 /// What an audit saw.
@@ -30,6 +31,13 @@ pub struct Audit {
     pub records: u64,
     /// Partitions that refuse, rightly.
     pub refused: usize,
+}
+
+/// An acknowledged batch of an idempotent producer: sent once more it must be recognised.
+pub struct Resend {
+    pub part: Part,
+    pub batch: BatchId,
+    pub bytes: Bytes,
 }
 
 type Broken = (Invariant, String);
@@ -55,16 +63,16 @@ struct Auditor {
 const CONN: ConnId = ConnId(1);
 const STEPS_MAX: u32 = 400_000;
 
-pub fn audit(disk: Disk, shape: &Shape, ledger: &Ledger, seed: [u8; 32]) -> Result<Audit, Broken> {
+pub fn audit(disk: Disk, shape: &Shape, ledger: &Ledger, resends: &[Resend], seed: [u8; 32]) -> Result<Audit, Broken> {
     let mut auditor = Auditor::boot(disk, shape, seed);
-    auditor.look(ledger).map_err(|(invariant, detail)| {
+    auditor.look(ledger, resends).map_err(|(invariant, detail)| {
         let said = auditor.said.join("; ");
         (invariant, if said.is_empty() { detail } else { format!("{detail}; it said: {said}") })
     })
 }
 
 impl Auditor {
-    fn look(&mut self, ledger: &Ledger) -> Result<Audit, Broken> {
+    fn look(&mut self, ledger: &Ledger, resends: &[Resend]) -> Result<Audit, Broken> {
         let auditor = self;
         if let Err(why) = auditor.until(|auditor| auditor.ready) {
             return match auditor.halt.take() {
@@ -92,9 +100,38 @@ impl Auditor {
         for (part, start) in &reading.starts {
             ledger.audit(*part, *start, reading.found.entry(*part).or_default())?;
         }
+        let whole = |resend: &&Resend| ledger.serves(resend.part) && reading.starts.contains_key(&resend.part);
+        for resend in resends.iter().filter(whole) {
+            auditor.send_again(ledger, resend)?;
+        }
         let seen = reading.seen;
         auditor.commits(ledger)?;
         Ok(seen)
+    }
+
+    /// What a producer was told is stored is recognised as that, after recovery as before.
+    fn send_again(&mut self, ledger: &Ledger, resend: &Resend) -> Result<(), Broken> {
+        let topic = ledger.topic_of(resend.part);
+        let index = ledger.parts[resend.part].index;
+        let data = PartitionProduceData { index, records: Some(Records::from(resend.bytes.clone())) };
+        let topic_id = topic.id.expect("it serves");
+        let topic_data =
+            vec![TopicProduceData { name: topic.name.clone().into(), topic_id, partition_data: vec![data] }];
+        let request = ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data, ..ProduceRequest::default() };
+        let body = self.call(9, &request)?;
+        let answer = ProduceResponse::decode(&mut Reader::new(&body), 9)
+            .map_err(|error| (Invariant::Answers, format!("Produce: {error}")))?;
+        let partition = answer.responses.first().and_then(|topic| topic.partition_responses.first());
+        let partition = partition.ok_or((Invariant::Answers, "Produce answers nothing".to_string()))?;
+        let known = ledger.batches[resend.batch as usize].base;
+        let (code, base) = (partition.error_code, partition.base_offset);
+        if !code.is_none() || known.is_some_and(|known| known != base) {
+            let name = ledger.name(resend.part);
+            let detail =
+                format!("{name}: batch {}, acknowledged at {known:?}, is sent again: {code} at {base}", resend.batch);
+            return Err((Invariant::Sequence, detail));
+        }
+        Ok(())
     }
 }
 
@@ -304,7 +341,8 @@ impl Auditor {
                 (TopicState::Deleted, Some(_)) if !lax => {
                     return Err((Invariant::Deleted, format!("{}, deleted before, is there", topic.name)));
                 }
-                (TopicState::Live, Some(listed)) if topic.id == Some(listed.topic_id) => {
+                // What is still listed is not deleted, and whole.
+                (TopicState::Live | TopicState::Deleting, Some(listed)) if topic.id == Some(listed.topic_id) => {
                     wanted.extend(parts.filter(|part| !ledger.parts[*part].may_lose).map(|part| (part, 0)));
                 }
                 _ => {}
@@ -400,6 +438,7 @@ impl Reading<'_> {
         let mut next = offset;
         while let Some(view) = take(&mut rest).map_err(|why| (Invariant::Genuine, format!("{name}: {why}")))? {
             self.ledger.served(part, view.tag, view.base, view.crc, view.len, view.records)?;
+            self.ledger.judge_epoch(view.tag.expect("it was found"), view.base, view.epoch)?;
             let follows = view.base == next || (next == offset && view.base <= next);
             if !follows {
                 let detail = format!("{name}: the batch at {} where {next} was due", view.base);

@@ -2,7 +2,8 @@
 //!
 //! Invariant: after every crash the durable image is held against the ledger before anything runs on it.
 
-use crate::audit::{Audit, audit};
+use crate::audit::{Audit, Resend, audit};
+use crate::client::Client;
 use crate::disk::atlas::{Hit, is_journal};
 use crate::faults::Fault;
 use crate::ledger::TopicState;
@@ -13,6 +14,8 @@ use crate::report::Invariant;
 use crate::world::{Event, Fuse, REST, World};
 use highwater::ids::TopicId;
 
+/// Batches sent once more in each audit.
+const RESENT: usize = 6;
 /// A clean stop without faults takes no longer.
 const STOP_MAX: Nanos = 2 * SECONDS;
 
@@ -33,6 +36,7 @@ impl World {
                 }
             }
             Disaster::Full { spare, lasts } => {
+                self.read_errors = true;
                 let used = self.disk.used();
                 self.tell(|| format!("the disk is full but for {spare} bytes"));
                 self.disk.set_capacity(Some(used + spare));
@@ -63,6 +67,11 @@ impl World {
                     self.break_both(conn);
                 }
             }
+            Disaster::Look => {
+                if self.node.as_ref().is_some_and(|node| node.ready) {
+                    self.look_at_disk();
+                }
+            }
             Disaster::Snapshot => self.snapshot = Some(self.disk.worst_case()),
             Disaster::Wipe | Disaster::Rollback => self.beyond(&what),
         }
@@ -85,6 +94,7 @@ impl World {
         if !done {
             return;
         }
+        self.read_errors = true;
         let hits: Vec<Hit> = self.disk.atlas.hits()[before..].to_vec();
         for hit in &hits {
             self.tell(|| format!("{}: {} at {} (proven: {})", hit.kind.name(), hit.path, hit.offset, hit.proven));
@@ -228,13 +238,30 @@ impl World {
             return;
         }
         self.stats.audits += 1;
+        self.counts.add(Fault::Look);
         let image = self.disk.worst_case();
-        match audit(image, &self.plan.shape, &self.ledger, self.streams.core.key()) {
+        let known = self.recognised();
+        match audit(image, &self.plan.shape, &self.ledger, &known, self.streams.core.key()) {
             Ok(Audit { records, refused }) => {
                 self.tell(|| format!("audit of the durable image: {records} records, {refused} partitions refuse"));
             }
             Err((invariant, detail)) => self.fail(invariant, format!("durable image: {detail}")),
         }
+    }
+
+    /// Some acknowledged batches that the broker must recognise when they are sent once more.
+    fn recognised(&mut self) -> Vec<Resend> {
+        let producers = self.clients.iter().flatten().filter_map(|client| match client {
+            Client::Producer(producer) => Some(producer),
+            Client::Reader(_) | Client::Admin(_) | Client::Member(_) | Client::Stranger(_) => None,
+        });
+        let all = producers.flat_map(|producer| producer.recognised());
+        let mut all: Vec<Resend> = all.map(|(part, batch, bytes)| Resend { part, batch, bytes }).collect();
+        while all.len() > RESENT {
+            let index = self.streams.schedule.index(all.len());
+            all.swap_remove(index);
+        }
+        all
     }
 
     /// After the faults: are all done? Then close, stop and look a last time.
@@ -268,6 +295,10 @@ impl World {
             return;
         }
         self.check_deleted();
+        if let Some(path) = self.disk.open_without_name() {
+            let detail = format!("{path} is removed, and still open");
+            return self.fail(Invariant::Leaks, detail);
+        }
         self.stop();
     }
 

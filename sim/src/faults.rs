@@ -55,6 +55,7 @@ faults! {
         ResetMidFrame = "reset in mid-frame",
         HalfOpen = "connection half-open",
         SlowReader = "slow reader",
+        Untaken = "answer not taken in time",
         DisconnectBeforeAnswer = "client left before its answer";
     "clock":
         WallSkew = "wall clock off",
@@ -72,8 +73,22 @@ faults! {
     "client":
         BadCrc = "batch with a wrong checksum",
         BadSequence = "batch with a wrong sequence",
+        BadEpoch = "batch of a fenced producer epoch",
         TooLarge = "batch too large",
-        Retry = "batch sent again";
+        Retry = "batch sent again",
+        Again = "acknowledged batch sent again",
+        NewEpoch = "producer raises its epoch",
+        NewProducer = "producer asks for another id",
+        Stranger = "stranger's bytes";
+    "seen":
+        Look = "durable image held against the ledger",
+        Roll = "segment rolled",
+        Wrap = "journal file used again",
+        StartMoved = "log start moved by retention",
+        TimeLookup = "lookup by time",
+        EpochLookup = "lookup by leader epoch",
+        FencedLeader = "stale leader epoch refused",
+        RefusedPart = "damaged partition refused";
 }
 
 /// How often each fault has fired.

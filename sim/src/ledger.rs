@@ -57,6 +57,11 @@ pub struct Batch {
     /// Where it lies, once anyone was told.
     pub base: Option<i64>,
     pub read: bool,
+    /// The first record's timestamp, and what each following one has more.
+    pub timestamp: i64,
+    pub step: i64,
+    /// The leader epoch in its header, once it was read.
+    pub epoch: Option<i32>,
     /// The end of what was acknowledged in the partition when this was first sent.
     after: i64,
 }
@@ -67,6 +72,10 @@ pub struct PartState {
     pub index: i32,
     /// By base offset: the batch there, and its records.
     places: BTreeMap<i64, (BatchId, u32)>,
+    /// Offsets that were told as an end or a start: each stands between two batches.
+    marks: BTreeSet<i64>,
+    /// Records of all batches that were sent and may be stored: no log is longer.
+    pub offered: i64,
     pub high_watermark: i64,
     pub start: i64,
     pub epoch: i32,
@@ -90,6 +99,7 @@ pub struct Ledger {
     pub beyond: bool,
     pub records_acked: u64,
     pub records_read: u64,
+    producer_ids: BTreeSet<i64>,
 }
 
 /// What stands before the batch's number in its first record's value.
@@ -106,6 +116,7 @@ impl Ledger {
             beyond: false,
             records_acked: 0,
             records_read: 0,
+            producer_ids: BTreeSet::new(),
         };
         for (number, plan) in work.topics.iter().enumerate() {
             ledger.add_topic(
@@ -167,7 +178,19 @@ impl Ledger {
 
     pub fn new_batch(&mut self, part: Part, records: u32) -> BatchId {
         let after = self.parts[part].acked_end;
-        self.batches.push(Batch { part, records, crc: 0, len: 0, state: State::Open, base: None, read: false, after });
+        self.batches.push(Batch {
+            part,
+            records,
+            crc: 0,
+            len: 0,
+            state: State::Open,
+            base: None,
+            read: false,
+            timestamp: 0,
+            step: 0,
+            epoch: None,
+            after,
+        });
         (self.batches.len() - 1) as BatchId
     }
 
@@ -206,8 +229,172 @@ impl Ledger {
             );
             return Err((Invariant::Stable, detail));
         }
+        if let Some(mark) = state.marks.range(base + 1..end).next() {
+            let detail = format!("{name}: batch {id} {how} at {base}..{end}, though a log ended or started at {mark}");
+            return Err((Invariant::Holes, detail));
+        }
         state.places.insert(base, (id, records));
         self.batches[id as usize].base = Some(base);
+        Ok(())
+    }
+
+    /// An offset was told as where the log ends or starts.
+    fn mark(&mut self, part: Part, offset: i64, what: &str) -> Verdict {
+        let name = self.name(part);
+        let state = &mut self.parts[part];
+        if offset > state.offered {
+            let detail = format!("{name}: {what} {offset}, and only {} records were ever sent", state.offered);
+            return Err((Invariant::Genuine, detail));
+        }
+        let before = state.places.range(..offset).next_back();
+        if let Some((base, (id, records))) = before.filter(|(base, (_, count))| *base + i64::from(*count) > offset) {
+            let detail = format!("{name}: {what} {offset} lies inside batch {id} at {base} with {records} records");
+            return Err((Invariant::Holes, detail));
+        }
+        state.marks.insert(offset);
+        Ok(())
+    }
+
+    /// A producer id that was handed out.
+    pub fn given_producer_id(&mut self, id: i64) -> Verdict {
+        if !self.producer_ids.insert(id) && !self.beyond {
+            return Err((Invariant::ProducerIds, format!("producer id {id} is handed out twice")));
+        }
+        Ok(())
+    }
+
+    /// The leader epoch in the header of a batch that was read: it never changes, and never goes back along the log.
+    pub fn seen_epoch(&mut self, id: BatchId, base: i64, epoch: i32) -> Verdict {
+        self.judge_epoch(id, base, epoch)?;
+        self.batches[id as usize].epoch = Some(epoch);
+        Ok(())
+    }
+
+    pub fn judge_epoch(&self, id: BatchId, base: i64, epoch: i32) -> Verdict {
+        let batch = &self.batches[id as usize];
+        if self.lax(batch.part) || batch.epoch == Some(epoch) {
+            return Ok(());
+        }
+        let name = self.name(batch.part);
+        if let Some(known) = batch.epoch {
+            let detail = format!("{name}: the batch at {base} has leader epoch {epoch}, and had {known} before");
+            return Err((Invariant::Stable, detail));
+        }
+        let epoch_of = |(at, (id, _)): (&i64, &(BatchId, u32))| Some((*at, self.batches[*id as usize].epoch?));
+        let places = &self.parts[batch.part].places;
+        let before = places.range(..base).rev().find_map(epoch_of).filter(|(_, other)| *other > epoch);
+        let behind = places.range(base + 1..).find_map(epoch_of).filter(|(_, other)| *other < epoch);
+        if let Some((at, other)) = before.or(behind).or((epoch < 0).then_some((base, epoch))) {
+            let detail = format!("{name}: leader epoch {epoch} in the batch at {base}, {other} in the one at {at}");
+            return Err((Invariant::Monotone, detail));
+        }
+        Ok(())
+    }
+
+    /// The record at `offset`, where its batch is known: its timestamp, and the batch's leader epoch.
+    fn record_at(&self, part: Part, offset: i64) -> Option<(i64, Option<i32>)> {
+        let (base, (id, records)) = self.parts[part].places.range(..=offset).next_back()?;
+        let batch = &self.batches[*id as usize];
+        let inside = offset < *base + i64::from(*records);
+        inside.then(|| (batch.timestamp + (offset - base) * batch.step, batch.epoch))
+    }
+
+    /// The first known record below `end` whose time is at least `target`.
+    pub fn first_since(&self, part: Part, target: i64, end: i64) -> Option<i64> {
+        let start = self.parts[part].start;
+        let places = self.parts[part].places.range(..end).filter(|(base, _)| **base >= start);
+        let mut hits = places.filter_map(|(base, (id, records))| {
+            let batch = &self.batches[*id as usize];
+            let of = |index: &i64| batch.timestamp + index * batch.step >= target;
+            (0..i64::from(*records)).find(of).map(|index| base + index)
+        });
+        hits.next()
+    }
+
+    /// The largest timestamp of all known records.
+    pub fn largest_time(&self, part: Part) -> Option<i64> {
+        let last = |(id, records): &(BatchId, u32)| {
+            let batch = &self.batches[*id as usize];
+            batch.timestamp + (i64::from(*records) - 1) * batch.step
+        };
+        self.parts[part].places.values().map(last).max()
+    }
+
+    /// Some known batch of a partition: its first timestamp and its leader epoch.
+    pub fn some_batch(&self, part: Part, pick: impl FnOnce(usize) -> usize) -> Option<(i64, Option<i32>)> {
+        let places = &self.parts[part].places;
+        if places.is_empty() {
+            return None;
+        }
+        let (id, _) = places.values().nth(pick(places.len()))?;
+        let batch = &self.batches[*id as usize];
+        Some((batch.timestamp, batch.epoch))
+    }
+
+    /// Judges the answer to a lookup by time: `known` is where the first such record was known to be when it was asked.
+    pub fn found_by_time(&mut self, part: Part, target: i64, known: Option<i64>, found: Found) -> Verdict {
+        if self.lax(part) {
+            return Ok(());
+        }
+        let wrong = |ledger: &Ledger, why: String| {
+            let detail = format!("{}: the first record since {target}: {found:?}, {why}", ledger.name(part));
+            Err((Invariant::Lookup, detail))
+        };
+        let kept = self.topic_of(part).retention_bytes < 0 && !self.parts[part].may_refuse;
+        if kept && known.is_some_and(|known| found.offset < 0 || found.offset > known) {
+            return wrong(self, format!("though one lies at {known:?}"));
+        }
+        if found.offset < 0 {
+            return Ok(());
+        }
+        if found.offset >= self.parts[part].offered {
+            return wrong(self, format!("and only {} records were ever sent", self.parts[part].offered));
+        }
+        if let Some(before) = self.first_since(part, target, found.offset).filter(|at| *at < found.offset && kept) {
+            return wrong(self, format!("and one at {before} comes before it"));
+        }
+        match self.record_at(part, found.offset) {
+            Some((time, _)) if time != found.timestamp || time < target => wrong(self, format!("its time is {time}")),
+            Some((_, Some(epoch))) if found.epoch >= 0 && found.epoch != epoch => {
+                wrong(self, format!("its leader epoch is {epoch}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Judges the answer to "the record with the largest timestamp"; `known` is the largest that was known.
+    pub fn found_largest(&mut self, part: Part, known: Option<i64>, found: Found) -> Verdict {
+        let kept = self.topic_of(part).retention_bytes < 0 && !self.parts[part].may_refuse && !self.lax(part);
+        let time = self.record_at(part, found.offset).map(|(time, _)| time);
+        let less = known.is_some_and(|known| found.timestamp < known);
+        if kept && (less || time.is_some_and(|time| time != found.timestamp)) {
+            let name = self.name(part);
+            let detail =
+                format!("{name}: the largest timestamp: {found:?}, known was {known:?}, its record has {time:?}");
+            return Err((Invariant::Lookup, detail));
+        }
+        Ok(())
+    }
+
+    /// Judges what was told of the end of a leader epoch (OffsetForLeaderEpoch).
+    pub fn found_epoch_end(&self, part: Part, asked: i32, known: Known, epoch: i32, end: i64) -> Verdict {
+        if self.lax(part) || self.parts[part].may_refuse || self.topic_of(part).retention_bytes >= 0 {
+            return Ok(());
+        }
+        for (base, (id, records)) in &self.parts[part].places {
+            let Some(of) = self.batches[*id as usize].epoch else { continue };
+            let behind = base + i64::from(*records);
+            let old = behind <= known.high_watermark.max(known.acked_end);
+            let cut = of <= asked && old && behind > end;
+            let beyond = of > asked && *base < end;
+            if cut || beyond || (of > epoch && of <= asked && old) || epoch > asked {
+                let detail = format!(
+                    "{}: epoch {asked} is said to be {epoch}, ending at {end}; the batch at {base}..{behind} has {of}",
+                    self.name(part)
+                );
+                return Err((Invariant::Lookup, detail));
+            }
+        }
         Ok(())
     }
 
@@ -262,8 +449,9 @@ impl Ledger {
         Ok(())
     }
 
-    pub fn read(&mut self, id: BatchId, base: i64) -> Verdict {
+    pub fn read(&mut self, id: BatchId, base: i64, epoch: i32) -> Verdict {
         self.place(id, base, "read")?;
+        self.seen_epoch(id, base, epoch)?;
         let batch = &mut self.batches[id as usize];
         if !batch.read && batch.state == State::Acked {
             self.records_read += u64::from(batch.records);
@@ -292,10 +480,33 @@ impl Ledger {
         if start > 0 && self.topic_of(part).retention_bytes < 0 {
             return Err((Invariant::Durable, format!("{name}: log start {start} without retention")));
         }
+        self.mark(part, high_watermark, "high watermark")?;
+        if start >= 0 {
+            self.mark(part, start, "log start")?;
+        }
         let state = &mut self.parts[part];
         state.high_watermark = state.high_watermark.max(high_watermark);
         state.start = state.start.max(start);
         Ok(())
+    }
+
+    /// Where ListOffsets says that the log ends, or starts.
+    pub fn told_offset(&mut self, part: Part, known: Known, offset: i64, latest: bool) -> Verdict {
+        if self.lax(part) {
+            return Ok(());
+        }
+        let state = &self.parts[part];
+        let least = if latest { known.high_watermark.max(known.acked_end) } else { known.start };
+        if (offset < least && !(latest && state.may_refuse)) || offset < 0 {
+            let what = if latest { "latest" } else { "earliest" };
+            let detail = format!("{}: the {what} offset is {offset}, known was {least}", self.name(part));
+            return Err((Invariant::Monotone, detail));
+        }
+        if !latest && offset > 0 && self.topic_of(part).retention_bytes < 0 {
+            let detail = format!("{}: the log starts at {offset} without retention", self.name(part));
+            return Err((Invariant::Durable, detail));
+        }
+        self.mark(part, offset, if latest { "latest offset" } else { "earliest offset" })
     }
 
     pub fn known(&self, part: Part) -> Known {
@@ -324,6 +535,18 @@ impl Ledger {
             return Ok(());
         }
         let name = self.name(part);
+        let kept: u64 = found.values().map(|id| u64::from(self.batches[*id as usize].len)).sum();
+        let wanted = self.topic_of(part).retention_bytes.max(0) as u64;
+        if start > 0 && kept < wanted && !self.parts[part].may_refuse {
+            let detail = format!("{name}: {kept} bytes from {start} on are left, retention keeps {wanted}");
+            return Err((Invariant::Durable, detail));
+        }
+        let last = found.last_key_value().map(|(base, id)| base + i64::from(self.batches[*id as usize].records));
+        let end = last.unwrap_or(start);
+        if end < self.parts[part].high_watermark && !self.parts[part].may_refuse {
+            let told = self.parts[part].high_watermark;
+            return Err((Invariant::Durable, format!("{name} ends at {end}, high watermark {told} was told before")));
+        }
         let mut seen = BTreeSet::new();
         for (base, id) in found {
             if !seen.insert(*id) {
@@ -392,6 +615,14 @@ impl Ledger {
         }
         parts
     }
+}
+
+/// What a lookup found; -1 where there is nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
+    pub offset: i64,
+    pub timestamp: i64,
+    pub epoch: i32,
 }
 
 /// What was known of a partition when a request was sent.

@@ -51,6 +51,13 @@ pub struct Conn {
     last_out: Nanos,
 }
 
+impl Net {
+    /// Connections made so far.
+    pub fn made(&self) -> u64 {
+        self.made
+    }
+}
+
 const WINDOW: usize = 512 << 10;
 const SLOW_WINDOW: usize = 4 << 10;
 
@@ -290,6 +297,16 @@ impl World {
             return self.break_both(id);
         }
         self.deliver_out(id, Wire::Bytes(sent.freeze()));
+    }
+
+    /// The time of a Send is up: nothing was taken, or it would have ended.
+    pub fn on_send_due(&mut self, id: ConnId, token: Token) {
+        let Some(conn) = self.net.conns.get_mut(&id) else { return };
+        if conn.send.take_if(|(waiting, _)| *waiting == token).is_some() {
+            let shard = conn.shard;
+            self.counts.add(Fault::Untaken);
+            self.settle(shard, token, Done::Sent(Ok(0)), MICROS);
+        }
     }
 
     pub fn on_client_wire(&mut self, client: u32, id: ConnId, wire: Wire) {

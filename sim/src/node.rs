@@ -17,9 +17,9 @@ use highwater::boundary::{
     Action, ConnId, Done, FileId, Halt, Input, Instant, IoError, Level, Now, Op, Timestamp, Token,
 };
 use highwater::config::{Config, JournalConfig};
-use highwater::ids::{NodeId, ShardId};
+use highwater::ids::{Epoch, NodeId, ShardId};
 use highwater::mail::Mail;
-use highwater::shard::Shard;
+use highwater::shard::{Observed, Shard};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub enum InFlight {
@@ -42,6 +42,8 @@ pub struct Seat {
     /// Waiting Accepts by listener.
     pub accepts: BTreeMap<u16, Token>,
     tick_at: Option<Nanos>,
+    /// The shard's partitions as they were after the last event.
+    seen: Vec<Observed>,
     mono: Instant,
     mail_at: Nanos,
     halted: bool,
@@ -55,6 +57,8 @@ pub struct Process {
     drift_ppm: i64,
     pub skew_ms: i64,
     closed: BTreeSet<FileId>,
+    /// Ops that failed: a node halts for one of these, and for nothing else.
+    failures: u64,
 }
 
 /// 2026-11-21, in milliseconds.
@@ -101,6 +105,7 @@ impl Process {
             drift_ppm: plan.clock.drift_ppm,
             skew_ms,
             closed: BTreeSet::new(),
+            failures: 0,
         }
     }
 
@@ -144,6 +149,7 @@ impl World {
                 ops: BTreeMap::new(),
                 accepts: BTreeMap::new(),
                 tick_at: None,
+                seen: Vec::new(),
                 mono: now.mono,
                 mail_at: 0,
                 halted: false,
@@ -184,6 +190,47 @@ impl World {
         self.trace.input(shard, now, &input);
         seat.shard.handle(now, input);
         self.drain(shard);
+        self.look_at_shard(shard);
+    }
+
+    /// The invariants of a shard's own state, after every event.
+    fn look_at_shard(&mut self, shard: u16) {
+        let Some(node) = &mut self.node else { return };
+        let seat = &mut node.seats[usize::from(shard)];
+        if seat.halted {
+            return;
+        }
+        seat.shard.check();
+        let before = std::mem::take(&mut seat.seen);
+        let now: Vec<Observed> = seat.shard.observe().collect();
+        let mut known = before.iter();
+        let mut broken = None;
+        for one in &now {
+            // Partitions keep their order: new ones come last, deleted ones drop out.
+            let old = known.as_slice().iter().position(|old| old.key == one.key);
+            let old = old.and_then(|index| known.nth(index));
+            if old != Some(one) {
+                // In recovery the log grows before it counts as durable.
+                broken = broken.or(ruler(one, old.filter(|old| old.leads)).filter(|_| one.leads));
+                if one.leads && old.is_none_or(|old| !old.leads || old.epoch != one.epoch) {
+                    let (epoch, run) = self.led.get(&one.key).copied().unwrap_or((Epoch(-1), 0));
+                    if run != self.runs && one.epoch <= epoch {
+                        let detail =
+                            format!("{}: run {} leads epoch {}, run {run} led {epoch}", one.key, self.runs, one.epoch);
+                        broken = broken.or(Some((Invariant::Epochs, detail)));
+                    }
+                    self.led.insert(one.key, (one.epoch, self.runs));
+                }
+            }
+        }
+        seat.seen = now;
+        if let Some((invariant, detail)) = broken {
+            // A vote in a lost tail that nothing proves is forgotten, and nobody can know.
+            let forgotten = self.disk.atlas.hits().iter().any(|hit| is_journal(&hit.path));
+            if invariant != Invariant::Epochs || !forgotten {
+                self.fail(invariant, format!("shard {shard}: {detail}"));
+            }
+        }
     }
 
     fn drain(&mut self, shard: u16) {
@@ -298,12 +345,16 @@ impl World {
                 conn_state.recv = Some((token, into));
                 self.pump_recv(conn);
             }
-            Op::Send { conn, data } => {
+            Op::Send { conn, data, within } => {
                 self.keep(shard, token, InFlight::Send);
                 assert!(data.iter().any(|slice| !slice.is_empty()), "an empty Send on {conn:?}");
                 let conn_state = self.conn(shard, conn);
                 assert!(conn_state.send.is_none(), "two Sends on {conn:?}");
                 conn_state.send = Some((token, data));
+                if let Some(within) = within {
+                    let within = u64::try_from(within.as_nanos()).expect("a time that a node can wait");
+                    self.queue.push_in(within, Event::SendDue { conn, token });
+                }
                 self.pump_send(conn);
             }
             Op::Hangup { conn } => {
@@ -403,6 +454,7 @@ impl World {
 
     pub fn on_done(&mut self, shard: u16, token: Token) {
         let node = self.node.as_mut().expect("the event was for this run");
+        let node_ready = node.ready;
         let seat = &mut node.seats[usize::from(shard)];
         // A canceled op has two events; the first one ends it.
         let Some(op) = seat.ops.remove(&token) else { return };
@@ -424,6 +476,11 @@ impl World {
                 self.disk.perform(op, trouble, mark, &mut self.streams.disk, &mut self.counts)
             }
         };
+        if may_halt(&done, node_ready)
+            && let Some(node) = &mut self.node
+        {
+            node.failures += 1;
+        }
         if self.story.ops && !matches!(done, Done::Received(_) | Done::Sent(_) | Done::Accepted(_)) {
             let failed = matches!(&done, Done::Ended(Err(_)) | Done::Wrote(Err(_)) | Done::Opened(Err(_)));
             self.tell(|| format!("  shard {shard} op {} ends{}", token.0, if failed { " badly" } else { "" }));
@@ -443,8 +500,11 @@ impl World {
             Halt::Stopped if all => self.stopped(),
             Halt::Stopped => {}
             Halt::Disk { path, error } => {
-                if self.calm && !matches!(error, IoError::NoSpace) {
-                    self.fail(Invariant::Halts, format!("{path}: {error}, though the disk is well"));
+                if self.node.as_ref().is_none_or(|node| node.failures == 0) {
+                    self.fail(
+                        Invariant::Halts,
+                        format!("{path}: {error}, though nothing failed that it must halt for"),
+                    );
                 }
                 self.process_over(20 * MILLIS);
             }
@@ -462,10 +522,20 @@ impl World {
                 self.tell(|| format!("checkpoint: {to}"));
             }
             Op::Open { path, mode } if mode.create && path.ends_with(".log") => self.stats.segments += 1,
+            Op::Open { path, mode } if mode.create && path.ends_with(".chunks") => {
+                self.stats.rolls += 1;
+                self.counts.add(Fault::Roll);
+            }
             // The ring's files are written full of zeros first: those writes are not durable ones.
             Op::Write { file, offset: 0, durable: true, .. } => {
-                self.stats.journal_turns +=
-                    u64::from(self.disk.describe(*file).is_some_and(|(path, _)| is_journal(path)));
+                let path = self.disk.describe(*file).map(|(path, _)| path.to_string());
+                if let Some(path) = path.filter(|path| is_journal(path)) {
+                    self.stats.journal_turns += 1;
+                    if !self.begun.insert(path) {
+                        self.stats.wraps += 1;
+                        self.counts.add(Fault::Wrap);
+                    }
+                }
             }
             _ => {}
         }
@@ -492,6 +562,19 @@ impl World {
         }
         text + &format!("; time {} s", self.queue.now() / SECONDS)
     }
+}
+
+/// What of `one`, which was `old` before, breaks the ruler. One voter: nothing is committed before it is durable here.
+fn ruler(one: &Observed, old: Option<&Observed>) -> Option<(Invariant, String)> {
+    let ends = one.start <= one.high_watermark && one.high_watermark <= one.durable && one.durable <= one.end;
+    let forth = old.is_none_or(|old| {
+        old.epoch <= one.epoch
+            && old.start <= one.start
+            && old.high_watermark <= one.high_watermark
+            && old.durable <= one.durable
+            && old.end <= one.end
+    });
+    (!ends || !forth).then(|| (Invariant::Ruler, format!("{one:?}, before {old:?}")))
 }
 
 /// An op without its bytes.
@@ -534,6 +617,19 @@ fn file_of(op: &Op) -> Option<FileId> {
         | Op::Recv { .. }
         | Op::Send { .. }
         | Op::Hangup { .. } => None,
+    }
+}
+
+/// A failure after which what is durable is unknown, or after which a start cannot go on. A read that fails for somebody
+/// who reads is answered, a full disk is waited for.
+fn may_halt(done: &Done, ready: bool) -> bool {
+    let real = |error: &IoError| !matches!(error, IoError::NoSpace | IoError::Canceled);
+    let found = |error: &IoError| real(error) && !matches!(error, IoError::NotFound);
+    match done {
+        Done::Wrote(Err(error)) => real(error),
+        Done::Ended(Err(error)) | Done::Listed(Err(error)) | Done::Opened(Err(error)) => found(error),
+        Done::Read { result: Err(error), .. } => !ready && real(error),
+        _ => false,
     }
 }
 

@@ -87,6 +87,8 @@ pub struct Workload {
     pub topics: Vec<TopicPlan>,
     pub producers: Vec<ProducerPlan>,
     pub readers: u16,
+    /// Connections of somebody who speaks no Kafka, or bad Kafka.
+    pub strangers: u16,
     /// Each reader's, at the least.
     pub fetches: u32,
     /// Pause of the administrator between its requests.
@@ -119,6 +121,12 @@ pub struct ProducerPlan {
     pub large: u32,
     /// In a million requests: a batch that must be refused.
     pub invalid: u32,
+    /// In a million requests: one of the last batches once more, though it was acknowledged.
+    pub again: u32,
+    /// In a million requests: the producer's epoch goes up by one (KIP-360), and its sequences start anew.
+    pub raise: u32,
+    /// In a million requests: another producer id is asked for.
+    pub renew: u32,
     pub pause_us: u64,
 }
 
@@ -157,6 +165,8 @@ pub enum Disaster {
     /// Damage while the node runs.
     Harm(Harm),
     ResetAll,
+    /// Holds what is durable just now against the ledger; the node does not notice.
+    Look,
     /// Outside what is promised: after it only "no wrong bytes, no panic" is checked.
     Wipe,
     Rollback,
@@ -237,9 +247,24 @@ impl Plan {
         plan.clock = ClockRates::default();
         plan.chaos.clear();
         plan.crashes_min = 0;
+        plan.work.strangers = 0;
         for producer in &mut plan.work.producers {
             (producer.invalid, producer.large) = (0, 0);
+            (producer.again, producer.raise, producer.renew) = (0, 0, 0);
         }
+        plan
+    }
+
+    /// A quiet run of four seconds: short enough that a test can run many.
+    pub fn brief(seed: u64) -> Plan {
+        let mut plan = Plan::quiet(seed);
+        plan.heal_at = 4 * SECONDS;
+        for producer in &mut plan.work.producers {
+            producer.requests /= 3;
+            producer.pause_us = plan.heal_at / 1_000 / u64::from(producer.requests) * 2 / 3;
+        }
+        plan.work.fetches /= 4;
+        plan.work.admin_steps = 10;
         plan
     }
 
@@ -262,6 +287,7 @@ impl Plan {
             | Disaster::Freeze { .. }
             | Disaster::StepWall { .. }
             | Disaster::ResetAll
+            | Disaster::Look
             | Disaster::Wipe
             | Disaster::Rollback
             | Disaster::Snapshot => false,
@@ -346,6 +372,7 @@ fn workload(dice: &mut Dice, heal_at: Nanos) -> Workload {
         topics,
         producers,
         readers,
+        strangers: if dice.coin() { dice.between(1, 25) as u16 } else { 0 },
         fetches: 2_500 / u32::from(readers),
         admin_pause_ms: dice.between(40, 200),
         admin_steps: dice.between(30, 60) as u32,
@@ -377,6 +404,9 @@ fn producer(dice: &mut Dice, number: u64, requests: u32, heal_at: Nanos) -> Prod
         value_bytes: dice.pick(&[40, 100, 300]),
         large: if number == 0 { dice.between(30_000, 60_000) as u32 } else { swarm(dice, 2, 1_000, 6_000) },
         invalid: swarm(dice, 2, 2_000, 15_000),
+        again: if idempotent { swarm(dice, 2, 2_000, 60_000) } else { 0 },
+        raise: if idempotent { swarm(dice, 3, 2_000, 20_000) } else { 0 },
+        renew: if idempotent { swarm(dice, 4, 2_000, 20_000) } else { 0 },
         pause_us: heal_at / 1_000 / u64::from(requests) * 2 / 3,
     }
 }
@@ -385,6 +415,9 @@ fn harm(dice: &mut Dice, target: HarmTarget) -> Harm {
     use HarmKind::{BitFlip, Lost, Misdirected, Stale, Zeroed};
     Harm { kind: dice.pick(&[BitFlip, Zeroed, Stale, Lost, Misdirected]), target }
 }
+
+/// Looks at the durable image beside those after each crash.
+const LOOKS: usize = 4;
 
 fn chaos(dice: &mut Dice, heal_at: Nanos, damage: bool) -> Vec<Chaos> {
     let mut all = Vec::new();
@@ -424,6 +457,9 @@ fn chaos(dice: &mut Dice, heal_at: Nanos, damage: bool) -> Vec<Chaos> {
     }
     if dice.chance(300_000) {
         push(dice, Disaster::ResetAll);
+    }
+    for _ in 0..LOOKS {
+        push(dice, Disaster::Look);
     }
     if damage && dice.coin() {
         let what = Disaster::Harm(harm(dice, HarmTarget::Data));

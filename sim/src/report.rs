@@ -28,6 +28,9 @@ invariants! {
     Monotone = "high watermark, leader epoch and log start never go back",
     Answers = "every request gets its own answer, in order",
     Sequence = "a valid sequence is never refused",
+    ProducerIds = "a producer id is handed out once",
+    Lookup = "lookups by time and by epoch are exact",
+    Limits = "an answer keeps to the limits that were asked for",
     Damage = "exactly what is damaged is refused",
     Halts = "a node halts only for a stated reason",
     Deleted = "a deleted topic is gone",
@@ -35,8 +38,11 @@ invariants! {
     Fenced = "a commit of a former generation is refused",
     Committed = "an acknowledged commit is never lost or rolled back",
     Leaks = "nothing is leaked",
+    Ruler = "start <= high watermark <= durable <= end, and none goes back in a run",
+    Epochs = "no epoch is led by two processes",
     Liveness = "everything comes to rest after the last fault",
     Panics = "no assertion fails",
+    Search = "a default seed does what it promises",
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,10 +67,32 @@ pub struct Stats {
     pub audits: u64,
     pub checkpoints: u64,
     pub journal_turns: u64,
+    /// Journal files that were begun once more.
+    pub wraps: u64,
     pub segments: u64,
+    pub rolls: u64,
+    pub connections: u64,
+    pub partitions: u64,
     pub refusals: u64,
     /// Errors and warnings that the core logged.
     pub complaints: Vec<String>,
+}
+
+impl Stats {
+    /// What a default seed promises to do, and this run did not.
+    pub fn unkept(&self) -> Option<String> {
+        let least = [
+            ("connections", self.connections, 8),
+            ("partitions", self.partitions, 20),
+            ("produce and fetch requests", self.produces + self.fetches, 5_000),
+            ("crashes", self.crashes, 3),
+            ("checkpoints", self.checkpoints, 1),
+            ("journal files used again", self.wraps, 1),
+            ("segments rolled", self.rolls, 1),
+        ];
+        let missed = least.iter().find(|(_, count, least)| count < least);
+        missed.map(|(what, count, least)| format!("{count} {what}; at least {least} are promised"))
+    }
 }
 
 #[derive(Clone, Debug)]

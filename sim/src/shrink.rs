@@ -59,9 +59,14 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
             }
         });
         push(&|plan| (plan.work.producers[index].large, plan.work.producers[index].invalid) = (0, 0));
+        push(&|plan| {
+            let producer = &mut plan.work.producers[index];
+            (producer.again, producer.raise, producer.renew) = (0, 0, 0);
+        });
         push(&|plan| plan.work.producers[index].requests /= 2);
     }
     push(&|plan| plan.work.admin_steps = 0);
+    push(&|plan| plan.work.strangers = 0);
     push(&|plan| (plan.work.readers, plan.work.fetches) = (1, 0));
     push(&|plan| plan.crashes_min = 0);
     all

@@ -99,8 +99,8 @@ impl Trace {
                 self.slices(data);
             }
             Op::Recv { conn, into } => self.mix(conn.0 << 1 | u64::from(into.is_some())),
-            Op::Send { conn, data } => {
-                self.mix(conn.0);
+            Op::Send { conn, data, within } => {
+                self.mix(conn.0 << 1 | u64::from(within.is_some()));
                 self.slices(data);
             }
             Op::Open { .. }

@@ -17,7 +17,9 @@ use crate::queue::{MILLIS, Nanos, Queue, SECONDS};
 use crate::report::{Failure, Invariant, Stats, Story};
 use crate::trace::Trace;
 use highwater::boundary::{ConnId, Token};
+use highwater::ids::{Epoch, PartitionKey};
 use highwater::mail::Mail;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub enum Event {
     /// An op of a shard ends.
@@ -48,6 +50,11 @@ pub enum Event {
         client: u32,
         conn: ConnId,
         wire: Wire,
+    },
+    /// The time that a Send was given is over.
+    SendDue {
+        conn: ConnId,
+        token: Token,
     },
     Wake {
         client: u32,
@@ -88,6 +95,10 @@ pub struct World {
     pub net: Net,
     pub node: Option<Process>,
     pub runs: u32,
+    /// By partition: the highest epoch that was led, and by which run.
+    pub led: BTreeMap<PartitionKey, (Epoch, u32)>,
+    /// Files of journals that a first frame was written to.
+    pub begun: BTreeSet<String>,
     pub clients: Vec<Option<Client>>,
     pub ledger: Ledger,
     pub streams: Streams,
@@ -100,6 +111,8 @@ pub struct World {
     pub next_fuse: Option<(u32, bool)>,
     pub asked_to_stop: Nanos,
     pub snapshot: Option<Disk>,
+    /// Something was harmed under the node, or the disk was full: reads may have failed for it.
+    pub read_errors: bool,
     pub calm: bool,
     /// When the faults ended.
     pub calm_since: Option<Nanos>,
@@ -135,6 +148,8 @@ impl World {
             net: Net::default(),
             node: None,
             runs: 0,
+            led: BTreeMap::new(),
+            begun: BTreeSet::new(),
             clients: Vec::new(),
             ledger,
             streams,
@@ -146,6 +161,7 @@ impl World {
             next_fuse: None,
             asked_to_stop: 0,
             snapshot: None,
+            read_errors: false,
             calm: false,
             calm_since: None,
             stopping: false,
@@ -203,6 +219,7 @@ impl World {
             Event::Syn { conn } => self.on_syn(conn),
             Event::ToNode { conn, wire } => self.on_node_wire(conn, wire),
             Event::ToClient { client, conn, wire } => self.on_client_wire(client, conn, wire),
+            Event::SendDue { conn, token } => self.on_send_due(conn, token),
             Event::Wake { client } => self.with_client(client, |client, ctx| client.on_wake(ctx)),
             Event::Boot => self.boot(),
             Event::Chaos(index) => {
@@ -225,6 +242,9 @@ impl World {
         let mut ctx = Ctx {
             now: self.queue.now(),
             calm: self.calm,
+            calm_since: self.calm_since,
+            read_errors: self.plan.disk.read_error > 0 || self.read_errors,
+            shards: self.plan.shape.shards,
             work: &self.plan.work,
             dice: &mut self.streams.work,
             ledger: &mut self.ledger,

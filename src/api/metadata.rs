@@ -159,5 +159,6 @@ fn invalid<'a>(topics: &'a [MetadataRequestTopic<'_>]) -> MetadataResponse<'a> {
         topic_id: topic.topic_id,
         ..MetadataResponseTopic::default()
     };
-    MetadataResponse { topics: topics.iter().map(refused).collect(), ..MetadataResponse::default() }
+    let error_code = ErrorCode::INVALID_REQUEST;
+    MetadataResponse { topics: topics.iter().map(refused).collect(), error_code, ..MetadataResponse::default() }
 }

@@ -51,7 +51,7 @@ pub mod find_coordinator;
 pub mod metadata;
 mod table;
 
-pub use table::{Api, Route, Served, TABLE, route};
+pub use table::{Api, Route, Served, TABLE, request_bytes_max, route};
 
 use crate::configs::{BrokerSettings, Values};
 use crate::ids::{Epoch, NodeId, PartitionKey};

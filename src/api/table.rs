@@ -118,6 +118,14 @@ impl Api {
     }
 }
 
+/// The largest request under this key, in bytes. What is not served is closed as soon as it is read.
+pub fn request_bytes_max(key: ApiKey, socket_request_max_bytes: u32) -> u32 {
+    match TABLE.iter().find(|row| row.key == key) {
+        Some(row) => row.api.request_bytes_max(socket_request_max_bytes),
+        None => socket_request_max_bytes.min(1 << 20),
+    }
+}
+
 /// Finds the handler of a request.
 pub fn route(key: ApiKey, version: i16) -> Route {
     let Some(row) = TABLE.iter().find(|row| row.key == key) else { return Route::Key };

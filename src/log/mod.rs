@@ -212,6 +212,17 @@ impl Log {
         (index < self.segments.len() && offset < self.flushed).then_some(index)
     }
 
+    /// The segment whose first record has offset `base`, if the log still has it.
+    pub fn segment_at(&self, base: Offset) -> Option<&Segment> {
+        let index = self.segments.partition_point(|segment| segment.base < base);
+        self.segments.get(index).filter(|segment| segment.base == base)
+    }
+
+    pub fn segment_at_mut(&mut self, base: Offset) -> Option<&mut Segment> {
+        let index = self.segments.partition_point(|segment| segment.base < base);
+        self.segments.get_mut(index).filter(|segment| segment.base == base)
+    }
+
     pub fn tail_len(&self) -> usize {
         self.tail.len()
     }

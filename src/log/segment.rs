@@ -135,6 +135,12 @@ pub fn sidecar_path(key: PartitionKey, base: Offset) -> String {
     format!("partitions/{key}/{:020}.chunks", base.0)
 }
 
+/// The checksum of a batch: CRC-32 (ISO) of all its bytes. crc-fast takes memory that is in no cache twice as fast as
+/// crc32fast does, whose hashers can be combined.
+pub fn batch_check(batch: &[u8]) -> u32 {
+    crc_fast::crc32_iso_hdlc(batch)
+}
+
 /// The checksum of a chunk whose batches have these checksums.
 pub fn chunk_check(batches: impl Iterator<Item = u32>) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
@@ -165,6 +171,7 @@ mod tests {
         assert_eq!(segment.chunks.len(), 1);
         let all = [b"first".as_slice(), b"second run", b"x"].map(crc32fast::hash);
         assert_eq!(segment.chunks[0].check, chunk_check(all.into_iter()));
+        assert_eq!(all[1], batch_check(b"second run"), "one polynomial, two crates");
         assert_eq!(segment.chunk_of(Offset(2)), Some(0));
         assert_eq!(segment.chunk_of(Offset(3)), None);
     }

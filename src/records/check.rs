@@ -31,10 +31,11 @@ pub fn check(batch: &[u8], limits: &Limits) -> Result<BatchHeader, BatchError> {
     if size > remaining {
         return Err(BatchError::Truncated { needed: size, remaining });
     }
+    // A length that is wrong shows here first.
+    check_checksum(&batch[..size], &header)?;
     if size < remaining {
         return Err(BatchError::NotOneBatch { trailing: remaining - size });
     }
-    check_checksum(batch, &header)?;
     let compression = header.compression()?;
     if compression == Compression::Zstd && !limits.zstd {
         return Err(BatchError::CompressionNotAllowed { compression });

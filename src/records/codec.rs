@@ -16,6 +16,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use miniz_oxide::inflate::stream::{InflateState, inflate};
 use miniz_oxide::{DataFormat, MZFlush, MZStatus};
+use ruzstd::decoding::errors::FrameDecoderError;
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 /// The largest zstd window that is decoded: what every decoder must support, and what Kafka's clients write up to level
@@ -77,7 +78,8 @@ enum Failure {
     TooLarge,
 }
 
-/// Decompresses into at most `size_max` bytes, and never above 1 GiB.
+/// Decompresses into at most `size_max` bytes, and never above 1 GiB. What takes more, or a window above [`WINDOW_MAX`],
+/// is [`BatchError::DecompressedTooLarge`].
 pub fn decompress(compression: Compression, input: &[u8], size_max: usize) -> Result<Vec<u8>, BatchError> {
     let size_max = size_max.min(1 << 30);
     let result = match compression {
@@ -285,7 +287,11 @@ fn unzstd(mut input: &[u8], size_max: usize) -> Result<Vec<u8>, Failure> {
             take(&mut input, u32::from_le_bytes([a, b, c, d]) as usize)?;
             continue;
         }
-        decoder.reset(&mut input).map_err(|_| Failure::Damaged)?;
+        decoder.reset(&mut input).map_err(|error| match error {
+            // Allowed, and more than we spend on it.
+            FrameDecoderError::WindowSizeTooBig { .. } => Failure::TooLarge,
+            _ => Failure::Damaged,
+        })?;
         let mut finished = false;
         while !finished {
             finished = decoder

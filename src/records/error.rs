@@ -62,9 +62,7 @@ impl BatchError {
     /// What the producer is answered.
     pub fn code(&self) -> ErrorCode {
         match self {
-            BatchError::Length { .. } | BatchError::Checksum { .. } | BatchError::Decompress { .. } => {
-                ErrorCode::CORRUPT_MESSAGE
-            }
+            BatchError::Length { .. } | BatchError::Checksum { .. } => ErrorCode::CORRUPT_MESSAGE,
             BatchError::Magic { magic: 0 | 1 } => ErrorCode::INVALID_RECORD,
             BatchError::Magic { .. } => ErrorCode::CORRUPT_MESSAGE,
             BatchError::TooLarge { .. } | BatchError::DecompressedTooLarge { .. } => ErrorCode::MESSAGE_TOO_LARGE,
@@ -80,6 +78,8 @@ impl BatchError {
             | BatchError::Control
             | BatchError::DeleteHorizon
             | BatchError::Sequence { .. }
+            // The checksum was right, so a retry would be as bad: not CORRUPT_MESSAGE, upon which clients try again.
+            | BatchError::Decompress { .. }
             | BatchError::Record { .. } => ErrorCode::INVALID_RECORD,
         }
     }

@@ -16,6 +16,7 @@ use crate::boundary::Timestamp;
 use crate::ids::Offset;
 use crate::wire::{DecodeError, Reader};
 use alloc::borrow::Cow;
+use core::ops::RangeInclusive;
 
 /// One record, its offset and timestamp made absolute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,6 +152,17 @@ pub fn find_timestamp(
         return Ok(None);
     }
     find(batch, &header, decompressed_bytes_max, |record| record.timestamp >= target && record.offset >= from)
+}
+
+/// The first record of a whole batch that has a timestamp (-1 is none) outside `times`, with it.
+pub fn find_outside(
+    batch: &[u8],
+    times: &RangeInclusive<i64>,
+    decompressed_bytes_max: usize,
+) -> Result<Option<(Offset, Timestamp)>, BatchError> {
+    let header = BatchHeader::parse(batch)?;
+    let outside = |record: &Record<'_>| record.timestamp.0 != -1 && !times.contains(&record.timestamp.0);
+    find(batch, &header, decompressed_bytes_max, outside)
 }
 
 /// The first record of a whole batch that has the largest timestamp (KIP-734), with that timestamp.

@@ -213,12 +213,18 @@ impl Replica {
         }
     }
 
-    /// KIP-101, KIP-320: the largest epoch up to `epoch` and where it ends, or `None` if the log knows none so old.
+    /// KIP-101, KIP-320: the largest epoch up to `epoch` and where it ends. An epoch older than the log ends where the log
+    /// begins; of one that is still to come nobody knows (`None`), nor of -1.
     pub fn end_of_epoch(&self, epoch: Epoch) -> Option<(Epoch, Offset)> {
         if epoch == self.epoch {
             return Some((epoch, self.high_watermark.offset.max(self.start)));
         }
-        let index = self.epochs.iter().rposition(|line| line.epoch <= epoch)?;
+        if epoch > self.epoch || epoch == Epoch(-1) {
+            return None;
+        }
+        let Some(index) = self.epochs.iter().rposition(|line| line.epoch <= epoch) else {
+            return self.epochs.first().map(|first| (epoch, first.start));
+        };
         let end = self.epochs.get(index + 1).map_or(self.high_watermark.offset, |next| next.start);
         Some((self.epochs[index].epoch, end))
     }
@@ -239,6 +245,11 @@ impl Replica {
 
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// How many hold the log, this one included.
+    pub fn replicas(&self) -> usize {
+        self.voters.len()
     }
 
     pub fn start(&self) -> Offset {
@@ -348,6 +359,8 @@ mod tests {
         again.on_durable(again.end());
         assert_eq!(again.end_of_epoch(Epoch(1)), Some((Epoch(1), Offset(4))));
         assert_eq!(again.end_of_epoch(Epoch(2)), Some((Epoch(2), Offset(6))));
-        assert_eq!(again.end_of_epoch(Epoch(0)), None);
+        assert_eq!(again.end_of_epoch(Epoch(0)), Some((Epoch(0), Offset(0))));
+        assert_eq!(again.end_of_epoch(Epoch(3)), None);
+        assert_eq!(again.end_of_epoch(Epoch(-1)), None);
     }
 }

@@ -212,7 +212,7 @@ impl Shard {
         while self.checkpoints.syncing < SYNCS_IN_FLIGHT {
             if let Some((slot, base)) = self.checkpoints.to_sync.pop() {
                 let Some(partition) = self.partition(slot) else { continue };
-                let segment = partition.log.segments.iter().find(|segment| segment.base == base);
+                let segment = partition.log.segment_at(base);
                 let Some(file) = segment.and_then(|segment| segment.open.file) else { continue };
                 let path = segment::log_path(partition.key, base);
                 partition.reads += 1;

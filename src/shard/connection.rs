@@ -12,8 +12,9 @@ use super::produce::{Appended, Producing};
 use super::query::Querying;
 use super::timers::Timer;
 use super::{Level, Phase, Shard};
-use crate::api::{Api, Route, route};
+use crate::api::{Api, Route, request_bytes_max, route};
 use crate::boundary::{ConnId, Done, Instant, NetError, Op};
+use crate::configs::BrokerSettings;
 use crate::mail::Ticket;
 use crate::wire::frame::{decode_header, encode_response, encode_response_onto};
 use crate::wire::{ApiKey, ErrorCode, Message, Reader};
@@ -293,8 +294,8 @@ impl Shard {
             }
             match connection.frame_size() {
                 None => break,
-                Some(size) if size < 0 || size as u32 > self.settings.socket_request_max_bytes => {
-                    let max = self.settings.socket_request_max_bytes;
+                Some(size) if size < 0 || size as u32 > connection.request_max(&self.settings) => {
+                    let max = connection.request_max(&self.settings);
                     return self.refuse(conn, &format!("a frame of {size} bytes; at most {max} are allowed"));
                 }
                 Some(size) if connection.input.len() < 4 + size as usize => {
@@ -548,7 +549,8 @@ impl Shard {
         let sending: VecDeque<Bytes> = connection.out.drain(..count).collect();
         let data = sending.iter().cloned().collect();
         connection.sending = Some(sending);
-        self.fx.submit(Op::Send { conn, data }, Pending::Send(conn));
+        let within = self.answers.patience(conn);
+        self.fx.submit(Op::Send { conn, data, within }, Pending::Send(conn));
     }
 
     pub(super) fn on_sent(&mut self, conn: ConnId, done: Done) {
@@ -557,7 +559,10 @@ impl Shard {
         let mut sending = connection.sending.take().expect("a send was in flight");
         let Ok(mut sent) = result else { return self.hang_up(conn) };
         connection.out_bytes -= sent;
-        connection.last_active = self.fx.now.mono;
+        if sent > 0 {
+            connection.last_active = self.fx.now.mono;
+        }
+        let must_copy = self.answers.on_sent(conn, sent, connection.out_bytes, self.fx.now.mono);
         while let Some(mut first) = sending.pop_front() {
             if sent < first.len() {
                 first.advance(sent);
@@ -568,6 +573,13 @@ impl Shard {
         }
         for slice in sending.into_iter().rev() {
             connection.out.push_front(slice);
+        }
+        if must_copy {
+            self.bound_answers();
+        }
+        let Some(connection) = self.conns.by_id.get_mut(&conn) else { return };
+        if must_copy {
+            connection.own_output();
         }
         if connection.out_bytes > 0 {
             self.send_out(conn);
@@ -592,6 +604,7 @@ impl Shard {
     pub(super) fn hang_up(&mut self, conn: ConnId) {
         let Some(connection) = self.conns.by_id.remove(&conn) else { return };
         self.conns.input_bytes -= connection.owned;
+        self.answers.forget(conn);
         for slot in &connection.slots {
             if let Slot::Fetch(fetching) = slot {
                 self.unwatch(conn, fetching);
@@ -637,11 +650,27 @@ impl Connection {
         self.input.first_chunk::<4>().map(|size| i32::from_be_bytes(*size))
     }
 
+    /// The largest frame that the next one may be, once its API's key is there.
+    fn request_max(&self, settings: &BrokerSettings) -> u32 {
+        let max = settings.socket_request_max_bytes;
+        let key = self.input.get(4..).and_then(|rest| rest.first_chunk::<2>());
+        key.map_or(max, |key| request_bytes_max(ApiKey(i16::from_be_bytes(*key)), max))
+    }
+
     /// The capacity to receive into: the whole next frame, but a large one only as fast as it comes.
     fn wanted(&self) -> usize {
         let Some(size) = self.frame_size() else { return SMALL_FRAME };
         let whole = 4 + size.max(0) as usize;
         if whole <= 1 << 20 { whole.max(SMALL_FRAME) } else { whole.min((2 * self.input.len()).max(1 << 20)) }
+    }
+
+    /// Copies what is to be sent into memory of its own.
+    fn own_output(&mut self) {
+        let mut own = BytesMut::with_capacity(self.out_bytes);
+        self.out.drain(..).for_each(|slice| own.extend_from_slice(&slice));
+        own.extend_from_slice(&self.gathering.split());
+        assert!(own.len() == self.out_bytes, "{} bytes where {} were to be sent", own.len(), self.out_bytes);
+        self.out.push_back(own.freeze());
     }
 
     fn push_slot(&mut self, ready: Slot) {

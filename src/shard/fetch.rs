@@ -24,10 +24,8 @@ use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 use core::time::Duration;
 
-/// The most that one answer holds; what is left is there for the next.
-const ANSWER_MAX: usize = 4 << 20;
 /// Smaller batches are copied together: a slice of its own costs more than that.
-const COPY_MAX: usize = 32 << 10;
+const COPY_MAX: usize = 4 << 10;
 
 /// One partition of a read.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +47,10 @@ pub struct ReadResult {
     pub start: Offset,
     pub records: Vec<Bytes>,
     pub bytes: usize,
+    /// What of them are copies; the others are shared.
+    pub copied: usize,
+    /// There is more that could be served, and had no room.
+    pub more: bool,
     /// The log has left the reader's: the largest epoch at or below the reader's, and its end.
     pub diverging: Option<(Epoch, Offset)>,
 }
@@ -62,6 +64,8 @@ impl ReadResult {
             start: Offset(-1),
             records: Vec::new(),
             bytes: 0,
+            copied: 0,
+            more: false,
             diverging: None,
         }
     }
@@ -76,10 +80,14 @@ pub struct Fetching {
     max_bytes: usize,
     deadline: Instant,
     read_committed: bool,
+    /// What the whole request is refused for.
+    error: ErrorCode,
     round: u32,
     /// Shards that have not answered this round.
     left: usize,
     watching: bool,
+    /// What was read, and is too little, was let go.
+    let_go: bool,
 }
 
 struct Part {
@@ -90,7 +98,7 @@ struct Part {
 
 impl Shard {
     pub(super) fn fetch(&mut self, conn: ConnId, header: Header, request: &FetchRequest<'_>) {
-        if request.session_epoch > 0 {
+        if !matches!(request.session_epoch, 0 | -1) {
             // No sessions are kept, so every one is foreign.
             let error_code = ErrorCode::FETCH_SESSION_ID_NOT_FOUND;
             let response = FetchResponse { error_code, ..FetchResponse::default() };
@@ -104,13 +112,19 @@ impl Shard {
             topics: Vec::with_capacity(request.topics.len()),
             parts: Vec::new(),
             min_bytes: usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
-            max_bytes: max_bytes.min(ANSWER_MAX),
+            max_bytes,
             deadline: self.fx.now.mono.after(wait),
             read_committed: request.isolation_level == 1,
+            error: match request.isolation_level {
+                0 | 1 => ErrorCode::NONE,
+                _ => ErrorCode::UNKNOWN_SERVER_ERROR,
+            },
             round: 0,
             left: 0,
             watching: false,
+            let_go: false,
         };
+        let refused = refused_whole(request);
         for topic in &request.topics {
             let by_id = header.version >= 13;
             let found = if by_id { self.image.topic(topic.topic_id) } else { self.image.topic_named(&topic.topic) };
@@ -123,6 +137,11 @@ impl Shard {
                     None => (None, Some(ReadResult::error(item, unknown))),
                     Some(topic) if !(0..topic.partitions).contains(&index) => {
                         (None, Some(ReadResult::error(item, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)))
+                    }
+                    Some(_) if refused != ErrorCode::NONE => (None, Some(ReadResult::error(item, refused))),
+                    // Kafka's code for what it did not expect.
+                    Some(_) if partition.partition_max_bytes < 0 => {
+                        (None, Some(ReadResult::error(item, ErrorCode::UNKNOWN_SERVER_ERROR)))
                     }
                     Some(topic) => {
                         let wanted = ReadPart {
@@ -159,9 +178,12 @@ impl Shard {
     }
 
     /// Asks every shard for what its partitions have.
-    fn read_round(&mut self, ticket: Ticket) {
+    pub(super) fn read_round(&mut self, ticket: Ticket) {
         let shards = self.config.shards;
         let Some(fetching) = self.fetching(ticket) else { return };
+        let wanted = fetching.max_bytes;
+        let Some(granted) = self.grant_answer(ticket, wanted) else { return };
+        let fetching = self.fetching(ticket).expect("just seen");
         fetching.round += 1;
         let mut by_shard: BTreeMap<ShardId, Vec<ReadPart>> = BTreeMap::new();
         for part in &mut fetching.parts {
@@ -172,7 +194,7 @@ impl Shard {
         }
         fetching.left = by_shard.len();
         let round = fetching.round;
-        let max_bytes = fetching.max_bytes / by_shard.len().max(1);
+        let max_bytes = granted / by_shard.len().max(1);
         if by_shard.is_empty() {
             return self.finish_fetch(ticket);
         }
@@ -190,7 +212,7 @@ impl Shard {
         let mut left = max_bytes;
         let mut first = true;
         let mut results = Vec::with_capacity(parts.len());
-        let mut jobs = Vec::new();
+        let (mut wanted, mut later) = (Vec::new(), Vec::new());
         for part in parts {
             let slot = self.slots.get(&part.key).copied();
             let partition = slot.and_then(|slot| self.partitions[slot as usize].as_deref());
@@ -204,21 +226,22 @@ impl Shard {
                     Read::Segments => {
                         let bytes = part.max_bytes.min(left).max(usize::from(first));
                         if bytes > 0 {
-                            jobs.push((slot, part, bytes));
+                            wanted.push(reads::Wanted { slot, part, bytes, whole: first });
                             left = left.saturating_sub(bytes);
                             first = false;
                         } else {
-                            results.push(partition.empty_result(part.item));
+                            later.push((slot, part.offset));
+                            results.push(ReadResult { more: true, ..partition.empty_result(part.item) });
                         }
                     }
                 },
                 (_, _) => results.push(ReadResult::error(part.item, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)),
             }
         }
-        if jobs.is_empty() {
+        if wanted.is_empty() {
             self.read_done(ticket, round, results);
         } else {
-            self.read_segments(reads::Reader { ticket, round }, results, jobs);
+            self.read_segments(reads::Reader { ticket, round }, results, wanted, later);
         }
     }
 
@@ -244,10 +267,14 @@ impl Shard {
         if fetching.left > 0 {
             return;
         }
-        let results = || fetching.parts.iter().filter_map(|part| part.result.as_ref());
+        // Partitions that do not exist hurry nobody: a client that asks for one again and again would not rest.
+        let read = || fetching.parts.iter().filter(|part| part.wanted.is_some());
+        let results = || read().filter_map(|part| part.result.as_ref());
         let bytes: usize = results().map(|result| result.bytes).sum();
         let failed = results().any(|result| result.error != ErrorCode::NONE || result.diverging.is_some());
-        if failed || bytes >= fetching.min_bytes || now >= fetching.deadline {
+        // Where a limit cut something off, waiting brings no more.
+        let cut = bytes > 0 && results().any(|result| result.more);
+        if failed || cut || bytes >= fetching.min_bytes || now >= fetching.deadline {
             return self.finish_fetch(ticket);
         }
         self.watch(ticket);
@@ -258,13 +285,20 @@ impl Shard {
         let shards = self.config.shards;
         let Some(fetching) = self.fetching(ticket) else { return };
         fetching.watching = true;
+        fetching.let_go = fetching.parts.iter().any(|part| part.result.as_ref().is_some_and(|read| read.bytes > 0));
         let (round, deadline) = (fetching.round, fetching.deadline);
         let mut by_shard: BTreeMap<ShardId, Vec<(PartitionKey, Offset)>> = BTreeMap::new();
         for part in &mut fetching.parts {
             let Some(wanted) = part.wanted else { continue };
-            let read = part.result.as_ref().map_or(wanted.offset, |result| result.high_watermark.max(wanted.offset));
+            let read = part.result.as_ref().filter(|result| !result.more).map(|result| result.high_watermark);
+            let read = read.map_or(wanted.offset, |read| read.max(wanted.offset));
             by_shard.entry(wanted.key.shard(shards)).or_default().push((wanted.key, read));
+            if let Some(result) = &mut part.result {
+                // It waits perhaps for long: not with the memory of others.
+                (result.records, result.bytes, result.copied) = (Vec::new(), 0, 0);
+            }
         }
+        self.answers.release(ticket.conn);
         self.timers.set(deadline, Timer::FetchDue { conn: ticket.conn, request: ticket.request, round });
         for (shard, parts) in by_shard {
             if shard == self.me {
@@ -329,7 +363,11 @@ impl Shard {
     pub(super) fn on_fetch_due(&mut self, conn: ConnId, request: u64, round: u32) {
         let ticket = Ticket { shard: self.me, conn, request, item: 0 };
         if self.stop_watching(ticket, round) {
-            self.finish_fetch(ticket);
+            match self.fetching(ticket) {
+                // Time is up: whatever is there now is the answer.
+                Some(fetching) if fetching.let_go => self.read_round(ticket),
+                Some(_) | None => self.finish_fetch(ticket),
+            }
         }
     }
 
@@ -351,6 +389,10 @@ impl Shard {
     fn finish_fetch(&mut self, ticket: Ticket) {
         let Some(slot) = self.conns.slot(ticket.conn, ticket.request) else { return };
         let Slot::Fetch(fetching) = core::mem::replace(slot, Slot::Forwarded) else { return };
+        let results = || fetching.parts.iter().filter_map(|part| part.result.as_ref());
+        let bytes = results().map(|result| result.bytes).sum();
+        let shared = results().any(|result| result.bytes > result.copied);
+        self.answers.settle(ticket.conn, bytes, shared, self.fx.now.mono);
         let response = fetching.response();
         self.conns.complete(ticket.conn, ticket.request, response);
     }
@@ -361,12 +403,26 @@ impl Fetching {
         let (header, committed) = (self.header, self.read_committed);
         let mut parts = self.parts.into_iter();
         let mut responses = Vec::with_capacity(self.topics.len());
-        for (name, topic_id, count) in self.topics {
+        // Of a topic without partitions there is nothing to say.
+        for (name, topic_id, count) in self.topics.into_iter().filter(|(_, _, count)| *count > 0) {
             let partitions = parts.by_ref().take(count as usize).map(|part| partition_data(part, committed)).collect();
             responses.push(FetchableTopicResponse { topic: Cow::Owned(name), topic_id, partitions });
         }
-        let response = FetchResponse { responses, ..FetchResponse::default() };
+        let error_code = self.error;
+        let response = FetchResponse { error_code, responses, ..FetchResponse::default() };
         header.respond(&response)
+    }
+}
+
+/// What makes every partition that exists fail.
+fn refused_whole(request: &FetchRequest<'_>) -> ErrorCode {
+    let follower = request.replica_id.max(request.replica_state.replica_id);
+    match request.isolation_level {
+        // Nobody else holds a replica of anything here.
+        0 | 1 if follower >= 0 => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        0 | 1 => ErrorCode::NONE,
+        // Kafka's code for what it did not expect.
+        _ => ErrorCode::UNKNOWN_SERVER_ERROR,
     }
 }
 
@@ -380,7 +436,11 @@ fn partition_data(part: Part, read_committed: bool) -> PartitionData<'static> {
         last_stable_offset: result.high_watermark.0,
         log_start_offset: result.start.0,
         diverging_epoch: diverging.unwrap_or_default(),
-        aborted_transactions: read_committed.then(Vec::new),
+        // As in Kafka: null where there was nothing to look for.
+        aborted_transactions: match part.wanted {
+            Some(_) => (read_committed && result.error == ErrorCode::NONE).then(Vec::new),
+            None => Some(Vec::new()),
+        },
         records: Some(Records::Slices(result.records)),
         ..PartitionData::default()
     }
@@ -415,28 +475,14 @@ impl Partition {
 
     fn read(&self, part: &ReadPart, left: usize, first: bool) -> Read {
         let mut result = self.empty_result(part.item);
-        result.error = self.check_epoch(part.current_leader_epoch);
-        if !self.replica.leads() {
-            result.error = ErrorCode::NOT_LEADER_OR_FOLLOWER;
-        }
-        let (start, end) = (self.replica.start(), self.served_end());
-        if result.error == ErrorCode::NONE && self.refusal.is_some() && part.offset >= end {
-            // Not OFFSET_OUT_OF_RANGE, wherever the log's end is now: a consumer would start somewhere else and skip it.
-            result.error = ErrorCode::CORRUPT_MESSAGE;
-        }
-        if result.error == ErrorCode::NONE && (part.offset < start || part.offset > self.replica.end().offset) {
-            result.error = ErrorCode::OFFSET_OUT_OF_RANGE;
-        }
-        if result.error != ErrorCode::NONE {
-            return Read::Done(result);
-        }
-        if part.last_fetched_epoch >= 0 {
-            let found = self.replica.end_of_epoch(Epoch(part.last_fetched_epoch));
-            let (epoch, epoch_end) = found.unwrap_or((Epoch(-1), Offset(-1)));
-            if epoch.0 < part.last_fetched_epoch || epoch_end < part.offset {
-                result.diverging = Some((epoch, epoch_end));
+        let end = self.served_end();
+        match self.readable(part) {
+            Ok(None) => {}
+            Ok(diverging) => {
+                result.diverging = diverging;
                 return Read::Done(result);
             }
+            Err(error) => return Read::Done(ReadResult::error(part.item, error)),
         }
         if part.offset >= end {
             return Read::Done(result);
@@ -448,25 +494,61 @@ impl Partition {
         Read::Done(result)
     }
 
+    /// Whether there is something to read at the reader's offset, or where its log has left this one.
+    fn readable(&self, part: &ReadPart) -> Result<Option<(Epoch, Offset)>, ErrorCode> {
+        if !self.replica.leads() {
+            return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        }
+        let error = self.check_epoch(part.current_leader_epoch);
+        if error != ErrorCode::NONE {
+            return Err(error);
+        }
+        if self.refusal.is_some() && part.offset >= self.served_end() {
+            // Not OFFSET_OUT_OF_RANGE, wherever the log's end is now: a consumer would start somewhere else and skip it.
+            return Err(ErrorCode::CORRUPT_MESSAGE);
+        }
+        if part.offset < self.replica.start() {
+            return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
+        }
+        if part.last_fetched_epoch >= 0 {
+            let found = self.replica.end_of_epoch(Epoch(part.last_fetched_epoch));
+            let (epoch, end) = found.ok_or(ErrorCode::OFFSET_OUT_OF_RANGE)?;
+            if epoch.0 < part.last_fetched_epoch || end < part.offset {
+                return Ok(Some((epoch, end)));
+            }
+        }
+        if part.offset > self.replica.end().offset {
+            return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
+        }
+        Ok(None)
+    }
+
     /// Batches from memory: as many as fit, and the first one whole if it is the answer's first.
     fn read_tail(&self, part: &ReadPart, left: usize, first: bool, result: &mut ReadResult) {
         let end = self.served_end();
         let max = part.max_bytes.min(left);
-        let mut small = BytesMut::new();
-        for batch in self.log.tail_from(part.offset) {
-            let whole_first = first && result.bytes == 0;
-            if batch.end > end || (result.bytes + batch.bytes.len() > max && !whole_first) {
+        let (mut count, mut small_bytes) = (0, 0);
+        for batch in self.log.tail_from(part.offset).take_while(|batch| batch.end <= end) {
+            let whole_first = first && count == 0;
+            if result.bytes + batch.bytes.len() > max && !whole_first {
+                result.more = true;
                 break;
             }
+            count += 1;
             result.bytes += batch.bytes.len();
+            small_bytes += if batch.bytes.len() < COPY_MAX { batch.bytes.len() } else { 0 };
+        }
+        result.copied = small_bytes;
+        let mut small = BytesMut::with_capacity(small_bytes);
+        for batch in self.log.tail_from(part.offset).take(count) {
             if batch.bytes.len() < COPY_MAX {
                 small.extend_from_slice(&batch.bytes);
-            } else {
-                if !small.is_empty() {
-                    result.records.push(small.split().freeze());
-                }
-                result.records.push(batch.bytes.clone());
+                continue;
             }
+            if !small.is_empty() {
+                result.records.push(small.split().freeze());
+            }
+            result.records.push(batch.bytes.clone());
         }
         if !small.is_empty() {
             result.records.push(small.freeze());

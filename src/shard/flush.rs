@@ -403,7 +403,7 @@ impl Shard {
 
     pub(super) fn on_rolled(&mut self, slot: u32, base: Offset) {
         let Some(partition) = self.partition(slot) else { return };
-        if let Some(segment) = partition.log.segments.iter_mut().find(|segment| segment.base == base) {
+        if let Some(segment) = partition.log.segment_at_mut(base) {
             segment.sealed = true;
             segment.open.dirty = false;
             segment.open.unnamed = false;

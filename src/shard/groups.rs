@@ -437,9 +437,10 @@ impl Shard {
         *reading = false;
         let before = *next;
         let chunks = match result {
-            Ok((_, chunks)) => chunks,
+            Ok((_, chunks)) if !chunks.is_empty() => chunks,
             Err(ErrorCode::CORRUPT_MESSAGE) => return self.fail_groups(slot, "its log is damaged"),
-            Err(_) => {
+            // No memory for it, or an error that may pass.
+            Ok(_) | Err(_) => {
                 let again = now.mono.after(RETRY);
                 return self.timers.set(again, Timer::LoadGroups { partition: slot });
             }

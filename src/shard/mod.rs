@@ -12,6 +12,7 @@
 //! mail per shard. Invariant: `handle` and `poll` run to completion; nothing blocks, and what waits is in `Pending`, in a
 //! timer or in a queue of a partition.
 
+mod answers;
 mod boot;
 mod checkpoints;
 mod commit;
@@ -46,6 +47,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use answers::Answers;
 use boot::Boot;
 use bytes::Bytes;
 use checkpoints::Checkpoints;
@@ -119,6 +121,7 @@ pub struct Shard {
     flusher: Flusher,
     checkpoints: Checkpoints,
     reads: Reads,
+    answers: Answers,
 
     conns: Connections,
     /// Bytes of batches on their way to another shard, by shard: its credits.
@@ -175,6 +178,7 @@ impl Shard {
             flusher: Flusher::default(),
             checkpoints: Checkpoints::default(),
             reads: Reads::new(config.memory_bytes / 4),
+            answers: Answers::new(config.memory_bytes / 8),
             conns: Connections::new(config.memory_bytes / 8),
             mailed_bytes: (0..config.shards).map(|_| 0).collect(),
             local: VecDeque::new(),
@@ -257,6 +261,7 @@ impl Shard {
         self.partitions.iter().flatten().filter(|partition| !partition.deleted).map(|partition| Observed {
             key: partition.key,
             epoch: partition.replica.epoch(),
+            leads: partition.replica.leads(),
             start: partition.replica.start(),
             high_watermark: partition.replica.high_watermark(),
             durable: partition.replica.durable().offset,
@@ -268,6 +273,8 @@ impl Shard {
     /// Does once what everything of this step has made due.
     fn settle(&mut self) {
         self.resume_stalled();
+        self.resume_waiting_reads();
+        self.resume_fetches();
         self.deliver_locally();
         if self.journal.is_some() {
             self.pump_flusher();
@@ -304,6 +311,8 @@ impl Shard {
             Timer::Seal => self.on_seal_due(),
             Timer::Company => self.on_company_late(),
             Timer::FetchDue { conn, request, round } => self.on_fetch_due(conn, request, round),
+            Timer::AnswersWait => self.on_answers_wait_due(),
+            Timer::ReadsWait => self.on_reads_wait_due(),
             Timer::Retention => self.on_retention_due(),
             Timer::Idle => self.on_idle_due(),
             Timer::Groups { partition, at } => self.on_groups_due(partition, at),
@@ -441,6 +450,8 @@ impl Shard {
 pub struct Observed {
     pub key: PartitionKey,
     pub epoch: Epoch,
+    /// This process has won the epoch.
+    pub leads: bool,
     pub start: Offset,
     pub high_watermark: Offset,
     pub durable: Offset,

@@ -11,13 +11,14 @@ use crate::configs::{TimestampType, TopicSettings};
 use crate::ids::{Epoch, Offset, PartitionKey, ShardId, TopicId};
 use crate::journal::Entry;
 use crate::mail::{Letter, Ticket};
-use crate::records::{self, BatchError, BatchHeader, Compression, Limits};
+use crate::records::{self, BatchError, BatchHeader, Limits};
 use crate::replica::producers::{Sequence, Verdict};
 use crate::wire::ErrorCode;
 use crate::wire::produce::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
 };
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use bytes::{Bytes, BytesMut};
@@ -25,6 +26,8 @@ use smallvec::SmallVec;
 
 /// Bytes of batches that may be on their way to one other shard.
 const MAILED_MAX: usize = 8 << 20;
+/// The part of the memory that the records of one compressed batch may take while they are looked at.
+const DECOMPRESSED_PART: u64 = 16;
 /// A batch shares its journal file with others.
 const BATCHES_PER_FILE_MIN: u64 = 4;
 
@@ -33,8 +36,8 @@ const BATCHES_PER_FILE_MIN: u64 = 4;
 pub struct Appended {
     pub error: ErrorCode,
     pub message: Option<String>,
-    /// The record that made the batch fail.
-    pub record: Option<i32>,
+    /// The record that made the batch fail, by its index, and what is wrong with it.
+    pub record: Option<Box<(i32, String)>>,
     pub base: Offset,
     /// The broker's clock, where it stamped the batch; else -1.
     pub append_time: i64,
@@ -108,12 +111,11 @@ impl Shard {
             let found = found.map(|topic| (topic.id, topic.partitions));
             for data in &topic.partition_data {
                 let records = data.records.as_ref().map(|records| records.contiguous()).unwrap_or_default();
-                let outcome = match (&refused, found) {
-                    (Some(refused), _) => Some(refused.clone()),
-                    (None, Some(_)) if internal => Some(Appended::error(ErrorCode::INVALID_TOPIC_EXCEPTION)),
-                    (None, None) if header.version >= 13 => Some(Appended::error(ErrorCode::UNKNOWN_TOPIC_ID)),
-                    (None, Some((_, partitions))) if (0..partitions).contains(&data.index) => None,
-                    (None, _) => Some(Appended::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)),
+                let outcome = match found {
+                    Some(_) if internal => Some(Appended::error(ErrorCode::INVALID_TOPIC_EXCEPTION)),
+                    None if header.version >= 13 => Some(Appended::error(ErrorCode::UNKNOWN_TOPIC_ID)),
+                    Some((_, partitions)) if (0..partitions).contains(&data.index) => refused.clone(),
+                    Some(_) | None => Some(Appended::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)),
                 };
                 match (outcome, found) {
                     (None, Some((id, _))) => {
@@ -130,7 +132,7 @@ impl Shard {
         }
     }
 
-    /// What makes every partition of the request fail.
+    /// What makes every partition that exists fail.
     fn refused_whole(&self, request: &ProduceRequest<'_>) -> Option<Appended> {
         if !(-1..=1).contains(&request.acks) {
             let text = format!("acks {}; -1, 0 and 1 are allowed", request.acks);
@@ -206,6 +208,7 @@ impl Shard {
     ) -> Result<(), Appended> {
         let now = self.fx.now.wall;
         let batch_max = self.config.journal.file_bytes / BATCHES_PER_FILE_MIN;
+        let decompressed_max = (self.config.memory_bytes / DECOMPRESSED_PART) as usize;
         let refuses = self.journal_refuses();
         let serving = self.phase == super::Phase::Serving;
         let slot = *self.slots.get(&key).ok_or_else(|| Appended::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION))?;
@@ -214,7 +217,9 @@ impl Shard {
             return Err(Appended::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
         };
         partition.may_append(acks, serving)?;
-        let checked = check(batch, version, &partition.settings, batch_max, now)?;
+        let start = partition.replica.start();
+        let bounds = Bounds { batch_bytes_max: batch_max, decompressed_bytes_max: decompressed_max, start };
+        let checked = check(batch, version, &partition.settings, &bounds, now)?;
         let sequence = sequence_of(&checked.header);
         let mut waiter = Waiter {
             ticket,
@@ -233,13 +238,13 @@ impl Shard {
             }
             Verdict::Fenced { current } => {
                 let text = format!("producer epoch {}; the newest is {current}", checked.header.producer_epoch);
-                return Err(Appended::because(ErrorCode::INVALID_PRODUCER_EPOCH, text));
+                return Err(Appended { start, ..Appended::because(ErrorCode::INVALID_PRODUCER_EPOCH, text) });
             }
             Verdict::OutOfOrder { expected } => {
                 let (id, found) = (checked.header.producer_id, checked.header.base_sequence);
                 let text =
                     format!("out of order sequence number for producer {id} in {key}: {found}, expected {expected}");
-                return Err(Appended::because(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, text));
+                return Err(Appended { start, ..Appended::because(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, text) });
             }
         }
         if refuses {
@@ -279,7 +284,8 @@ impl Partition {
         if !serving || !self.replica.is_serving() {
             return Err(Appended::error(ErrorCode::NOT_LEADER_OR_FOLLOWER));
         }
-        let wanted = self.settings.min_insync_replicas;
+        // As in Kafka, nobody can want more replicas in sync than there are.
+        let wanted = self.settings.min_insync_replicas.min(self.replica.replicas() as u32);
         if acks == -1 && wanted > 1 {
             let text = format!("1 replica is in sync; min.insync.replicas is {wanted}");
             return Err(Appended::because(ErrorCode::NOT_ENOUGH_REPLICAS, text));
@@ -314,55 +320,91 @@ impl Checked {
     }
 }
 
+/// What a batch is held against beside its topic's settings.
+struct Bounds {
+    batch_bytes_max: u64,
+    /// Records that take more are not looked at: the batch is taken by its header, whose checksum is right.
+    decompressed_bytes_max: usize,
+    /// The log's start, which a refusal names.
+    start: Offset,
+}
+
 fn check(
     batch: &[u8],
     version: i16,
     settings: &TopicSettings,
-    batch_max: u64,
+    bounds: &Bounds,
     now: Timestamp,
 ) -> Result<Checked, Appended> {
-    let size_max = u64::from(settings.max_message_bytes).min(batch_max) as usize;
+    let size_max = u64::from(settings.max_message_bytes).min(bounds.batch_bytes_max) as usize;
     let limits = Limits { batch_bytes_max: size_max, zstd: version >= 7, transactional: false };
-    let header = records::check(batch, &limits).map_err(refused)?;
+    let header = records::check(batch, &limits).map_err(|error| refused(&error, bounds))?;
     let mut max_timestamp = header.max_timestamp;
     let mut min_timestamp = Some(header.base_timestamp);
-    let mut correct_max = false;
-    if header.compression() == Ok(Compression::None) {
-        let contents = records::check_records(batch, 0).map_err(refused)?;
-        if settings.cleanup.compact
-            && let Some(index) = contents.first_without_key
-        {
-            let text = String::from("Compacted topic cannot accept message without key in topic partition.");
-            return Err(Appended { record: Some(index), ..Appended::because(ErrorCode::INVALID_RECORD, text) });
+    match records::check_records(batch, bounds.decompressed_bytes_max) {
+        Ok(contents) => {
+            if settings.cleanup.compact
+                && let Some(index) = contents.first_without_key
+            {
+                let text = String::from("Compacted topic cannot accept message without key");
+                return Err(one_refused(ErrorCode::INVALID_RECORD, text.clone(), index, text, bounds));
+            }
+            max_timestamp = contents.max_timestamp;
+            min_timestamp = contents.min_timestamp;
         }
-        correct_max = contents.max_timestamp != header.max_timestamp;
-        max_timestamp = contents.max_timestamp;
-        min_timestamp = contents.min_timestamp;
+        Err(BatchError::DecompressedTooLarge { .. }) => {}
+        Err(error) => return Err(refused(&error, bounds)),
     }
     if settings.timestamp_type == TimestampType::LogAppendTime {
         return Ok(Checked { header, max_timestamp: now, append_time: Some(now), correct_max: false });
     }
-    let (before, after) = (settings.timestamp_before_max_ms, settings.timestamp_after_max_ms);
-    let oldest = min_timestamp.map_or(now.0, |time| time.0);
-    let too_old = oldest >= 0 && now.0.saturating_sub(oldest) > before;
-    let too_new = max_timestamp.0.saturating_sub(now.0) > after;
-    if too_old || too_new {
-        let found = if too_old { oldest } else { max_timestamp.0 };
-        let from = now.0.saturating_sub(before);
-        let to = now.0.saturating_add(after);
-        let text =
-            format!("Timestamp {found} of message is out of range. The timestamp should be within [{from}, {to}]");
-        return Err(Appended { record: Some(0), ..Appended::because(ErrorCode::INVALID_TIMESTAMP, text) });
+    let oldest = now.0.saturating_sub(settings.timestamp_before_max_ms);
+    let newest = now.0.saturating_add(settings.timestamp_after_max_ms);
+    if min_timestamp.is_some_and(|least| least.0 != -1 && least.0 < oldest) || max_timestamp.0 > newest {
+        let outside = records::find_outside(batch, &(oldest..=newest), bounds.decompressed_bytes_max);
+        let (index, found) = outside.ok().flatten().map_or((0, max_timestamp.0), |(offset, time)| (offset.0, time.0));
+        let detail = format!(
+            "Timestamp {found} of message with offset {index} is out of range. The timestamp should be within \
+             [{oldest}, {newest}]"
+        );
+        let text = String::from("One or more records have been rejected due to invalid timestamp");
+        return Err(one_refused(ErrorCode::INVALID_TIMESTAMP, text, index as i32, detail, bounds));
     }
-    Ok(Checked { header, max_timestamp, append_time: None, correct_max })
+    Ok(Checked { header, max_timestamp, append_time: None, correct_max: max_timestamp != header.max_timestamp })
 }
 
-fn refused(error: BatchError) -> Appended {
-    let record = match error {
-        BatchError::Record { index, .. } => Some(index),
-        _ => None,
-    };
-    Appended { record, ..Appended::because(error.code(), error.to_string()) }
+/// A batch that is refused for one of its records.
+fn one_refused(error: ErrorCode, text: String, index: i32, detail: String, bounds: &Bounds) -> Appended {
+    let record = Some(Box::new((index, detail)));
+    Appended { record, start: bounds.start, ..Appended::because(error, text) }
+}
+
+fn refused(error: &BatchError, bounds: &Bounds) -> Appended {
+    match error {
+        BatchError::Record { index, .. } => {
+            one_refused(error.code(), error.to_string(), *index, error.to_string(), bounds)
+        }
+        // As in Kafka: what is refused before the log is looked at does not name the log's start.
+        BatchError::Truncated { .. }
+        | BatchError::NotOneBatch { .. }
+        | BatchError::Length { .. }
+        | BatchError::Magic { .. }
+        | BatchError::Checksum { .. }
+        | BatchError::TooLarge { .. } => Appended::because(error.code(), error.to_string()),
+        BatchError::BaseOffset { .. }
+        | BatchError::Count { .. }
+        | BatchError::UnknownCompression { .. }
+        | BatchError::CompressionNotAllowed { .. }
+        | BatchError::Control
+        | BatchError::Transactional
+        | BatchError::DeleteHorizon
+        | BatchError::Sequence { .. }
+        | BatchError::LogAppendTime
+        | BatchError::Decompress { .. }
+        | BatchError::DecompressedTooLarge { .. } => {
+            Appended { start: bounds.start, ..Appended::because(error.code(), error.to_string()) }
+        }
+    }
 }
 
 /// What identifies a retry of this batch.
@@ -402,7 +444,9 @@ impl Producing {
             return;
         }
         let mut rest = self.partitions.iter();
-        let responses = self.topics.iter().map(|(name, topic_id, count)| TopicProduceResponse {
+        // Of a topic without partitions there is nothing to say.
+        let topics = self.topics.iter().filter(|(_, _, count)| *count > 0);
+        let responses = topics.map(|(name, topic_id, count)| TopicProduceResponse {
             name: Cow::Borrowed(name.as_str()),
             topic_id: *topic_id,
             partition_responses: rest.by_ref().take(*count as usize).map(partition_response).collect(),
@@ -414,9 +458,9 @@ impl Producing {
 
 fn partition_response((index, appended): &(i32, Option<Appended>)) -> PartitionProduceResponse<'_> {
     let appended = appended.as_ref().expect("every partition has its outcome");
-    let record_error = appended.record.map(|batch_index| BatchIndexAndErrorMessage {
-        batch_index,
-        batch_index_error_message: appended.message.as_deref().map(Cow::Borrowed),
+    let record_error = appended.record.as_deref().map(|(batch_index, text)| BatchIndexAndErrorMessage {
+        batch_index: *batch_index,
+        batch_index_error_message: Some(Cow::Borrowed(text)),
     });
     PartitionProduceResponse {
         index: *index,

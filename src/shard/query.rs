@@ -20,6 +20,7 @@ use crate::wire::offset_for_leader_epoch::{
     EpochEndOffset, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, OffsetForLeaderTopicResult,
 };
 use alloc::borrow::Cow;
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -37,8 +38,17 @@ const EARLIEST_PENDING_UPLOAD: i64 = -6;
 /// A question about one partition.
 #[derive(Clone, Copy, Debug)]
 pub enum Query {
-    Offset { version: i16, current_leader_epoch: i32, timestamp: i64 },
-    EpochEnd { current_leader_epoch: i32, leader_epoch: i32 },
+    Offset {
+        version: i16,
+        current_leader_epoch: i32,
+        timestamp: i64,
+    },
+    EpochEnd {
+        current_leader_epoch: i32,
+        leader_epoch: i32,
+    },
+    /// No question: it is answered with an error, whatever it is about.
+    Refused(ErrorCode),
 }
 
 /// Its answer: for a lookup by time also the record's own time.
@@ -88,18 +98,30 @@ impl Search {
 
 impl Shard {
     pub(super) fn list_offsets(&mut self, conn: ConnId, header: Header, request: &ListOffsetsRequest<'_>) {
+        let mut times: BTreeMap<(&str, i32), u32> = BTreeMap::new();
+        for topic in &request.topics {
+            for partition in &topic.partitions {
+                *times.entry((&*topic.name, partition.partition_index)).or_default() += 1;
+            }
+        }
         let topics = request.topics.iter().map(|topic| {
-            let questions = topic.partitions.iter().map(|partition| {
-                let query = Query::Offset {
-                    version: header.version,
-                    current_leader_epoch: partition.current_leader_epoch,
-                    timestamp: partition.timestamp,
+            let questions = topic.partitions.iter().filter_map(|partition| {
+                // What is asked twice is refused, once.
+                let query = match times.insert((&*topic.name, partition.partition_index), 0)? {
+                    0 => return None,
+                    1 if !(0..=1).contains(&request.isolation_level) => Query::Refused(ErrorCode::UNKNOWN_SERVER_ERROR),
+                    1 => Query::Offset {
+                        version: header.version,
+                        current_leader_epoch: partition.current_leader_epoch,
+                        timestamp: partition.timestamp,
+                    },
+                    2.. => Query::Refused(ErrorCode::INVALID_REQUEST),
                 };
-                (partition.partition_index, query)
+                Some((partition.partition_index, query))
             });
-            (topic.name.to_string(), questions.collect())
+            (topic.name.to_string(), questions.collect::<Vec<_>>())
         });
-        let topics = topics.collect();
+        let topics = topics.filter(|(_, questions)| !questions.is_empty()).collect();
         self.ask_all(conn, header, Kind::ListOffsets, topics);
     }
 
@@ -137,10 +159,11 @@ impl Shard {
             self.finish_query(ticket);
         }
         for (key, query) in asks {
-            match key {
-                None => self.on_answer(ticket, Answer::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)),
-                Some(key) if self.owner(key) == self.me => self.on_ask(ticket, key, query),
-                Some(key) => self.fx.mail(self.owner(key), Letter::Ask { ticket, key, query }),
+            match (key, query) {
+                (_, Query::Refused(error)) => self.on_answer(ticket, Answer::error(error)),
+                (None, _) => self.on_answer(ticket, Answer::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)),
+                (Some(key), _) if self.owner(key) == self.me => self.on_ask(ticket, key, query),
+                (Some(key), _) => self.fx.mail(self.owner(key), Letter::Ask { ticket, key, query }),
             }
             ticket.item += 1;
         }
@@ -246,10 +269,13 @@ impl Shard {
     }
 
     pub(super) fn init_producer_id(&mut self, conn: ConnId, header: Header, request: &InitProducerIdRequest<'_>) {
-        if request.transactional_id.is_some() {
-            // Transactions are not served, which FindCoordinator has told every client already.
+        // Transactions are not served, which FindCoordinator has told every client already. An id without its epoch is
+        // nobody's.
+        let half_known = (request.producer_id == -1) != (request.producer_epoch == -1);
+        if request.transactional_id.is_some() || half_known {
             let error_code = ErrorCode::INVALID_REQUEST;
-            let response = InitProducerIdResponse { error_code, ..InitProducerIdResponse::default() };
+            let response =
+                InitProducerIdResponse { error_code, producer_epoch: -1, ..InitProducerIdResponse::default() };
             let response = header.respond(&response);
             return self.answer_now(conn, response);
         }
@@ -288,6 +314,7 @@ impl Partition {
             Query::EpochEnd { current_leader_epoch, leader_epoch } => {
                 Asked::Answer(self.epoch_answer(current_leader_epoch, leader_epoch))
             }
+            Query::Refused(error) => Asked::Answer(Answer::error(error)),
         }
     }
 
@@ -303,7 +330,7 @@ impl Partition {
         if version < since {
             return Asked::Answer(Answer::error(ErrorCode::UNSUPPORTED_VERSION));
         }
-        let error = self.check_epoch(current_leader_epoch);
+        let error = self.check_asked_epoch(current_leader_epoch);
         if error != ErrorCode::NONE {
             return Asked::Answer(Answer::error(error));
         }
@@ -338,8 +365,16 @@ impl Partition {
         segments.chain(tail.map(|batch| batch.max_timestamp)).max().map(Timestamp)
     }
 
+    /// Here, unlike in a Fetch, only -1 is no epoch.
+    fn check_asked_epoch(&self, current: i32) -> ErrorCode {
+        match current {
+            ..-1 => ErrorCode::FENCED_LEADER_EPOCH,
+            -1.. => self.check_epoch(current),
+        }
+    }
+
     fn epoch_answer(&self, current_leader_epoch: i32, leader_epoch: i32) -> Answer {
-        let error = self.check_epoch(current_leader_epoch);
+        let error = self.check_asked_epoch(current_leader_epoch);
         if error != ErrorCode::NONE {
             return Answer::error(error);
         }

@@ -15,6 +15,10 @@ pub enum Timer {
     Company,
     /// A fetch has waited long enough.
     FetchDue { conn: ConnId, request: u64, round: u32 },
+    /// Reads wait for memory, since a while.
+    ReadsWait,
+    /// Fetches wait for the memory of their answers, since a while.
+    AnswersWait,
     /// Look for segments that are past their retention.
     Retention,
     /// Close connections that have idled, or that never end what they began.

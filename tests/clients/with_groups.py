@@ -271,7 +271,7 @@ def java_members(suite):
     expect(len(re.findall(rf"^{group}\s+here-\S+\s+/127.0.0.1\s+here\s+{PARTITIONS}\s", described, re.M)), 1, "members")
     state = group_command(suite, "--describe", "--group", group, "--state")
     expect(re.findall(r"(Stable)\s+(\d+)", state), [("Stable", "1")], "state and members")
-    expect_in("NonEmptyGroup", group_command(suite, "--group", group, "--delete", fails=None).replace(" ", ""))
+    expect_in("GroupNotEmpty", group_command(suite, "--group", group, "--delete", fails=None).replace(" ", ""))
     reset = group_command(suite, "--group", group, "--topic", topic, "--reset-offsets", "--to-earliest", "--execute", fails=None)
     expect_in("inactive", reset)
     client.close()

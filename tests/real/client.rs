@@ -118,6 +118,12 @@ impl Client {
 
     /// Fetch 4, waiting up to a second for a first byte.
     pub fn fetch(&mut self, topic: &str, partition: i32, offset: i64) -> Fetched {
+        self.ask_fetch(topic, partition, offset);
+        self.try_receive_fetch(topic, partition).expect("an answer")
+    }
+
+    /// Sends the request alone.
+    pub fn ask_fetch(&mut self, topic: &str, partition: i32, offset: i64) {
         let mut body = (-1i32).to_be_bytes().to_vec();
         body.extend(1000i32.to_be_bytes());
         body.extend(1i32.to_be_bytes());
@@ -129,7 +135,12 @@ impl Client {
         body.extend(partition.to_be_bytes());
         body.extend(offset.to_be_bytes());
         body.extend((8i32 << 20).to_be_bytes());
-        let answer = self.call(1, 4, &body);
+        self.send(1, 4, &body);
+    }
+
+    /// `None` if the connection is gone.
+    pub fn try_receive_fetch(&mut self, topic: &str, partition: i32) -> Option<Fetched> {
+        let answer = self.try_receive().ok()?;
         let mut answer = Reader(&answer);
         assert_eq!((answer.i32(), answer.i32()), (0, 1));
         assert_eq!(answer.string(), topic);
@@ -139,7 +150,7 @@ impl Client {
             let _aborted = (answer.i64(), answer.i64());
         }
         let len = answer.i32().max(0) as usize;
-        Fetched { error, high_watermark, records: answer.take(len).to_vec() }
+        Some(Fetched { error, high_watermark, records: answer.take(len).to_vec() })
     }
 
     /// Bytes of no protocol at all.

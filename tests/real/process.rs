@@ -4,4 +4,5 @@ mod broker;
 mod client;
 mod kills;
 mod operator;
+mod readers;
 mod serving;

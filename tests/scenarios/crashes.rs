@@ -1,13 +1,9 @@
 //! Crashes: what was acknowledged is there, once, in order.
 
-use crate::{at, holds};
+use crate::{all_hold, at, at_ms, crash, holds};
 use highwater_sim::faults::Fault;
 use highwater_sim::plan::{Disaster, Plan};
 use highwater_sim::queue::MILLIS;
-
-fn crash(power: bool, again_after_ops: Option<u32>) -> Disaster {
-    Disaster::Crash { power, after_ops: 5, down: 20 * MILLIS, again_after_ops, harm: Vec::new() }
-}
 
 #[test]
 fn a_quiet_run_reads_everything_back() {
@@ -19,7 +15,7 @@ fn a_quiet_run_reads_everything_back() {
 #[test]
 fn power_loss_under_load_loses_nothing_acknowledged() {
     let mut plan = Plan::quiet(2);
-    plan.chaos = (1..7).map(|second| at(second, crash(true, None))).collect();
+    plan.chaos = (1..7).map(|second| at(second, crash(true, 5))).collect();
     let report = holds(plan);
     assert_eq!(report.counts.get(Fault::PowerLoss), 6);
 }
@@ -27,7 +23,7 @@ fn power_loss_under_load_loses_nothing_acknowledged() {
 #[test]
 fn a_kill_under_load_loses_nothing_acknowledged() {
     let mut plan = Plan::quiet(3);
-    plan.chaos = (1..7).map(|second| at(second, crash(false, None))).collect();
+    plan.chaos = (1..7).map(|second| at(second, crash(false, 5))).collect();
     let report = holds(plan);
     assert_eq!(report.counts.get(Fault::Kill), 6);
 }
@@ -36,7 +32,10 @@ fn a_kill_under_load_loses_nothing_acknowledged() {
 fn a_crash_in_recovery_changes_nothing() {
     for ops in 0..12 {
         let mut plan = Plan::quiet(4);
-        plan.chaos = vec![at(3, crash(ops % 2 == 0, Some(ops)))];
+        let power = ops % 2 == 0;
+        let again_after_ops = Some(ops);
+        let what = Disaster::Crash { power, after_ops: 5, down: 20 * MILLIS, again_after_ops, harm: Vec::new() };
+        plan.chaos = vec![at(3, what)];
         holds(plan);
     }
 }

@@ -1,6 +1,7 @@
 //! Damage: exactly the partition that it hit refuses, and says where; without proof nothing wrong is served.
 
-use crate::{at, holds};
+use crate::{all_hold, at, at_ms, crash_and_harm, holds};
+use highwater_sim::faults::Fault;
 use highwater_sim::plan::{Disaster, Harm, HarmKind, HarmTarget, Plan};
 use highwater_sim::queue::MILLIS;
 
@@ -25,4 +26,32 @@ fn a_damaged_segment_refuses_its_partition_alone() {
         plan.chaos = vec![at(4, Disaster::Harm(Harm { kind, target: HarmTarget::Data }))];
         holds(plan);
     }
+}
+
+fn journal(kind: HarmKind) -> Harm {
+    Harm { kind, target: HarmTarget::Journal }
+}
+
+/// Two lost stretches in a row: the partitions of both refuse, whether a good frame follows or nothing.
+#[test]
+fn each_of_several_damaged_frames_in_a_row_refuses_its_partitions() {
+    let plans = (500..516).map(|seed| {
+        let mut plan = Plan::brief(seed);
+        let harm = vec![journal(KINDS[seed as usize % 5]); 4];
+        plan.chaos = vec![at_ms(1_500, crash_and_harm(true, 9, harm))];
+        plan
+    });
+    all_hold(plans, Fault::BitFlip);
+}
+
+/// A consumer that has read beyond the damage is refused there, wherever the log's end is now: it must not start elsewhere.
+#[test]
+fn a_read_beyond_the_damage_is_refused_and_not_out_of_range() {
+    let plans = (520..536).map(|seed| {
+        let mut plan = Plan::brief(seed);
+        let harm = vec![journal(KINDS[seed as usize % 5])];
+        plan.chaos = (1..5).map(|turn| at_ms(turn * 700, crash_and_harm(true, 9, harm.clone()))).collect();
+        plan
+    });
+    all_hold(plans, Fault::RefusedPart);
 }

@@ -7,7 +7,8 @@ use super::files::own;
 use super::{Core, Driver, Flight};
 use crate::ring::Payload;
 use bytes::{Bytes, BytesMut};
-use highwater::boundary::{Accepted, ConnId, Done, NetError, Token};
+use highwater::boundary::{Accepted, ConnId, Done, Instant, NetError, Token};
+use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Conns {
     places: Vec<Place>,
     free: Vec<u32>,
+    /// Sends whose time is limited, by its end, and the ring's ops.
+    due: BTreeMap<(Instant, Token), u32>,
 }
 
 /// A connection's id is its place and how many were there before.
@@ -33,7 +36,8 @@ struct Conn {
     /// `None` once its close is submitted.
     fd: Option<OwnedFd>,
     receiving: Receiving,
-    sending: bool,
+    /// With the end of its time, where that is limited.
+    sending: Option<(Token, Option<Instant>)>,
     closing: Option<Token>,
 }
 
@@ -53,7 +57,7 @@ impl Conns {
         });
         let place = &mut self.places[index as usize];
         place.generation = place.generation.checked_add(1).expect("four billion connections in one place");
-        place.conn = Some(Conn { fd: Some(fd), receiving: Receiving::No, sending: false, closing: None });
+        place.conn = Some(Conn { fd: Some(fd), receiving: Receiving::No, sending: None, closing: None });
         ConnId(u64::from(place.generation) << 32 | u64::from(index))
     }
 
@@ -70,6 +74,11 @@ impl Conns {
         let conn = self.get(id);
         assert!(conn.closing.is_none(), "an op on {id:?} after its hang-up");
         conn
+    }
+
+    /// When the next send is to be ended.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.due.first_key_value().map(|((due, _), _)| *due)
     }
 
     fn forget(&mut self, id: ConnId) {
@@ -164,17 +173,40 @@ impl<C: Core> Driver<C> {
         }
     }
 
-    pub(super) fn send(&mut self, token: Token, id: ConnId, data: Vec<Bytes>) {
+    pub(super) fn send(&mut self, token: Token, id: ConnId, data: Vec<Bytes>, within: Option<Duration>) {
+        let due = within.map(|within| self.now.mono.after(within));
         let conn = self.conns.open(id);
-        assert!(!conn.sending, "two sends on {id:?}");
-        conn.sending = true;
+        assert!(conn.sending.is_none(), "two sends on {id:?}");
+        conn.sending = Some((token, due));
         let fd = conn.fd();
-        self.ring.send(Flight::Send { token, conn: id }, fd, data);
+        let op = self.ring.send(Flight::Send { token, conn: id }, fd, data);
+        if let Some(due) = due {
+            self.conns.due.insert((due, token), op);
+        }
+    }
+
+    /// Ends the sends whose time is up: they complete with what was taken.
+    pub(super) fn end_late_sends(&mut self) {
+        while self.conns.next_due().is_some_and(|due| due <= self.now.mono) {
+            let (_, op) = self.conns.due.pop_first().expect("just seen");
+            self.ring.end(op);
+        }
     }
 
     pub(super) fn ended_send(&mut self, token: Token, id: ConnId, result: Result<u32, i32>) {
-        self.conns.get(id).sending = false;
-        self.answer(token, Done::Sent(result.map(|count| count as usize).map_err(net_error)));
+        let conn = self.conns.get(id);
+        let (sent, due) = conn.sending.take().expect("a send was in flight");
+        assert!(sent == token, "{token:?} ends where {sent:?} was in flight");
+        let limited = due.is_some() && conn.closing.is_none();
+        if let Some(due) = due {
+            self.conns.due.remove(&(due, token));
+        }
+        let sent = match result {
+            // Nothing was taken in time.
+            Err(libc::ECANCELED) if limited => Ok(0),
+            result => result.map(|count| count as usize).map_err(net_error),
+        };
+        self.answer(token, Done::Sent(sent));
         self.hang_up_if_quiet(id);
     }
 
@@ -188,7 +220,7 @@ impl<C: Core> Driver<C> {
             self.ready.push_back((receive, Done::Received(Err(NetError::Canceled))));
         }
         let conn = self.conns.get(id);
-        if conn.receiving == Receiving::InRing || conn.sending {
+        if conn.receiving == Receiving::InRing || conn.sending.is_some() {
             let fd = conn.fd();
             self.ring.cancel(fd);
         }
@@ -197,7 +229,7 @@ impl<C: Core> Driver<C> {
 
     fn hang_up_if_quiet(&mut self, id: ConnId) {
         let conn = self.conns.get(id);
-        let quiet = conn.receiving == Receiving::No && !conn.sending;
+        let quiet = conn.receiving == Receiving::No && conn.sending.is_none();
         let Some(token) = conn.closing.filter(|_| quiet) else { return };
         let fd = conn.fd.take().expect("hung up once").into_raw_fd();
         self.ring.close(Flight::Hangup { token, conn: id }, fd);

@@ -197,6 +197,7 @@ impl<C: Core> Driver<C> {
             self.set_now();
             self.answer_completions();
             self.answer_ready();
+            self.end_late_sends();
             self.read_mail();
             self.tick();
             self.feed_starved();
@@ -244,7 +245,7 @@ impl<C: Core> Driver<C> {
             Op::SyncDir { path } => self.sync_dir(token, &path),
             Op::Accept { listener } => self.accept(token, listener),
             Op::Recv { conn, into } => self.receive(token, conn, into),
-            Op::Send { conn, data } => self.send(token, conn, data),
+            Op::Send { conn, data, within } => self.send(token, conn, data, within),
             Op::Hangup { conn } => self.hang_up(token, conn),
         }
     }
@@ -280,7 +281,7 @@ impl<C: Core> Driver<C> {
     fn wake_up_time(&self) -> Option<Instant> {
         let starved = (!self.starved.is_empty()).then(|| self.now.mono.after(STARVED_PAUSE));
         let later = self.later.iter().map(|(due, ..)| *due);
-        later.chain(self.core.deadline()).chain(starved).min()
+        later.chain(self.core.deadline()).chain(starved).chain(self.conns.next_due()).min()
     }
 
     /// Inputs that have come in together are told the same time.

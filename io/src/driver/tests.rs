@@ -312,7 +312,7 @@ fn bytes_go_both_ways() {
     room.extend_from_slice(&hello);
     assert_eq!(rig.receive(conn, Some(room)).expect("received")[..], *b"hello world");
     let data = vec![Bytes::from_static(b"an "), Bytes::new(), Bytes::from_static(b"answer")];
-    assert!(matches!(rig.perform(Op::Send { conn, data }), Done::Sent(Ok(9))));
+    assert!(matches!(rig.perform(Op::Send { conn, data, within: None }), Done::Sent(Ok(9))));
     let mut answer = [0; 9];
     client.read_exact(&mut answer).expect("read");
     assert_eq!(answer, *b"an answer");
@@ -331,7 +331,7 @@ fn a_hang_up_ends_the_connections_ops_first_and_the_peer_sees_it() {
         let into = (round % 2 == 0).then(|| BytesMut::with_capacity(100));
         let receive = rig.submit(Op::Recv { conn, into });
         // Far more than both socket buffers hold: the client reads none of it yet.
-        let send = rig.submit(Op::Send { conn, data: vec![Bytes::from(vec![1; 32 << 20])] });
+        let send = rig.submit(Op::Send { conn, data: vec![Bytes::from(vec![1; 32 << 20])], within: None });
         if round % 3 == 0 {
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -413,6 +413,37 @@ fn receivers_wait_while_all_buffers_are_held_and_a_hang_up_reaches_them() {
 }
 
 #[test]
+fn a_send_whose_time_is_up_says_exactly_what_was_taken() {
+    let mut rig = Rig::new();
+    let (mut client, conn) = rig.connect();
+    let all: Vec<u8> = (0..32 << 20).map(|at: u32| (at % 251) as u8).collect();
+    let (mut position, mut empty) = (0, 0);
+    while empty < 2 {
+        // In one piece or in many: the kernel has two ways to send.
+        let piece = if empty == 0 { all.len() - position } else { 64 << 10 };
+        let data = Bytes::copy_from_slice(&all[position..]);
+        let data = (0..data.len()).step_by(piece).map(|at| data.slice(at..data.len().min(at + piece))).take(1000);
+        let within = Some(Duration::from_millis(20));
+        let done = rig.perform(Op::Send { conn, data: data.collect(), within });
+        let Done::Sent(Ok(count)) = done else { panic!("{done:?} after {position} bytes") };
+        position += count;
+        empty += u32::from(count == 0);
+        assert!(position < all.len(), "the peer has read nothing, and {position} bytes are taken");
+        if count == 0 && empty == 1 {
+            let mut read = vec![0; 1 << 20];
+            client.read_exact(&mut read).expect("what was sent");
+            assert!(read == all[..1 << 20]);
+        }
+    }
+    let mut read = vec![0; position - (1 << 20)];
+    client.read_exact(&mut read).expect("what was sent");
+    assert!(read == all[1 << 20..position], "what the peer has read is what was said to be sent");
+    client.set_nonblocking(true).expect("set");
+    assert_eq!(client.read(&mut [0; 1]).expect_err("no more").kind(), std::io::ErrorKind::WouldBlock);
+    assert!(rig.halt().is_empty());
+}
+
+#[test]
 fn a_reset_is_told_apart_from_a_close() {
     let mut rig = Rig::new();
     let (client, conn) = rig.connect();
@@ -420,7 +451,7 @@ fn a_reset_is_told_apart_from_a_close() {
     rustix::net::sockopt::set_socket_linger(&client, Some(Duration::ZERO)).expect("linger");
     drop(client);
     assert!(matches!(rig.done(receive), Done::Received(Err(NetError::Reset))));
-    let sent = rig.perform(Op::Send { conn, data: vec![Bytes::from_static(b"anyone?")] });
+    let sent = rig.perform(Op::Send { conn, data: vec![Bytes::from_static(b"anyone?")], within: None });
     assert!(matches!(sent, Done::Sent(Err(NetError::Reset))), "{sent:?}");
     assert!(rig.halt().is_empty());
 }

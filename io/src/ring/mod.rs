@@ -176,6 +176,12 @@ impl<T> Ring<T> {
         self.push(entry.user_data(IGNORED));
     }
 
+    /// Ends one op that is in flight, as [`Ring::cancel`] does.
+    pub fn end(&mut self, op: u32) {
+        assert!(self.slots[op as usize].context.is_some(), "op {op} is not in flight");
+        self.push(opcode::AsyncCancel::new(u64::from(op)).build().user_data(IGNORED));
+    }
+
     /// Wakes another ring by its [`Ring::descriptor`]; `number` comes back if that fails.
     pub fn wake(&mut self, descriptor: RawFd, number: u16) {
         assert!(self.abilities.message, "the kernel cannot send messages between rings");
@@ -184,7 +190,7 @@ impl<T> Ring<T> {
     }
 
     /// Queues an op. `build` sees its slot where it will stay, with `held` inside.
-    fn start(&mut self, context: T, held: Held, build: impl FnOnce(&mut Slot<T>) -> squeue::Entry) {
+    fn start(&mut self, context: T, held: Held, build: impl FnOnce(&mut Slot<T>) -> squeue::Entry) -> u32 {
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Box::new(Slot::default()));
             u32::try_from(self.slots.len() - 1).expect("ops in flight fit in 32 bits")
@@ -195,6 +201,7 @@ impl<T> Ring<T> {
         slot.held = held;
         let entry = build(slot);
         self.push(entry.user_data(u64::from(index)));
+        index
     }
 
     fn push(&mut self, entry: squeue::Entry) {

@@ -108,8 +108,9 @@ impl<T> Ring<T> {
         });
     }
 
-    /// Sends all slices, unless the connection ends. More than `SLICES_MAX` make a short send.
-    pub fn send(&mut self, context: T, fd: RawFd, data: Vec<Bytes>) {
+    /// Sends all slices, unless the connection ends. More than `SLICES_MAX` make a short send. Gives what [`Ring::end`]
+    /// wants.
+    pub fn send(&mut self, context: T, fd: RawFd, data: Vec<Bytes>) -> u32 {
         self.start(context, Held::Data(data), |slot| match slot.gather() {
             Gathered::One(slice) => {
                 let (start, len) = (slice.iov_base.cast_const().cast(), length(slice.iov_len));
@@ -120,7 +121,7 @@ impl<T> Ring<T> {
                 slot.header.msg_iovlen = count as usize;
                 opcode::SendMsg::new(Fd(fd), &raw const slot.header).flags(SEND_FLAGS as u32).build()
             }
-        });
+        })
     }
 
     /// Reads (and so resets) an eventfd.

@@ -273,6 +273,12 @@ fn on_metadata(ctx: &mut Ctx, known: &[(TopicState, Vec<i32>)], answer: &Metadat
                     return ctx.fail(Invariant::Answers, detail);
                 }
                 for partition in &listed.partitions {
+                    // CreateTopics answers when all lead, and a node serves when all lead again.
+                    if now == TopicState::Live && (partition.leader_id != 1 || partition.isr_nodes != [1]) && !lax {
+                        let (index, leader) = (partition.partition_index, partition.leader_id);
+                        let detail = format!("{name}-{index}: leader {leader}, in sync {:?}", partition.isr_nodes);
+                        return ctx.fail(Invariant::Answers, detail);
+                    }
                     let Some(part) = ctx.ledger.find_part(index, partition.partition_index) else { continue };
                     if partition.leader_epoch >= 0 {
                         let before = epochs[partition.partition_index as usize];
@@ -293,11 +299,16 @@ fn on_configs(ctx: &mut Ctx, index: usize, answer: &DescribeConfigsResponse) {
     if topic.state != TopicState::Live || ctx.ledger.beyond || ctx.ledger.parts[topic.first_part].may_lose {
         return;
     }
-    let wanted = topic.segment_ms.to_string();
-    let value =
-        result.configs.iter().find(|config| config.name == "segment.ms").and_then(|config| config.value.as_deref());
-    if value != Some(&wanted) {
-        let detail = format!("{}: segment.ms is {value:?}, was set to {wanted}; {}", topic.name, result.error_code);
-        ctx.fail(Invariant::Answers, detail);
+    let wanted = [
+        ("segment.ms", topic.segment_ms.to_string()),
+        ("retention.bytes", topic.retention_bytes.to_string()),
+        ("max.message.bytes", MESSAGE_BYTES_MAX.to_string()),
+    ];
+    for (name, wanted) in wanted {
+        let value = result.configs.iter().find(|config| config.name == name).and_then(|config| config.value.as_deref());
+        if value != Some(&wanted) {
+            let detail = format!("{}: {name} is {value:?}, was set to {wanted}; {}", topic.name, result.error_code);
+            return ctx.fail(Invariant::Answers, detail);
+        }
     }
 }

@@ -17,6 +17,8 @@ pub struct Recipe {
     pub records: u32,
     pub value_bytes: usize,
     pub timestamp: i64,
+    /// Milliseconds from one record to the next.
+    pub step: i64,
     pub producer: Option<(i64, i16, i32)>,
 }
 
@@ -54,7 +56,7 @@ pub fn build(recipe: &Recipe) -> (Vec<u8>, u32) {
     for index in 0..recipe.records {
         record.clear();
         record.push(0);
-        put_varint(&mut record, 0);
+        put_varint(&mut record, i64::from(index) * recipe.step);
         put_varint(&mut record, i64::from(index));
         put_varint(&mut record, -1);
         put_varint(&mut record, recipe.value_bytes.max(12) as i64);
@@ -79,7 +81,8 @@ pub fn build(recipe: &Recipe) -> (Vec<u8>, u32) {
     out[16] = 2;
     out[23..27].copy_from_slice(&(recipe.records as i32 - 1).to_be_bytes());
     out[27..35].copy_from_slice(&recipe.timestamp.to_be_bytes());
-    out[35..43].copy_from_slice(&recipe.timestamp.to_be_bytes());
+    let last = recipe.timestamp + (i64::from(recipe.records) - 1) * recipe.step;
+    out[35..43].copy_from_slice(&last.to_be_bytes());
     out[43..51].copy_from_slice(&producer.to_be_bytes());
     out[51..53].copy_from_slice(&epoch.to_be_bytes());
     out[53..57].copy_from_slice(&sequence.to_be_bytes());
@@ -159,7 +162,8 @@ mod tests {
     #[test]
     fn a_batch_is_found_again_by_its_number() {
         for records in [1, 3, 100] {
-            let recipe = Recipe { id: 70_001, records, value_bytes: 40, timestamp: 5, producer: Some((9, 0, 3)) };
+            let recipe =
+                Recipe { id: 70_001, records, value_bytes: 40, timestamp: 5, step: 2, producer: Some((9, 0, 3)) };
             let (bytes, crc) = build(&recipe);
             let mut rest = &bytes[..];
             let view = take(&mut rest).unwrap().unwrap();

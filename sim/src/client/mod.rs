@@ -1,4 +1,5 @@
-//! The simulated clients: producers, readers, members of groups and one administrator, in real frames over a stream of bytes.
+//! The simulated clients: producers, readers, members of groups and one administrator, in real frames over a stream of
+//! bytes; and a stranger.
 //!
 //! They know only what a client can know, write it into the ledger, and judge every answer by it. They share a `Link`:
 //! one connection at a time, requests in order, answers in order.
@@ -10,6 +11,7 @@ pub mod batch;
 pub mod member;
 pub mod producer;
 pub mod reader;
+pub mod stranger;
 
 use crate::dice::Dice;
 use crate::faults::{Counts, Fault};
@@ -28,6 +30,11 @@ use std::collections::VecDeque;
 pub struct Ctx<'a> {
     pub now: Nanos,
     pub calm: bool,
+    /// When the faults ended.
+    pub calm_since: Option<Nanos>,
+    /// Reads of the disk may fail in this seed.
+    pub read_errors: bool,
+    pub shards: u16,
     pub work: &'a Workload,
     pub dice: &'a mut Dice,
     pub ledger: &'a mut Ledger,
@@ -46,7 +53,15 @@ pub enum Command {
     Wake { at: Nanos },
 }
 
+/// What went wrong before the faults ended may still be felt for so long.
+const AFTERMATH: Nanos = 4 * SECONDS;
+
 impl Ctx<'_> {
+    /// No fault, nor what one leaves behind, has disturbed anything since `at`.
+    pub fn well_since(&self, at: Nanos) -> bool {
+        self.calm_since.is_some_and(|since| at > since + AFTERMATH)
+    }
+
     pub fn fail(&mut self, invariant: Invariant, detail: String) {
         self.failure.get_or_insert((invariant, detail));
     }
@@ -68,6 +83,7 @@ pub enum Client {
     Reader(reader::Reader),
     Admin(admin::Admin),
     Member(member::Member),
+    Stranger(stranger::Stranger),
 }
 
 impl Client {
@@ -82,6 +98,9 @@ impl Client {
         for number in 0..plan.groups.members {
             all.push(Some(Client::Member(member::Member::new(number, &plan.groups, dice))));
         }
+        if plan.work.strangers > 0 {
+            all.push(Some(Client::Stranger(stranger::Stranger::new(plan))));
+        }
         all
     }
 
@@ -91,6 +110,7 @@ impl Client {
             Client::Reader(reader) => reader.on_wake(ctx),
             Client::Admin(admin) => admin.on_wake(ctx),
             Client::Member(member) => member.on_wake(ctx),
+            Client::Stranger(stranger) => stranger.on_wake(ctx),
         }
     }
 
@@ -100,6 +120,7 @@ impl Client {
             Client::Reader(reader) => reader.on_wire(ctx, conn, wire),
             Client::Admin(admin) => admin.on_wire(ctx, conn, wire),
             Client::Member(member) => member.on_wire(ctx, conn, wire),
+            Client::Stranger(stranger) => stranger.on_wire(ctx, conn, wire),
         }
     }
 
@@ -110,6 +131,7 @@ impl Client {
             Client::Reader(reader) => reader.unfinished(ledger),
             Client::Admin(admin) => admin.unfinished(),
             Client::Member(member) => member.unfinished(ledger),
+            Client::Stranger(stranger) => stranger.unfinished(),
         }
     }
 
@@ -120,6 +142,7 @@ impl Client {
             Client::Reader(reader) => reader.link.retire(ctx),
             Client::Admin(admin) => admin.link.retire(ctx),
             Client::Member(member) => member.link.retire(ctx),
+            Client::Stranger(stranger) => stranger.retire(ctx),
         }
     }
 }
@@ -204,6 +227,11 @@ impl<T> Link<T> {
         }
         let late = self.sent.front().is_some_and(|sent| sent.at + TIMEOUT < ctx.now);
         if late && self.is_up() {
+            let sent = self.sent.front().expect("it is late");
+            if ctx.well_since(sent.at) {
+                let detail = format!("{}: {} is not answered in {} s", self.name, sent.api, TIMEOUT / SECONDS);
+                ctx.fail(Invariant::Liveness, detail);
+            }
             let vanish = !ctx.calm && ctx.dice.coin();
             return self.give_up(ctx, vanish);
         }

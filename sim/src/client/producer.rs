@@ -30,6 +30,8 @@ struct Parcel {
     bytes: Bytes,
     /// The answer that a bad batch must get.
     bad: Option<ErrorCode>,
+    /// It was acknowledged before: the answer must name the same place.
+    again: bool,
 }
 
 pub enum What {
@@ -44,7 +46,10 @@ struct Lane {
     /// Sent and not answered, in order.
     flying: VecDeque<Parcel>,
     next_sequence: i32,
+    /// Acknowledged under the present id and epoch.
     acked: u32,
+    /// The last of those, oldest first: the broker must know them still.
+    recent: VecDeque<Parcel>,
     /// Something failed: wait until nothing is flying.
     hold: bool,
     /// After a refusal: not before this.
@@ -61,6 +66,8 @@ pub struct Producer {
     next_at: Nanos,
 }
 
+/// As many batches of a producer are remembered by the broker, those in flight included (KIP-98).
+const BATCHES_KNOWN: usize = 5;
 /// Above this a batch is refused, see `admin`.
 pub const MESSAGE_BYTES_MAX: usize = 60_000;
 
@@ -106,11 +113,17 @@ impl Producer {
             lane.hold = false;
             let flying = std::mem::take(&mut lane.flying);
             if self.plan.idempotent {
-                for parcel in flying.into_iter().rev().filter(|parcel| parcel.bad.is_none()) {
+                for parcel in flying.into_iter().rev().filter(|parcel| parcel.bad.is_none() && !parcel.again) {
                     lane.queue.push_front(parcel);
                 }
             }
         }
+    }
+
+    /// For each partition the last acknowledged batch that the broker must recognise, if it is sent once more now.
+    pub fn recognised(&self) -> impl Iterator<Item = (Part, BatchId, Bytes)> {
+        let known = self.lanes.iter().filter(|(_, lane)| lane.queue.len() + lane.flying.len() < BATCHES_KNOWN);
+        known.filter_map(|(part, lane)| lane.recent.back().map(|parcel| (*part, parcel.id, parcel.bytes.clone())))
     }
 
     pub fn unfinished(&self, ledger: &Ledger) -> Option<String> {
@@ -148,6 +161,9 @@ impl Producer {
             let resend =
                 self.lanes.iter().any(|(part, lane)| self.may_send(ctx, *part, lane) && !lane.queue.is_empty());
             let fresh = self.made < self.plan.requests && (ctx.now >= self.next_at || ctx.calm);
+            if fresh && !resend && self.begin_anew(ctx) {
+                continue;
+            }
             if !resend && !fresh {
                 break;
             }
@@ -164,6 +180,30 @@ impl Producer {
         if self.made < self.plan.requests {
             self.link.wake(ctx, self.next_at.max(ctx.now + 500 * MICROS));
         }
+    }
+
+    /// Where nothing is on its way: sometimes raises the epoch, or asks for another id.
+    fn begin_anew(&mut self, ctx: &mut Ctx) -> bool {
+        let waits = |(part, lane): (&Part, &Lane)| {
+            !lane.flying.is_empty() || (!lane.queue.is_empty() && ctx.ledger.serves(*part))
+        };
+        if !self.plan.idempotent || !self.link.sent.is_empty() || self.lanes.iter().any(waits) {
+            return false;
+        }
+        let raise = ctx.dice.chance(self.plan.raise);
+        let renew = ctx.dice.chance(self.plan.renew);
+        if !raise && !renew {
+            return false;
+        }
+        for lane in self.lanes.values_mut() {
+            (lane.next_sequence, lane.acked) = (0, 0);
+            lane.queue.clear();
+            lane.recent.clear();
+        }
+        ctx.counts.add(if renew { Fault::NewProducer } else { Fault::NewEpoch });
+        self.made += 1;
+        self.identity = self.identity.filter(|_| !renew).map(|(id, epoch)| (id, epoch + 1));
+        true
     }
 
     fn may_send(&self, ctx: &Ctx, part: Part, lane: &Lane) -> bool {
@@ -196,6 +236,12 @@ impl Producer {
         }
         self.made += 1;
         self.next_at = ctx.now + ctx.dice.skewed(self.plan.pause_us * MICROS / 2);
+        if ctx.dice.chance(self.plan.again)
+            && let Some(parcel) = self.once_more(ctx)
+        {
+            ctx.counts.add(Fault::Again);
+            return vec![parcel];
+        }
         let bad = ctx.dice.chance(self.plan.invalid);
         let count = if bad { 1 } else { self.plan.partitions_per_request };
         for _ in 0..count {
@@ -210,6 +256,23 @@ impl Producer {
         parcels
     }
 
+    /// One of the last acknowledged batches of some partition.
+    fn once_more(&self, ctx: &mut Ctx) -> Option<Parcel> {
+        let known = |lane: &Lane| lane.recent.len().min(BATCHES_KNOWN.saturating_sub(lane.flying.len()));
+        let lanes: Vec<&Lane> = self
+            .lanes
+            .iter()
+            .filter(|(part, lane)| self.may_send(ctx, **part, lane) && lane.queue.is_empty() && known(lane) > 0)
+            .map(|(_, lane)| lane)
+            .collect();
+        if lanes.is_empty() {
+            return None;
+        }
+        let lane = lanes[ctx.dice.index(lanes.len())];
+        let back = 1 + ctx.dice.index(known(lane));
+        Some(Parcel { again: true, ..lane.recent[lane.recent.len() - back].clone() })
+    }
+
     fn make(&mut self, ctx: &mut Ctx, part: Part, bad: bool, large: bool) -> Parcel {
         let mut records = ctx.dice.between(1, self.plan.records_per_batch * 2) as u32;
         let mut value_bytes = self.plan.value_bytes as usize;
@@ -219,15 +282,25 @@ impl Producer {
         }
         let lane = self.lanes.get_mut(&part).expect("it was made");
         let settled = lane.flying.is_empty() && lane.acked > 0;
-        let kind =
-            if bad { ctx.dice.pick(&[Fault::BadCrc, Fault::BadSequence, Fault::TooLarge]) } else { Fault::Retry };
-        let kind = if kind == Fault::BadSequence && !(self.plan.idempotent && settled) { Fault::BadCrc } else { kind };
-        let mut sequence = lane.next_sequence;
+        let kinds = [Fault::BadCrc, Fault::BadSequence, Fault::BadEpoch, Fault::TooLarge];
+        let mut kind = if bad { ctx.dice.pick(&kinds) } else { Fault::Retry };
+        let raised = self.identity.is_some_and(|(_, epoch)| epoch > 0);
+        if kind == Fault::BadEpoch && !raised {
+            kind = Fault::BadSequence;
+        }
+        if matches!(kind, Fault::BadSequence | Fault::BadEpoch) && !(self.plan.idempotent && settled) {
+            kind = Fault::BadCrc;
+        }
+        let (mut sequence, mut identity) = (lane.next_sequence, self.identity);
         let refusal = match kind {
             Fault::BadCrc => Some(ErrorCode::CORRUPT_MESSAGE),
             Fault::BadSequence => {
-                sequence += 1_000;
+                sequence += ctx.dice.pick(&[1, 2, 1_000]);
                 Some(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER)
+            }
+            Fault::BadEpoch => {
+                identity = identity.map(|(id, epoch)| (id, epoch - 1));
+                Some(ErrorCode::INVALID_PRODUCER_EPOCH)
             }
             Fault::TooLarge => {
                 (records, value_bytes) = (1, MESSAGE_BYTES_MAX + ctx.dice.below(20_000) as usize);
@@ -236,11 +309,13 @@ impl Producer {
             _ => None,
         };
         let id = ctx.ledger.new_batch(part, records);
-        let producer = self.identity.map(|(id, epoch)| (id, epoch, sequence));
-        let timestamp = 1_795_219_200_000 + (ctx.now / MILLIS) as i64;
-        let (mut bytes, crc) = build(&Recipe { id, records, value_bytes, timestamp, producer });
+        let producer = identity.map(|(id, epoch)| (id, epoch, sequence));
+        // A little behind each other, so that times do not only grow along the log.
+        let timestamp = 1_795_219_200_000 + (ctx.now / MILLIS) as i64 - ctx.dice.below(40) as i64;
+        let step = ctx.dice.pick(&[0, 0, 1, 7]);
+        let (mut bytes, crc) = build(&Recipe { id, records, value_bytes, timestamp, step, producer });
         let batch = &mut ctx.ledger.batches[id as usize];
-        (batch.crc, batch.len) = (crc, bytes.len() as u32);
+        (batch.crc, batch.len, batch.timestamp, batch.step) = (crc, bytes.len() as u32, timestamp, step);
         if refusal.is_some() {
             ctx.counts.add(kind);
             batch.state = State::Refused;
@@ -251,8 +326,9 @@ impl Producer {
             }
         } else {
             lane.next_sequence += records as i32;
+            ctx.ledger.parts[part].offered += i64::from(records);
         }
-        Parcel { id, part, sequence, bytes: bytes.into(), bad: refusal }
+        Parcel { id, part, sequence, bytes: bytes.into(), bad: refusal, again: false }
     }
 
     fn ship(&mut self, ctx: &mut Ctx, parcels: Vec<Parcel>) {
@@ -289,6 +365,8 @@ impl Producer {
                 let Some(answer) = decode::<InitProducerIdResponse>(ctx, body, sent.version) else { return };
                 if answer.error_code.is_none() {
                     self.identity = Some((answer.producer_id, answer.producer_epoch));
+                    let verdict = ctx.ledger.given_producer_id(answer.producer_id);
+                    ctx.judge(verdict);
                 }
             }
             What::Produce(parts) => {
@@ -311,6 +389,15 @@ impl Producer {
                 answered += 1;
                 let lane = self.lanes.get_mut(&part).expect("it was sent");
                 let Some(parcel) = lane.flying.pop_front() else { continue };
+                let kept = ctx.ledger.topic_of(part).retention_bytes < 0;
+                if partition.error_code.is_none() && kept && partition.log_start_offset > 0 {
+                    let detail = format!(
+                        "{}: Produce tells of a log start {}",
+                        ctx.ledger.name(part),
+                        partition.log_start_offset
+                    );
+                    return ctx.fail(Invariant::Durable, detail);
+                }
                 self.on_result(ctx, parcel, partition.error_code, partition.base_offset);
             }
         }
@@ -332,17 +419,26 @@ impl Producer {
             return;
         }
         match code {
-            ErrorCode::NONE => {
-                lane.acked += 1;
-                let verdict = ctx.ledger.acked(parcel.id, base);
-                ctx.judge(verdict);
+            ErrorCode::NONE if base < 0 && !excused => {
+                return ctx.fail(Invariant::Answers, format!("{name}: batch {} is stored at {base}", parcel.id));
             }
-            ErrorCode::DUPLICATE_SEQUENCE_NUMBER if self.plan.idempotent => {
-                lane.acked += 1;
-                let verdict = ctx.ledger.acked(parcel.id, -1);
+            ErrorCode::NONE => {
+                let verdict = ctx.ledger.acked(parcel.id, base);
+                if !parcel.again && self.plan.idempotent {
+                    lane.acked += 1;
+                    lane.recent.push_back(parcel);
+                    if lane.recent.len() > BATCHES_KNOWN {
+                        lane.recent.pop_front();
+                    }
+                }
                 ctx.judge(verdict);
             }
             _ if excused => {}
+            code if parcel.again && !passing(code) => {
+                let detail = format!("{name}: batch {}, acknowledged and sent again, is answered {code}", parcel.id);
+                return ctx.fail(Invariant::Sequence, detail);
+            }
+            _ if parcel.again => {}
             ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER if self.plan.idempotent => {
                 // Rightful only where one before it has failed.
                 if !lane.hold {

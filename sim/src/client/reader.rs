@@ -6,7 +6,8 @@
 use crate::client::batch::take;
 use crate::client::{Ctx, Link, Sent, Turn, decode};
 use crate::dice::Dice;
-use crate::ledger::{Known, Ledger, Part, TopicState};
+use crate::faults::Fault;
+use crate::ledger::{Found, Known, Ledger, Part, TopicState};
 use crate::net::Wire;
 use crate::plan::Plan;
 use crate::queue::{MILLIS, Nanos};
@@ -14,7 +15,12 @@ use crate::report::Invariant;
 use highwater::boundary::ConnId;
 use highwater::wire::ErrorCode;
 use highwater::wire::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData};
-use highwater::wire::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic};
+use highwater::wire::list_offsets::{
+    ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
+};
+use highwater::wire::offset_for_leader_epoch::{
+    OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, OffsetForLeaderPartition, OffsetForLeaderTopic,
+};
 
 /// One partition in a request: what was asked, and what was known then.
 pub struct Asked {
@@ -24,12 +30,31 @@ pub struct Asked {
 }
 
 pub enum What {
-    Fetch(Vec<Asked>),
+    Fetch(Vec<Asked>, Limits),
     Offsets(Asked),
+    /// The first record since this time; known when it was asked: where one lies.
+    Since(Asked, i64, Option<i64>),
+    /// The record with the largest timestamp; the largest known when it was asked.
+    Largest(Asked, Option<i64>),
+    /// The end of this leader epoch.
+    EpochEnd(Asked, i32),
+}
+
+/// What a fetch asked for: bytes in all, bytes of each partition, when to answer.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    wait: Nanos,
+    min_bytes: usize,
+    max_bytes: usize,
+    parts: Vec<usize>,
 }
 
 struct Place {
     part: Part,
+    /// Leader epoch of the batch before `next`, where the log goes on behind it.
+    epoch: Option<i32>,
+    /// A leader epoch that is not the newest any more.
+    fenced: i32,
     /// Where to read next; `None`: ask by ListOffsets for `from`.
     next: Option<i64>,
     from: i64,
@@ -48,10 +73,21 @@ pub struct Reader {
     tails: u64,
     turn: usize,
     fetches_left: u32,
+    /// Fetches after the faults that wait for long.
+    patient: u8,
+    /// Since when there has been something to read for the fetch that waits.
+    due_since: Option<Nanos>,
 }
 
+const LARGEST: i64 = -3;
 const EARLIEST: i64 = -2;
 const LATEST: i64 = -1;
+/// From the first version that knows `LARGEST`.
+const LARGEST_SINCE: i16 = 7;
+/// Lookups among a million requests.
+const LOOKUPS: u32 = 60_000;
+/// Without faults a waiting fetch hears of new records sooner than this.
+const NEWS_MAX: Nanos = 3_500 * MILLIS;
 
 impl Reader {
     pub fn new(number: u16, plan: &Plan, dice: &mut Dice) -> Reader {
@@ -67,10 +103,13 @@ impl Reader {
             tails: dice.below(4),
             turn: 0,
             fetches_left: plan.work.fetches,
+            patient: 2,
+            due_since: None,
         }
     }
 
     pub fn on_wake(&mut self, ctx: &mut Ctx) {
+        self.look_at_waiting(ctx);
         let turn = self.link.on_wake(ctx);
         self.turn(ctx, turn);
     }
@@ -87,6 +126,30 @@ impl Reader {
             }
         }
         self.pump(ctx);
+    }
+
+    /// A fetch that waits must hear of what is acknowledged meanwhile.
+    fn look_at_waiting(&mut self, ctx: &mut Ctx) {
+        let Some(Sent { what: What::Fetch(asked, limits), at, .. }) = self.link.sent.front() else {
+            self.due_since = None;
+            return;
+        };
+        let waits =
+            |asked: &&Asked| ctx.ledger.serves(asked.part) && ctx.ledger.parts[asked.part].acked_end > asked.offset;
+        let Some(due) = asked
+            .iter()
+            .find(waits)
+            .filter(|_| ctx.calm_since.is_some_and(|since| *at >= since) && limits.min_bytes <= 1)
+        else {
+            self.due_since = None;
+            return;
+        };
+        let since = *self.due_since.get_or_insert(ctx.now);
+        if ctx.now - since > NEWS_MAX {
+            let (name, end) = (ctx.ledger.name(due.part), ctx.ledger.parts[due.part].acked_end);
+            let detail = format!("{name}: a fetch from {} is not told of records up to {end}", due.offset);
+            ctx.fail(Invariant::Liveness, detail);
+        }
     }
 
     pub fn unfinished(&self, ledger: &Ledger) -> Option<String> {
@@ -115,9 +178,9 @@ impl Reader {
         for part in self.known_parts..ctx.ledger.parts.len() {
             if part as u64 % u64::from(self.readers) == u64::from(self.number) {
                 let next = if ctx.dice.coin() { Some(0) } else { None };
-                self.places.push(Place { part, next, from: EARLIEST });
+                self.places.push(Place { part, next, from: EARLIEST, epoch: None, fenced: -1 });
             } else if self.tails > 0 && ctx.dice.chance(150_000) {
-                self.places.push(Place { part, next: None, from: LATEST });
+                self.places.push(Place { part, next: None, from: LATEST, epoch: None, fenced: -1 });
             }
         }
         self.known_parts = ctx.ledger.parts.len();
@@ -139,6 +202,9 @@ impl Reader {
         }
         if let Some(at) = serving.iter().find(|at| self.places[**at].next.is_none()) {
             self.ask_offsets(ctx, *at);
+        } else if ctx.dice.chance(LOOKUPS) {
+            let at = serving[ctx.dice.index(serving.len())];
+            self.ask_lookup(ctx, at);
         } else {
             self.ask_records(ctx, &serving);
         }
@@ -148,17 +214,55 @@ impl Reader {
 
     fn ask_offsets(&mut self, ctx: &mut Ctx, at: usize) {
         let Place { part, from, .. } = self.places[at];
-        let version = self.version.min(11);
+        let asked = Asked { part, offset: from, known: ctx.ledger.known(part) };
+        self.send_list_offsets(ctx, part, from, What::Offsets(asked));
+    }
+
+    fn send_list_offsets(&mut self, ctx: &mut Ctx, part: Part, timestamp: i64, what: What) {
         let partition = ListOffsetsPartition {
             partition_index: ctx.ledger.parts[part].index,
-            timestamp: from,
+            timestamp,
             ..ListOffsetsPartition::default()
         };
         let topic =
             ListOffsetsTopic { name: ctx.ledger.topic_of(part).name.clone().into(), partitions: vec![partition] };
         let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..ListOffsetsRequest::default() };
-        let asked = Asked { part, offset: from, known: ctx.ledger.known(part) };
-        self.link.send(ctx, version, &request, What::Offsets(asked), true);
+        self.link.send(ctx, self.version.min(11), &request, what, true);
+    }
+
+    /// A lookup by time, or by leader epoch.
+    fn ask_lookup(&mut self, ctx: &mut Ctx, at: usize) {
+        let part = self.places[at].part;
+        let asked = Asked { part, offset: 0, known: ctx.ledger.known(part) };
+        let dice = &mut *ctx.dice;
+        let some = ctx.ledger.some_batch(part, |len| dice.index(len));
+        let (time, epoch) = some.unwrap_or((1_795_219_200_000, None));
+        match ctx.dice.below(3) {
+            0 => {
+                let target = time + ctx.dice.below(20) as i64 - 10;
+                let end = asked.known.high_watermark.max(asked.known.acked_end);
+                let known = ctx.ledger.first_since(part, target, end);
+                ctx.counts.add(Fault::TimeLookup);
+                self.send_list_offsets(ctx, part, target, What::Since(asked, target, known));
+            }
+            1 if self.version >= LARGEST_SINCE => {
+                let known = ctx.ledger.largest_time(part);
+                self.send_list_offsets(ctx, part, LARGEST, What::Largest(asked, known));
+            }
+            _ => {
+                let epoch = epoch.unwrap_or(1) + ctx.dice.below(2) as i32;
+                let partition = OffsetForLeaderPartition {
+                    partition: ctx.ledger.parts[part].index,
+                    leader_epoch: epoch,
+                    ..OffsetForLeaderPartition::default()
+                };
+                let topic = ctx.ledger.topic_of(part).name.clone().into();
+                let topics = vec![OffsetForLeaderTopic { topic, partitions: vec![partition] }];
+                let request = OffsetForLeaderEpochRequest { replica_id: -1, topics };
+                ctx.counts.add(Fault::EpochLookup);
+                self.link.send(ctx, self.version.clamp(2, 4), &request, What::EpochEnd(asked, epoch), true);
+            }
+        }
     }
 
     fn ask_records(&mut self, ctx: &mut Ctx, serving: &[usize]) {
@@ -170,15 +274,32 @@ impl Reader {
             session_epoch: -1,
             ..FetchRequest::default()
         };
-        let mut asked = Vec::new();
+        if ctx.calm && self.patient > 0 {
+            self.patient -= 1;
+            request.max_wait_ms = 5_000;
+        }
+        let mut asked: Vec<Asked> = Vec::new();
+        let mut limits = Limits {
+            wait: request.max_wait_ms as Nanos * MILLIS,
+            min_bytes: request.min_bytes as usize,
+            max_bytes: request.max_bytes as usize,
+            parts: Vec::new(),
+        };
+        let epochs = ctx.dice.coin();
         for step in 0..count {
             let place = &self.places[serving[(self.turn + step) % serving.len()]];
             let (part, offset) = (place.part, place.next.expect("only those that know their place"));
             let topic = ctx.ledger.topic_of(part);
+            let partition_max_bytes = ctx.dice.pick(&[1, 16_384, 262_144]);
+            limits.parts.push(partition_max_bytes as usize);
+            let known_epoch = ctx.ledger.parts[part].epoch;
+            let last_epoch = place.epoch.filter(|_| epochs && topic.retention_bytes < 0);
             let partition = FetchPartition {
                 partition: ctx.ledger.parts[part].index,
                 fetch_offset: offset,
-                partition_max_bytes: ctx.dice.pick(&[1, 16_384, 262_144]),
+                partition_max_bytes,
+                current_leader_epoch: if epochs && known_epoch > place.fenced.max(0) { known_epoch } else { -1 },
+                last_fetched_epoch: last_epoch.unwrap_or(-1),
                 ..FetchPartition::default()
             };
             match request.topics.iter_mut().find(|other| other.topic == topic.name) {
@@ -194,27 +315,98 @@ impl Reader {
         self.turn += count;
         ctx.stats.fetches += 1;
         self.fetches_left = self.fetches_left.saturating_sub(1);
-        self.link.send(ctx, self.version, &request, What::Fetch(asked), true);
+        // Places of one topic stand together in the request, and so in the answer.
+        self.link.send(ctx, self.version, &request, What::Fetch(asked, limits), true);
     }
 
     fn on_answer(&mut self, ctx: &mut Ctx, sent: Sent<What>, body: &[u8]) {
         match sent.what {
             What::Offsets(asked) => {
-                let Some(answer) = decode::<ListOffsetsResponse>(ctx, body, sent.version) else { return };
-                let partition = answer.topics.first().and_then(|topic| topic.partitions.first());
-                let Some(partition) = partition else {
-                    return ctx.fail(Invariant::Answers, "ListOffsets answers for no partition".to_string());
-                };
+                let Some(partition) = listed(ctx, body, sent.version, &asked) else { return };
                 self.on_offset(ctx, &asked, partition.error_code, partition.offset);
             }
-            What::Fetch(asked) => {
+            What::Since(asked, target, known) => {
+                let Some(partition) = listed(ctx, body, sent.version, &asked) else { return };
+                self.on_found(ctx, &asked, &partition, |ledger, found| {
+                    ledger.found_by_time(asked.part, target, known, found)
+                });
+            }
+            What::Largest(asked, known) => {
+                let Some(partition) = listed(ctx, body, sent.version, &asked) else { return };
+                self.on_found(ctx, &asked, &partition, |ledger, found| ledger.found_largest(asked.part, known, found));
+            }
+            What::EpochEnd(asked, epoch) => {
+                let Some(answer) = decode::<OffsetForLeaderEpochResponse>(ctx, body, sent.version) else { return };
+                let partition = answer.topics.first().and_then(|topic| topic.partitions.first());
+                let Some(partition) = partition else {
+                    return ctx.fail(Invariant::Answers, "OffsetForLeaderEpoch answers nothing".to_string());
+                };
+                if !partition.error_code.is_none() {
+                    return self.on_error(ctx, &asked, partition.error_code);
+                }
+                let (of, end) = (partition.leader_epoch, partition.end_offset);
+                let verdict = ctx.ledger.found_epoch_end(asked.part, epoch, asked.known, of, end);
+                ctx.judge(verdict);
+            }
+            What::Fetch(asked, limits) => {
                 let Some(answer) = decode::<FetchResponse>(ctx, body, sent.version) else { return };
                 if !answer.error_code.is_none() {
                     return ctx.fail(Invariant::Answers, format!("Fetch is answered {}", answer.error_code));
                 }
+                self.check_limits(ctx, sent.at, &limits, &answer);
                 self.on_fetched(ctx, &asked, &answer);
             }
         }
+    }
+
+    /// Neither more than was asked for, nor before it was due.
+    fn check_limits(&self, ctx: &mut Ctx, sent_at: Nanos, limits: &Limits, answer: &FetchResponse) {
+        let partitions: Vec<&PartitionData> = answer.responses.iter().flat_map(|topic| &topic.partitions).collect();
+        let mut firsts = Vec::new();
+        let (mut total, mut over) = (0, 0);
+        let failed = |data: &&PartitionData| !data.error_code.is_none() || data.diverging_epoch.epoch >= 0;
+        for data in &partitions {
+            let bytes = data.records.as_ref().map(|records| records.contiguous()).unwrap_or_default();
+            let mut rest = &bytes[..];
+            let first = take(&mut rest).ok().flatten().map_or(0, |view| view.len as usize);
+            total += bytes.len();
+            firsts.push(first);
+            // The first batch of the answer is whole, whatever the limits; each shard has a first one.
+            let max = limits.parts.iter().copied().max().unwrap_or(0);
+            over += usize::from(bytes.len() > max.min(limits.max_bytes));
+            if bytes.len() > max.max(first) || bytes.len() > limits.max_bytes.max(first) {
+                let detail = format!("{} bytes of one partition, the first batch has {first}; {limits:?}", bytes.len());
+                return ctx.fail(Invariant::Limits, detail);
+            }
+        }
+        firsts.sort_unstable_by(|a, b| b.cmp(a));
+        let whole: usize = firsts.iter().take(usize::from(ctx.shards)).sum();
+        if over > usize::from(ctx.shards) || total > limits.max_bytes + whole {
+            let detail = format!("{total} bytes in all, {over} partitions with a batch beyond their limit; {limits:?}");
+            return ctx.fail(Invariant::Limits, detail);
+        }
+        let waited = ctx.now - sent_at;
+        // The node's clock may be a little fast.
+        let early = waited < limits.wait / 10 * 9 && total < limits.min_bytes.min(limits.max_bytes);
+        if early && !partitions.iter().any(failed) {
+            let detail = format!("{total} bytes after {} ms; {limits:?}", waited / MILLIS);
+            ctx.fail(Invariant::Limits, detail);
+        }
+    }
+
+    fn on_found(
+        &mut self,
+        ctx: &mut Ctx,
+        asked: &Asked,
+        partition: &ListOffsetsPartitionResponse,
+        judge: impl FnOnce(&mut Ledger, Found) -> Result<(), (Invariant, String)>,
+    ) {
+        if !partition.error_code.is_none() {
+            return self.on_error(ctx, asked, partition.error_code);
+        }
+        let found = Found { offset: partition.offset, timestamp: partition.timestamp, epoch: partition.leader_epoch };
+        let verdict = judge(ctx.ledger, found);
+        ctx.judge(verdict);
     }
 
     fn on_offset(&mut self, ctx: &mut Ctx, asked: &Asked, code: ErrorCode, offset: i64) {
@@ -222,18 +414,12 @@ impl Reader {
         if !code.is_none() {
             return self.on_error(ctx, asked, code);
         }
-        let least = if asked.offset == LATEST {
-            asked.known.high_watermark.max(asked.known.acked_end)
-        } else {
-            asked.known.start
-        };
-        if offset < least && ctx.ledger.serves(part) {
-            let detail =
-                format!("{}: ListOffsets {} gives {offset}, known was {least}", ctx.ledger.name(part), asked.offset);
-            return ctx.fail(Invariant::Monotone, detail);
+        let verdict = ctx.ledger.told_offset(part, asked.known, offset, asked.offset == LATEST);
+        if ctx.ledger.serves(part) && !ctx.judge(verdict) {
+            return;
         }
         if let Some(place) = self.places.iter_mut().find(|place| place.part == part) {
-            place.next = Some(offset);
+            (place.next, place.epoch) = (Some(offset), None);
         }
     }
 
@@ -264,6 +450,9 @@ impl Reader {
         let part = asked.part;
         let name = ctx.ledger.name(part);
         let lax = !ctx.ledger.serves(part) || ctx.ledger.beyond;
+        if answer.log_start_offset > ctx.ledger.parts[part].start {
+            ctx.counts.add(Fault::StartMoved);
+        }
         let verdict = ctx.ledger.told(part, asked.known, answer.high_watermark, answer.log_start_offset);
         if !ctx.judge(verdict) {
             return;
@@ -271,6 +460,12 @@ impl Reader {
         let bytes = answer.records.as_ref().map(|records| records.contiguous()).unwrap_or_default();
         let mut rest = &bytes[..];
         let mut next = asked.offset;
+        let mut epoch = None;
+        if answer.diverging_epoch.epoch >= 0 && !lax {
+            let (of, end) = (answer.diverging_epoch.epoch, answer.diverging_epoch.end_offset);
+            let detail = format!("{name}: read up to {next}, and now the log has left there: epoch {of} ends at {end}");
+            return ctx.fail(Invariant::Stable, detail);
+        }
         loop {
             let view = match take(&mut rest) {
                 Ok(Some(view)) => view,
@@ -295,14 +490,16 @@ impl Reader {
                     format!("{name}: {}..{end} is served, high watermark {}", view.base, answer.high_watermark);
                 return ctx.fail(Invariant::Monotone, detail);
             }
-            let verdict = ctx.ledger.read(view.tag.expect("it was found"), view.base);
+            let verdict = ctx.ledger.read(view.tag.expect("it was found"), view.base, view.epoch);
             if !ctx.judge(verdict) {
                 return;
             }
             next = end;
+            epoch = Some(view.epoch);
         }
         if let Some(place) = self.places.iter_mut().find(|place| place.part == part) {
             place.next = Some(next);
+            place.epoch = epoch.or(place.epoch);
         }
     }
 
@@ -318,18 +515,24 @@ impl Reader {
                     || ctx.ledger.topic_of(part).retention_bytes >= 0 =>
             {
                 if let Some(place) = self.places.iter_mut().find(|place| place.part == part) {
-                    (place.next, place.from) = (None, EARLIEST);
+                    (place.next, place.from, place.epoch) = (None, EARLIEST, None);
                 }
             }
             ErrorCode::KAFKA_STORAGE_ERROR | ErrorCode::CORRUPT_MESSAGE if ctx.ledger.parts[part].may_refuse => {
                 ctx.ledger.parts[part].refused = true;
                 ctx.stats.refusals += 1;
+                ctx.counts.add(Fault::RefusedPart);
             }
-            // A read that failed, a partition that is not open yet.
-            ErrorCode::KAFKA_STORAGE_ERROR
-            | ErrorCode::NOT_LEADER_OR_FOLLOWER
-            | ErrorCode::LEADER_NOT_AVAILABLE
-            | ErrorCode::OFFSET_NOT_AVAILABLE
+            ErrorCode::FENCED_LEADER_EPOCH => {
+                ctx.counts.add(Fault::FencedLeader);
+                let epoch = asked.known.epoch;
+                for place in self.places.iter_mut().filter(|place| place.part == part) {
+                    place.fenced = place.fenced.max(epoch);
+                }
+            }
+            // A read that failed.
+            ErrorCode::KAFKA_STORAGE_ERROR if !ctx.calm && ctx.read_errors => {}
+            ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::LEADER_NOT_AVAILABLE | ErrorCode::OFFSET_NOT_AVAILABLE
                 if !ctx.calm => {}
             other => {
                 let live = ctx.ledger.topic_of(part).state == TopicState::Live;
@@ -338,4 +541,16 @@ impl Reader {
             }
         }
     }
+}
+
+/// The one partition that a ListOffsets asked about.
+fn listed(ctx: &mut Ctx, body: &[u8], version: i16, asked: &Asked) -> Option<ListOffsetsPartitionResponse> {
+    let answer = decode::<ListOffsetsResponse>(ctx, body, version)?;
+    let mut partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+    let partition =
+        partitions.next().filter(|partition| partition.partition_index == ctx.ledger.parts[asked.part].index);
+    if partition.is_none() {
+        ctx.fail(Invariant::Answers, "ListOffsets answers for another partition, or for none".to_string());
+    }
+    partition.cloned()
 }

@@ -67,6 +67,13 @@ impl Disk {
         self.handles.iter().flatten().count()
     }
 
+    /// A file that is open and has no name any more, by the name it was opened under.
+    pub fn open_without_name(&self) -> Option<&str> {
+        let open = self.handles.iter().flatten();
+        let mut nameless = open.filter(|handle| self.names.get(&handle.path) != Some(Node::File(handle.file)));
+        nameless.next().map(|handle| handle.path.as_str())
+    }
+
     pub fn paths(&self) -> Vec<String> {
         self.names.live().map(|(path, _)| path.to_string()).collect()
     }

@@ -1,33 +1,48 @@
 //! Reads from segments: whole chunks, verified, into a bounded pool; nothing on the way blocks the shard.
 //!
+//! A request that names many partitions is answered from the first few of them, so its next ones are read meanwhile:
+//! the reader will ask for them at these offsets. Where a request is answered whole, what lies behind it is read.
+//!
 //! ```text
 //! open the file ─▶ load the table (a sealed segment's sidecar) ─▶ read whole chunks ─▶ verify each ─▶ cut out batches
 //! ```
 //!
 //! Invariant: no byte of a segment is served whose chunk's checksum was not verified after this read. A damaged chunk is
-//! refused with its file and offset; everything else of the partition is served.
+//! refused with its file and offset; everything else of the partition is served. A job that waits for memory belongs to a
+//! letter that holds none.
+
+mod pool;
+mod verify;
 
 use super::effects::Pending;
 use super::fetch::{ReadPart, ReadResult};
 use super::partition::Partition;
 use super::query::Search;
+use super::timers::Timer;
 use super::{Level, Shard};
 use crate::boundary::{Done, IoError, Op, OpenMode};
 use crate::ids::Offset;
 use crate::log::segment::{self, Chunk};
 use crate::log::sidecar;
 use crate::mail::Ticket;
-use crate::memory::{self, round_down, round_up};
-use crate::records;
+use crate::memory::{round_down, round_up};
 use crate::wire::ErrorCode;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
+use core::time::Duration;
+use pool::ReadPool;
+use verify::{Limit, check_of, cut_out, overlay};
 
-/// The most that one read brings.
-const READ_MAX: u64 = 1 << 20;
+/// The most of a table of chunks that one read brings.
+const TABLE_READ_MAX: usize = 1 << 20;
+/// Reads that one letter starts ahead of its reader.
+const AHEAD_MAX: usize = 4;
+/// A fetch waits this long for memory, then does without what it wanted there: two that hold what the other waits for, on
+/// two shards, would wait for ever.
+const ROOM_PATIENCE: Duration = Duration::from_millis(20);
 /// Short reads in a row, without a whole sector in any, after which the file is taken to end there.
 const STALLED_MAX: u8 = 8;
 
@@ -38,19 +53,27 @@ pub struct Reader {
     pub round: u32,
 }
 
+/// A part of a letter that is to be read from a segment.
+pub struct Wanted {
+    pub slot: u32,
+    pub part: ReadPart,
+    /// At most so many bytes.
+    pub bytes: usize,
+    /// But the first batch whatever its size.
+    pub whole: bool,
+}
+
 pub struct Reads {
     jobs: BTreeMap<u64, Job>,
     gathers: BTreeMap<u64, Gather>,
     next: u64,
-    /// Bytes that jobs in flight will bring, and their limit.
-    in_flight: usize,
-    in_flight_max: usize,
+    pool: ReadPool,
+    /// Bytes that are being read ahead.
+    ahead_bytes: usize,
+    /// Jobs that wait for memory.
     waiting: VecDeque<u64>,
-    /// Verified chunks that were read lately: by partition, segment and position.
-    cache: BTreeMap<(u32, Offset, u64), Bytes>,
-    cache_order: VecDeque<(u32, Offset, u64)>,
-    cache_bytes: usize,
-    cache_max: usize,
+    /// A timer ends their patience.
+    timed: bool,
     /// Chunks that are being read, and the jobs that wait for them rather than read them again.
     coming: BTreeMap<(u32, Offset, u64), Vec<u64>>,
     /// Damage that has been told already.
@@ -64,27 +87,35 @@ struct Job {
     base: Offset,
     purpose: Purpose,
     stage: Stage,
-    counted: usize,
+    /// What of `ahead_bytes` is this job's.
+    ahead_bytes: usize,
     tried_again: bool,
+    /// It has waited for memory long enough.
+    impatient: bool,
     /// Reads in a row that brought no whole sector.
     stalled: u8,
 }
 
 enum Purpose {
-    /// Batches from `part.offset` on, about `bytes` of them.
+    /// Batches from `part.offset` on, up to `bytes` of them; the first one `whole`, however large.
     Fetch {
         gather: u64,
         part: ReadPart,
         bytes: usize,
+        /// The first batch comes whatever its size.
+        whole: bool,
+        /// Reads to start behind it.
+        ahead: usize,
     },
     Search(Search),
     /// A coordinator's log, from here on.
     Load {
         offset: Offset,
     },
-    /// What a reader will ask for next: the chunk at this position, and some behind it.
+    /// What a reader will ask for next: the chunk that holds `offset`, some behind it, and so many reads more.
     Ahead {
-        position: u64,
+        offset: Offset,
+        more: usize,
     },
 }
 
@@ -105,18 +136,14 @@ struct Gather {
 
 impl Reads {
     pub fn new(bytes_max: u64) -> Reads {
-        let half = usize::try_from(bytes_max / 2).unwrap_or(usize::MAX);
         Reads {
             jobs: BTreeMap::new(),
             gathers: BTreeMap::new(),
             next: 1,
-            in_flight: 0,
-            in_flight_max: half,
+            pool: ReadPool::new(bytes_max),
+            ahead_bytes: 0,
             waiting: VecDeque::new(),
-            cache: BTreeMap::new(),
-            cache_order: VecDeque::new(),
-            cache_bytes: 0,
-            cache_max: half,
+            timed: false,
             coming: BTreeMap::new(),
             told: BTreeSet::new(),
         }
@@ -128,37 +155,37 @@ impl Reads {
         keys.filter_map(|key| self.coming.remove(&key)).flatten().collect()
     }
 
-    fn remember(&mut self, key: (u32, Offset, u64), bytes: Bytes) {
-        if bytes.len() > self.cache_max / 2 {
-            return;
-        }
-        self.cache_bytes += bytes.len();
-        match self.cache.insert(key, bytes) {
-            Some(old) => self.cache_bytes -= old.len(),
-            None => self.cache_order.push_back(key),
-        }
-        while self.cache_bytes > self.cache_max {
-            let Some(oldest) = self.cache_order.pop_front() else { break };
-            if let Some(bytes) = self.cache.remove(&oldest) {
-                self.cache_bytes -= bytes.len();
+    /// Whether a job may wait for memory. A letter that holds some must be answered with that: others wait for it.
+    fn may_wait(&self, job: &Job) -> bool {
+        match &job.purpose {
+            Purpose::Fetch { gather, .. } => {
+                !job.impatient && self.gathers[gather].results.iter().all(|result| result.records.is_empty())
             }
+            Purpose::Search(_) | Purpose::Load { .. } => true,
+            Purpose::Ahead { .. } => false,
         }
     }
 }
 
 impl Shard {
-    /// Reads the parts of one letter that are not in memory.
+    /// Reads the parts of one letter that are not in memory, then ahead what its reader will ask for next: `later` are
+    /// partitions and offsets that the letter named and that had no room in the answer.
     pub(super) fn read_segments(
         &mut self,
         reader: Reader,
         results: Vec<ReadResult>,
-        parts: Vec<(u32, ReadPart, usize)>,
+        parts: Vec<Wanted>,
+        later: Vec<(u32, Offset)>,
     ) {
         let gather = self.reads.next;
         self.reads.next += 1;
         self.reads.gathers.insert(gather, Gather { reader, results, left: parts.len() });
-        for (slot, part, bytes) in parts {
-            self.start_read(slot, part.offset, Purpose::Fetch { gather, part, bytes });
+        let behind = AHEAD_MAX.saturating_sub(later.len()).div_ceil(parts.len());
+        for Wanted { slot, part, bytes, whole } in parts {
+            self.start_read(slot, part.offset, Purpose::Fetch { gather, part, bytes, whole, ahead: behind });
+        }
+        for (slot, offset) in later.into_iter().take(AHEAD_MAX) {
+            self.read_ahead(slot, offset, 0);
         }
     }
 
@@ -179,7 +206,16 @@ impl Shard {
         let index = partition.log.segment_of(offset).expect("the caller has seen that a segment holds it");
         let base = partition.log.segments[index].base;
         partition.reads += 1;
-        let job = Job { slot, base, purpose, stage: Stage::Start, counted: 0, tried_again: false, stalled: 0 };
+        let job = Job {
+            slot,
+            base,
+            purpose,
+            stage: Stage::Start,
+            ahead_bytes: 0,
+            tried_again: false,
+            impatient: false,
+            stalled: 0,
+        };
         self.reads.jobs.insert(id, job);
         self.step_read(id);
     }
@@ -192,7 +228,7 @@ impl Shard {
             return self.end_read(id, Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
         };
         let key = partition.key;
-        let Some(segment) = partition.log.segments.iter().find(|segment| segment.base == base) else {
+        let Some(segment) = partition.log.segment_at(base) else {
             return self.end_read(id, Err(ErrorCode::OFFSET_OUT_OF_RANGE));
         };
         let read_only = |direct| OpenMode { create: false, truncate: false, direct };
@@ -211,73 +247,102 @@ impl Shard {
 
     /// The table is there: finds the chunks, in the pool or on the disk.
     fn read_chunks(&mut self, id: u64) {
-        let job = self.reads.jobs.get_mut(&id).expect("it is being stepped");
-        let partition = self.partitions[job.slot as usize].as_deref().expect("just seen");
-        let segment = partition.log.segments.iter().find(|segment| segment.base == job.base).expect("just seen");
-        let (index, wanted) = match &job.purpose {
-            Purpose::Fetch { part, bytes, .. } => (segment.chunk_of(part.offset), *bytes as u64),
-            Purpose::Search(search) => (search.chunk(&segment.chunks), 1),
-            Purpose::Load { offset } => (segment.chunk_of(*offset), READ_MAX),
-            Purpose::Ahead { position } => {
-                (segment.chunks.iter().position(|chunk| chunk.position == *position), READ_MAX)
-            }
-        };
-        let Some(index) = index else { return self.end_read(id, Ok((Vec::new(), Vec::new()))) };
-        let mut chunks: Vec<Chunk> = Vec::new();
-        let mut len = 0;
-        for chunk in &segment.chunks[index..] {
-            if !chunks.is_empty() && (len >= wanted || len + u64::from(chunk.len) > READ_MAX) {
-                break;
-            }
-            len += u64::from(chunk.len);
-            chunks.push(*chunk);
-        }
-        let cached: Vec<Bytes> = chunks
-            .iter()
-            .map_while(|chunk| self.reads.cache.get(&(job.slot, job.base, chunk.position)))
-            .zip(&chunks)
-            .take_while(|(bytes, chunk)| bytes.len() == chunk.len as usize)
-            .map(|(bytes, _)| bytes.clone())
-            .collect();
+        let job = &self.reads.jobs[&id];
+        let (slot, base) = (job.slot, job.base);
+        let Some(chunks) = self.wanted_chunks(job) else { return self.end_read(id, Ok((Vec::new(), Vec::new()))) };
+        let key = |chunk: &Chunk| (slot, base, chunk.position);
+        let cached: Vec<Bytes> = chunks.iter().map_while(|chunk| self.reads.pool.get(&key(chunk), chunk.len)).collect();
         if !cached.is_empty() {
-            chunks.truncate(cached.len());
-            return self.end_read(id, Ok((chunks, cached)));
+            return self.end_read(id, Ok((chunks[..cached.len()].to_vec(), cached)));
         }
-        let key = |chunk: &Chunk| (job.slot, job.base, chunk.position);
+        let ahead = matches!(job.purpose, Purpose::Ahead { .. });
         if let Some(waiting) = self.reads.coming.get_mut(&key(&chunks[0])) {
-            job.stage = Stage::Start;
+            if ahead {
+                return self.end_read(id, Ok((chunks, Vec::new())));
+            }
             waiting.push(id);
             return;
         }
-        if self.reads.in_flight > 0 && self.reads.in_flight + len as usize > self.reads.in_flight_max {
-            job.stage = Stage::Start;
-            self.reads.waiting.push_back(id);
-            return;
-        }
+        let (from, len) = (round_down(chunks[0].position), reach_bytes(&chunks));
+        let may = !ahead || self.reads.pool.may_read_ahead(self.reads.ahead_bytes + len);
+        let Some(buf) = may.then(|| self.reads.pool.take(len, !ahead)).flatten() else {
+            return self.wait_for_memory(id);
+        };
         for chunk in &chunks {
             self.reads.coming.entry(key(chunk)).or_default();
         }
-        let from = round_down(chunks[0].position);
-        job.counted = len as usize;
-        self.reads.in_flight += job.counted;
+        let job = self.reads.jobs.get_mut(&id).expect("just seen");
+        job.ahead_bytes = if ahead { len } else { 0 };
+        self.reads.ahead_bytes += job.ahead_bytes;
         job.stage = Stage::Reading { chunks, from, have: BytesMut::new() };
-        self.submit_read(id);
+        self.submit_read(id, buf);
     }
 
-    fn submit_read(&mut self, id: u64) {
+    /// The chunks that a job asks for: neighbours, as many as one read brings.
+    fn wanted_chunks(&self, job: &Job) -> Option<Vec<Chunk>> {
+        let partition = self.partitions[job.slot as usize].as_deref()?;
+        let segment = partition.log.segment_at(job.base)?;
+        let read_max = self.reads.pool.read_max();
+        let (index, wanted) = match &job.purpose {
+            Purpose::Fetch { part, bytes, .. } => (segment.chunk_of(part.offset)?, *bytes),
+            Purpose::Search(search) => (search.chunk(&segment.chunks)?, 1),
+            Purpose::Load { offset } | Purpose::Ahead { offset, .. } => (segment.chunk_of(*offset)?, read_max),
+        };
+        let mut chunks: Vec<Chunk> = Vec::new();
+        let mut len = 0;
+        for chunk in &segment.chunks[index..] {
+            if !chunks.is_empty() && (len >= wanted || len + chunk.len as usize > read_max) {
+                break;
+            }
+            len += chunk.len as usize;
+            chunks.push(*chunk);
+        }
+        Some(chunks)
+    }
+
+    fn wait_for_memory(&mut self, id: u64) {
+        if !self.reads.may_wait(&self.reads.jobs[&id]) {
+            return self.end_read(id, Ok((Vec::new(), Vec::new())));
+        }
+        if !core::mem::replace(&mut self.reads.timed, true) {
+            self.timers.set(self.fx.now.mono.after(ROOM_PATIENCE), Timer::ReadsWait);
+        }
+        self.reads.waiting.push_back(id);
+    }
+
+    pub(super) fn on_reads_wait_due(&mut self) {
+        self.reads.timed = false;
+        for id in &self.reads.waiting {
+            self.reads.jobs.get_mut(id).expect("it waits").impatient = true;
+        }
+        for id in core::mem::take(&mut self.reads.waiting) {
+            self.step_read(id);
+        }
+    }
+
+    /// Lets reads go on that wait for memory: answers may have gone, or chunks been forgotten.
+    pub(super) fn resume_waiting_reads(&mut self) {
+        while let Some(id) = self.reads.waiting.pop_front() {
+            self.step_read(id);
+            if self.reads.waiting.back() == Some(&id) {
+                // No room for the first means none for those behind it.
+                self.reads.waiting.rotate_right(1);
+                break;
+            }
+        }
+    }
+
+    /// `buf` is for what is still missing.
+    fn submit_read(&mut self, id: u64, buf: BytesMut) {
         let job = &self.reads.jobs[&id];
         let Stage::Reading { chunks, from, have } = &job.stage else { panic!("job {id} does not read") };
-        let last = chunks.last().expect("a read has chunks");
-        let to = round_up(last.position + u64::from(last.len));
         let offset = from + have.len() as u64;
         let partition = self.partitions[job.slot as usize].as_deref();
-        let segment =
-            partition.and_then(|partition| partition.log.segments.iter().find(|segment| segment.base == job.base));
+        let segment = partition.and_then(|partition| partition.log.segment_at(job.base));
         let Some(file) = segment.and_then(|segment| segment.open.file) else {
             let chunks = chunks.clone();
             return self.on_read_failed(id, IoError::Canceled, &chunks);
         };
-        let buf = memory::aligned_zeroed((to - offset) as usize);
         self.fx.submit(Op::Read { file, offset, buf }, Pending::ReadSegment(id));
     }
 
@@ -310,32 +375,8 @@ impl Shard {
                     Err(error)
                 }
             },
-            (Stage::Reading { chunks, from, mut have }, Done::Read { buf, result }) => match result {
-                Ok(count) => {
-                    let (asked, had) = (buf.len(), have.len());
-                    if have.is_empty() && count == asked {
-                        have = buf;
-                    } else {
-                        have.extend_from_slice(&buf[..count]);
-                    }
-                    let last = chunks.last().expect("a read has chunks");
-                    let enough = from + have.len() as u64 >= last.position + u64::from(last.len);
-                    // A direct read goes on at a whole sector.
-                    let whole = round_down(have.len() as u64) as usize;
-                    // A file that ends inside a sector, too early, gives the same bytes again and again.
-                    job.stalled = if whole > had { 0 } else { job.stalled + 1 };
-                    let ended = count == 0 || job.stalled > STALLED_MAX;
-                    if !enough && !ended {
-                        have.truncate(whole);
-                    }
-                    job.stage = Stage::Reading { chunks, from, have };
-                    if enough || ended {
-                        self.on_chunks_read(id)
-                    } else {
-                        self.submit_read(id)
-                    }
-                    Ok(())
-                }
+            (Stage::Reading { chunks, from, have }, Done::Read { buf, result }) => match result {
+                Ok(count) => return self.on_bytes(id, (chunks, from, have), buf, count),
                 Err(error) => return self.on_read_failed(id, error, &chunks),
             },
             (_, done) => panic!("read {id} ended as {done:?}"),
@@ -345,11 +386,28 @@ impl Shard {
         }
     }
 
+    /// `count` bytes more have come: goes on until the chunks are whole or the file ends.
+    fn on_bytes(&mut self, id: u64, read: (Vec<Chunk>, u64, BytesMut), mut buf: BytesMut, count: usize) {
+        let (chunks, from, mut have) = read;
+        let job = self.reads.jobs.get_mut(&id).expect("it reads");
+        let last = chunks.last().expect("a read has chunks");
+        let needed = (last.position + u64::from(last.len) - from) as usize;
+        let enough = have.len() + count >= needed;
+        // A direct read goes on at a whole sector.
+        let whole = round_down(count as u64) as usize;
+        // A file that ends inside a sector, too early, gives the same bytes again and again.
+        job.stalled = if whole > 0 { 0 } else { job.stalled + 1 };
+        let ended = count == 0 || job.stalled > STALLED_MAX;
+        let rest = buf.split_off(if enough || ended { count } else { whole });
+        have.unsplit(buf);
+        job.stage = Stage::Reading { chunks, from, have };
+        if enough || ended { self.on_chunks_read(id) } else { self.submit_read(id, rest) }
+    }
+
     fn on_log_opened(&mut self, id: u64, file: crate::boundary::FileId) {
         let job = &self.reads.jobs[&id];
         let partition = self.partitions[job.slot as usize].as_deref_mut();
-        let segment =
-            partition.and_then(|partition| partition.log.segments.iter_mut().find(|segment| segment.base == job.base));
+        let segment = partition.and_then(|partition| partition.log.segment_at_mut(job.base));
         match segment {
             // The flusher, or another reader, may have opened it meanwhile; an active one knows its length by opening it.
             Some(segment) if segment.open.file.is_none() && segment.rolled => segment.open.file = Some(file),
@@ -365,8 +423,7 @@ impl Shard {
     fn read_sidecar(&mut self, id: u64) {
         let Stage::Sidecar { read, len, file } = &self.reads.jobs[&id].stage else { panic!("job {id} reads no table") };
         let left = len.saturating_sub(read.len() as u64) as usize;
-        let op =
-            Op::Read { file: *file, offset: read.len() as u64, buf: BytesMut::zeroed(left.min(READ_MAX as usize)) };
+        let op = Op::Read { file: *file, offset: read.len() as u64, buf: BytesMut::zeroed(left.min(TABLE_READ_MAX)) };
         if left == 0 {
             let (file, read) = (*file, read.clone());
             return self.on_sidecar(id, file, &read);
@@ -381,7 +438,7 @@ impl Shard {
         let (slot, base) = (job.slot, job.base);
         let Some(partition) = self.partitions[slot as usize].as_deref_mut() else { return self.step_read(id) };
         let key = partition.key;
-        let Some(segment) = partition.log.segments.iter_mut().find(|segment| segment.base == base) else {
+        let Some(segment) = partition.log.segment_at_mut(base) else {
             return self.step_read(id);
         };
         let covers = |chunks: &Vec<Chunk>| {
@@ -406,8 +463,9 @@ impl Shard {
         let Stage::Reading { mut chunks, from, mut have } = core::mem::replace(&mut job.stage, Stage::Start) else {
             panic!("job {id} does not read")
         };
-        self.reads.in_flight -= core::mem::take(&mut job.counted);
+        self.reads.ahead_bytes -= core::mem::take(&mut job.ahead_bytes);
         let waiting = self.reads.arrived(slot, base, &chunks);
+        self.reads.pool.on_read(reach_bytes(&chunks));
         let partition = self.partitions[slot as usize].as_deref();
         overlay(partition, base, from, &mut have);
         let have = have.freeze();
@@ -427,7 +485,7 @@ impl Shard {
         }
         chunks.truncate(verified.len());
         for (chunk, bytes) in chunks.iter().zip(&verified) {
-            self.reads.remember((slot, base, chunk.position), bytes.clone());
+            self.reads.pool.remember((slot, base, chunk.position), bytes.clone());
         }
         match (verified.is_empty(), damaged, partition_key(&self.partitions, slot)) {
             (true, Some(_), _) if !self.reads.jobs[&id].tried_again => {
@@ -440,7 +498,7 @@ impl Shard {
             }
             (_, _, _) => self.end_read(id, Ok((chunks, verified))),
         }
-        self.resume_reads(waiting);
+        waiting.into_iter().for_each(|id| self.step_read(id));
     }
 
     fn on_damaged(&mut self, id: u64, path: String, position: u64, reason: &str) {
@@ -455,37 +513,26 @@ impl Shard {
 
     fn on_read_failed(&mut self, id: u64, error: IoError, chunks: &[Chunk]) {
         let job = self.reads.jobs.get_mut(&id).expect("it reads");
-        self.reads.in_flight -= core::mem::take(&mut job.counted);
+        self.reads.ahead_bytes -= core::mem::take(&mut job.ahead_bytes);
         let (slot, base) = (job.slot, job.base);
         let waiting = self.reads.arrived(slot, base, chunks);
-        let Some(key) = partition_key(&self.partitions, slot) else {
-            return self.end_read(id, Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
-        };
-        self.fx.log(Level::Error, format!("{}: cannot be read: {error}", segment::log_path(key, base)));
-        self.end_read(id, Err(ErrorCode::KAFKA_STORAGE_ERROR));
-        self.resume_reads(waiting);
-    }
-
-    /// Lets go on who waited for these chunks, and who waited for room.
-    fn resume_reads(&mut self, waiting: Vec<u64>) {
-        let room = core::mem::take(&mut self.reads.waiting);
-        for id in waiting.into_iter().chain(room) {
-            self.step_read(id);
+        self.reads.pool.on_read(reach_bytes(chunks));
+        match partition_key(&self.partitions, slot) {
+            Some(key) => {
+                self.fx.log(Level::Error, format!("{}: cannot be read: {error}", segment::log_path(key, base)));
+                self.end_read(id, Err(ErrorCode::KAFKA_STORAGE_ERROR));
+            }
+            None => self.end_read(id, Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)),
         }
+        waiting.into_iter().for_each(|id| self.step_read(id));
     }
 
-    /// Reads on behind a reader that goes through a segment in order, where there is memory to spare.
-    fn read_ahead(&mut self, slot: u32, base: Offset, behind: &Chunk) {
-        let position = behind.position + u64::from(behind.len);
+    /// Reads what a reader will ask for, where there is memory to spare.
+    fn read_ahead(&mut self, slot: u32, offset: Offset, more: usize) {
         let Some(partition) = self.partition(slot) else { return };
-        let Some(segment) = partition.log.segments.iter().find(|segment| segment.base == base) else { return };
-        if position >= segment.bytes || behind.end >= partition.log.tail_base() || partition.deleted {
-            return;
-        }
-        let key = (slot, base, position);
-        let known = self.reads.cache.contains_key(&key) || self.reads.coming.contains_key(&key);
-        if !known && self.reads.in_flight + READ_MAX as usize <= self.reads.in_flight_max {
-            self.start_read(slot, behind.end, Purpose::Ahead { position });
+        let in_segments = offset < partition.log.tail_base() && partition.log.segment_of(offset).is_some();
+        if in_segments && !partition.deleted {
+            self.start_read(slot, offset, Purpose::Ahead { offset, more });
         }
     }
 
@@ -497,17 +544,17 @@ impl Shard {
             partition.reads -= 1;
         }
         match job.purpose {
-            Purpose::Fetch { gather, part, bytes } => {
-                if let Ok((chunks, _)) = &result
-                    && let Some(last) = chunks.last()
-                {
-                    self.read_ahead(slot, job.base, last);
-                }
+            Purpose::Fetch { gather, part, bytes, whole, ahead } => {
+                let behind = result.as_ref().ok().and_then(|(chunks, _)| chunks.last()).map(|last| last.end);
                 let partition = self.partitions[slot as usize].as_deref();
                 let read = match (result, partition) {
-                    (Ok((_, chunks)), Some(partition)) => {
+                    (Ok((chunks, bytes_of)), Some(partition)) => {
                         let mut read = partition.empty_result(part.item);
-                        cut_out(&chunks, part.offset, partition.served_end(), bytes, &mut read);
+                        let limit = Limit { end: partition.served_end(), bytes, whole };
+                        let used = cut_out(&bytes_of, part.offset, limit, &mut read);
+                        for chunk in &chunks[..used] {
+                            self.reads.pool.on_used((slot, job.base, chunk.position));
+                        }
                         read
                     }
                     (Ok(_), None) => ReadResult::error(part.item, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
@@ -515,10 +562,21 @@ impl Shard {
                     (Err(error), None) => ReadResult::error(part.item, error),
                 };
                 self.gathered(gather, read);
+                if let Some(offset) = behind.filter(|_| ahead > 0) {
+                    self.read_ahead(slot, offset, ahead - 1);
+                }
             }
             Purpose::Search(search) => self.on_searched(slot, search, result),
             Purpose::Load { .. } => self.on_groups_read(slot, result),
-            Purpose::Ahead { .. } => {}
+            Purpose::Ahead { more, .. } => {
+                // Whether it was read now, before, or is on its way: on behind it.
+                if let Ok((chunks, _)) = result
+                    && let Some(last) = chunks.last()
+                    && more > 0
+                {
+                    self.read_ahead(slot, last.end, more - 1);
+                }
+            }
         }
         self.remove_doomed(slot);
         self.remove_partition_if_due(slot);
@@ -539,51 +597,8 @@ fn partition_key(partitions: &[Option<alloc::boxed::Box<Partition>>], slot: u32)
     partitions[slot as usize].as_deref().map(|partition| partition.key)
 }
 
-/// The checksum of a chunk's bytes, if they are whole batches.
-fn check_of(bytes: &[u8]) -> Option<u32> {
-    let mut checks = Vec::new();
-    for batch in records::split(bytes) {
-        checks.push(crc32fast::hash(batch.ok()?.1));
-    }
-    Some(segment::chunk_check(checks.into_iter()))
-}
-
-/// The active segment's last sector may have been torn when it was written again: memory knows better.
-fn overlay(partition: Option<&Partition>, base: Offset, from: u64, have: &mut BytesMut) {
-    let Some(partition) = partition else { return };
-    let Some(segment) = partition.log.segments.back().filter(|segment| segment.base == base) else { return };
-    let at = round_down(segment.bytes);
-    let partial = &partition.log.partial;
-    let Some(start) = at.checked_sub(from).map(|start| start as usize) else { return };
-    if start < have.len() {
-        let len = partial.len().min(have.len() - start);
-        have[start..start + len].copy_from_slice(&partial[..len]);
-    }
-}
-
-/// Whole batches from the one that holds `offset`, below `end`, about `bytes` of them and at least one.
-fn cut_out(chunks: &[Bytes], offset: Offset, end: Offset, bytes: usize, result: &mut ReadResult) {
-    for chunk in chunks {
-        let mut start = None;
-        let mut at = 0;
-        for batch in records::split(chunk) {
-            let Ok((header, batch)) = batch else { break };
-            let wanted = header.end_offset() > offset && header.end_offset() <= end;
-            let fits = result.bytes == 0 || result.bytes + batch.len() <= bytes;
-            if wanted && !fits {
-                break;
-            }
-            if wanted {
-                start.get_or_insert(at);
-                result.bytes += batch.len();
-            }
-            at += batch.len();
-        }
-        if let Some(start) = start {
-            result.records.push(chunk.slice(start..at));
-        }
-        if at < chunk.len() {
-            break;
-        }
-    }
+/// The bytes of the whole sectors that hold these chunks.
+fn reach_bytes(chunks: &[Chunk]) -> usize {
+    let end = chunks.last().map_or(0, |last| round_up(last.position + u64::from(last.len)));
+    (end - chunks.first().map_or(0, |first| round_down(first.position))) as usize
 }

@@ -1,0 +1,72 @@
+//! Segments: rolled, given up by retention, cut by a clean stop; and what a crash leaves of them.
+
+use crate::{all_hold, at_ms, crash};
+use highwater_sim::faults::Fault;
+use highwater_sim::plan::{Disaster, Plan};
+use highwater_sim::queue::{MILLIS, SECONDS};
+
+/// Segments roll as soon as they have bytes, and retention gives up all but the last.
+fn rolling(seed: u64) -> Plan {
+    let mut plan = Plan::brief(seed);
+    plan.work.topics.iter_mut().for_each(|topic| topic.segment_ms = 300);
+    plan.shape.run_bytes = 8 << 10;
+    plan
+}
+
+/// The part-filled last sector of an active segment may be torn by a power loss: it is written anew before the roll seals it.
+#[test]
+fn a_segment_that_rolls_after_a_power_loss_has_its_last_sector_whole() {
+    let plans = (300..308).map(|seed| {
+        let mut plan = rolling(seed);
+        plan.chaos = (1..7).map(|turn| at_ms(turn * 500, crash(true, turn as u32))).collect();
+        plan
+    });
+    assert!(all_hold(plans, Fault::Roll) > 0);
+}
+
+fn with_retention(seed: u64) -> Plan {
+    let mut plan = rolling(seed);
+    plan.work.topics.iter_mut().for_each(|topic| topic.retention_bytes = 4 << 10);
+    plan
+}
+
+/// A log start is told when it is durable, and never goes back.
+#[test]
+fn a_log_start_that_was_told_survives_a_power_loss() {
+    let plans = (310..318).map(|seed| {
+        let mut plan = with_retention(seed);
+        plan.disk.write_us = 2_000;
+        plan.chaos = (1..9).map(|turn| at_ms(turn * 400, crash(true, turn as u32))).collect();
+        plan
+    });
+    assert!(all_hold(plans, Fault::StartMoved) > 0);
+}
+
+/// A segment that the checkpoint calls active may have rolled and gone since: it is not written on.
+#[test]
+fn a_segment_that_retention_took_is_not_written_on_after_a_crash() {
+    let plans = (320..328).map(|seed| {
+        let mut plan = with_retention(seed);
+        plan.shape.files = 5;
+        plan.chaos = (1..9).map(|turn| at_ms(turn * 450, crash(turn % 2 == 0, 3))).collect();
+        plan
+    });
+    assert!(all_hold(plans, Fault::StartMoved) > 0);
+}
+
+/// A clean stop while the disk is full cuts segments to their length, and nothing grows them after that.
+#[test]
+fn a_clean_stop_with_a_full_disk_leaves_segments_as_long_as_their_bytes() {
+    let plans = (330..342).map(|seed| {
+        let mut plan = rolling(seed);
+        plan.chaos = (0..3)
+            .flat_map(|turn| {
+                let full = Disaster::Full { spare: (seed % 4) * 4096, lasts: SECONDS };
+                let stop = Disaster::Stop { down: 50 * MILLIS };
+                [at_ms(600 + turn * 1_200, full), at_ms(600 + turn * 1_200 + 150 * (seed % 4), stop)]
+            })
+            .collect();
+        plan
+    });
+    assert!(all_hold(plans, Fault::DiskFull) > 0);
+}
