@@ -113,7 +113,9 @@ impl Member {
     }
 
     pub fn unfinished(&self, ledger: &Ledger) -> Option<String> {
-        let idle = self.commits_left == 0 || self.stage == Stage::Refused || ledger.claims.may_lose;
+        // With nothing of its own it has nothing to commit.
+        let spare = self.stage == Stage::Stable && self.owned.is_empty();
+        let idle = spare || self.commits_left == 0 || self.stage == Stage::Refused || ledger.claims.may_lose;
         if idle || self.link.is_retired() || !topic_serves(ledger) {
             return None;
         }
