@@ -36,7 +36,8 @@
 //! | `record.rs` | the records, in Kafka's formats |
 //! | `request.rs` | what is asked and answered |
 //! | `group.rs` | a group and its members |
-//! | `join.rs`, `sync.rs`, `leave.rs` | the rebalance: JoinGroup; SyncGroup and Heartbeat; LeaveGroup and expired sessions |
+//! | `join.rs`, `sync.rs`, `leave.rs` | JoinGroup; SyncGroup and Heartbeat; LeaveGroup and expired sessions |
+//! | `rebalance.rs` | from a reason to share anew to the next generation |
 //! | `offsets.rs` | commit, fetch, delete, retention |
 //! | `admin.rs` | describe, list, delete groups |
 //! | `state.rs` | apply, load, clean |
@@ -47,6 +48,7 @@ mod group;
 mod join;
 mod leave;
 mod offsets;
+mod rebalance;
 pub mod record;
 mod request;
 mod state;

@@ -180,9 +180,11 @@ impl Synced {
 #[derive(Clone, Debug, PartialEq)]
 pub struct FetchedTopic {
     pub name: Arc<str>,
-    /// Partition, and what is committed for it: offset, leader epoch, metadata.
-    pub partitions: Vec<(i32, Option<(i64, i32, Arc<str>)>)>,
+    pub partitions: Vec<(i32, Option<FetchedOffset>)>,
 }
+
+/// Offset, leader epoch, metadata.
+pub type FetchedOffset = (i64, i32, Arc<str>);
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Described {

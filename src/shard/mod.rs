@@ -23,6 +23,7 @@ pub mod fetch;
 mod flush;
 mod group_answers;
 mod group_calls;
+mod group_loading;
 mod groups;
 mod partition;
 pub mod produce;

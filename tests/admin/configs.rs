@@ -377,6 +377,14 @@ fn the_brokers_defaults_are_kafkas() {
         retention_check_interval_ms: 300_000,
         producer_id_expiration_ms: 86_400_000,
         transaction_max_timeout_ms: 900_000,
+        group_initial_rebalance_delay_ms: 3_000,
+        group_max_session_timeout_ms: 1_800_000,
+        group_max_size: i32::MAX,
+        group_min_session_timeout_ms: 6_000,
+        offset_metadata_max_bytes: 4_096,
+        offsets_retention_check_interval_ms: 600_000,
+        offsets_retention_ms: 7 * 24 * 3_600_000,
+        offsets_topic_segment_bytes: 104_857_600,
     };
     assert_eq!(BrokerSettings::resolve(&Values::new()), expected);
     let idle = BrokerSettings::resolve(&values(&[("connections.max.idle.ms", "-1"), ("num.partitions", " 4 ")]));
