@@ -72,7 +72,7 @@ pub enum Input {
     Done { token: Token, done: Done },
     /// Another shard of this node has written.
     Mail { from: ShardId, mail: Mail },
-    /// Please stop: answer what is committed, write a checkpoint, then [`Halt::Stopped`].
+    /// Please stop: answer what is committed, write a checkpoint if that can be done soon, then [`Halt::Stopped`].
     Stop,
 }
 
@@ -109,13 +109,16 @@ pub enum Level {
 /// Why a shard ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Halt {
-    /// [`Input::Stop`] has been obeyed: everything is in the checkpoint.
+    /// [`Input::Stop`] has been obeyed: everything is in the checkpoint, or, where that would have taken too long, in the
+    /// journal.
     Stopped,
+    /// The data folder has the number of shards that `Config::reshard` asked for: start those.
+    Resharded,
     /// A write or a sync of the named file failed. What is durable is unknown until a restart reads it back.
     Disk { path: String, error: IoError },
     /// Damage to something the whole shard rests on (its checkpoint, the metadata log): file, offset and reason.
     Damage { path: String, offset: u64, reason: String },
-    /// The data folder is not ours to serve: a newer format, another shard count, strangers' files.
+    /// The data folder is not ours to serve: a newer format, a damaged one.
     Refused { reason: String },
 }
 
@@ -267,6 +270,7 @@ impl fmt::Display for Halt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Halt::Stopped => f.write_str("stopped"),
+            Halt::Resharded => f.write_str("the data folder has another number of shards now"),
             Halt::Disk { path, error } => {
                 write!(f, "{path}: {error}; what is durable is unknown until a restart reads it back")
             }

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 const MAGIC: [u8; 4] = *b"HWK1";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 36;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +49,8 @@ pub struct Checkpoint {
 /// A file of the journal's ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlotSnapshot {
+    /// Names the file; a number is not used again while a file of it is left.
+    pub number: u32,
     pub bytes: u64,
     pub file_seq: Option<u64>,
 }

@@ -11,6 +11,9 @@ pub struct Config {
     /// Which of the node's shards this is, and how many there are.
     pub shard: ShardId,
     pub shards: u16,
+    /// Do not serve: lay the data folder out for so many shards instead, and end with `Halt::Resharded`. `shards` is then
+    /// what the folder has until that is done.
+    pub reshard: Option<u16>,
     /// Listeners of this shard, named `0..listeners` in `Op::Accept`.
     pub listeners: u16,
     /// What Metadata tells clients to connect to.

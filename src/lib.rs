@@ -62,6 +62,12 @@
 //!   before its sync began. The part-filled last sector is in the checkpoint, since its rewrite may tear.
 //! - **Nothing vanishes by absence.** A file is unlinked only when the log's new start, or a committed deletion that names
 //!   the topic's id, is durable in the journal.
+//! - **Damage is kept.** A journal file that holds damage, or what damage has cut off from its partition, leaves the ring under
+//!   another name (`journal-03.kept`) before anything is written behind it; it is never used again and never unlinked, also
+//!   not with an old layout. A start that finds damage keeps no more than its ring's files.
+//! - **One layout holds.** The number of shards is changed by recovering all old journals into segments, writing the new
+//!   shards' checkpoints beside the old ones, and one durable rename of `format`; nothing of the old layout is written or
+//!   unlinked before.
 //! - **Bounded.** Batches live in arenas under one budget; connections own buffers under another; reads of segments under
 //!   a third. Where a budget is used up, the shard does not ask for more bytes.
 //!

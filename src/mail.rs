@@ -3,6 +3,7 @@
 //! One `Mail` carries every letter of one step of the sender, in order. Bytes are shared, never copied.
 
 use crate::boundary::ConnId;
+use crate::checkpoint::PartitionSnapshot;
 use crate::groups;
 use crate::ids::{Epoch, Offset, PartitionKey, ShardId};
 use crate::metadata::Record;
@@ -34,6 +35,7 @@ pub(crate) enum Letter {
     /// Shard 0 has looked at the data folder.
     Begin {
         fresh: bool,
+        layout: u64,
         cluster_id: String,
     },
     /// The shard's folder is made.
@@ -46,6 +48,15 @@ pub(crate) enum Letter {
     Booted,
     /// Every shard has booted.
     Serve,
+
+    // In place of serving: another number of shards.
+    /// Everything of the shard is in segments and in this; shard 0 has the metadata image as well.
+    Moved {
+        partitions: Vec<PartitionSnapshot>,
+        metadata: Vec<u8>,
+    },
+    /// The new layout is durable: the old shards are over.
+    Resharded,
 
     // Metadata.
     /// Committed records, numbered so that the answer can be matched.

@@ -97,6 +97,13 @@ impl ArenaPool {
         assert!(self.retired.len() <= self.arenas, "{} arenas of {} came back", self.retired.len(), self.arenas);
     }
 
+    /// Frees the arenas that nobody shares.
+    pub fn release(&mut self) {
+        self.available(self.arenas_max + 1);
+        self.arenas -= self.ready.len();
+        self.ready = Vec::new();
+    }
+
     /// Bytes owned, shared or not.
     pub fn bytes(&self) -> usize {
         self.arenas * (self.arena_bytes + SECTOR)
@@ -124,5 +131,10 @@ mod tests {
         assert_eq!(again.as_ptr().align_offset(SECTOR), 0);
         assert!(again.capacity() >= 8192);
         drop(second);
+        assert_eq!(pool.bytes(), 2 * (8192 + SECTOR));
+        pool.retire(again);
+        pool.release();
+        assert_eq!(pool.bytes(), 8192 + SECTOR);
+        assert!(pool.available(1));
     }
 }

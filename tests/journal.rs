@@ -40,12 +40,13 @@ fn key() -> PartitionKey {
 impl World {
     fn new(files: usize) -> World {
         let slot = |index: usize| Slot {
+            number: index as u32,
             path: format!("journal-{index:02}"),
             file: FileId(index as u32),
             bytes: FILE_BYTES,
             state: if index == 0 { SlotState::Live { file_seq: 1 } } else { SlotState::Free },
         };
-        let ring = Ring { slots: (0..files).map(slot).collect() };
+        let ring = Ring { slots: (0..files).map(slot).collect(), next_number: files as u32 };
         let resume = Resume { place: Place { file_seq: 1, offset: 0 }, next_frame: 1, notes_before: Vec::new() };
         let pool = ArenaPool::new(16 << 10, 1 << 20);
         World {
@@ -88,7 +89,7 @@ impl World {
     fn scan_from(&self, place: Place, frame: u64) -> Found {
         let live = |slot: &Slot| match slot.state {
             SlotState::Live { file_seq } => Some(file_seq),
-            SlotState::Free | SlotState::Filled | SlotState::Filling => None,
+            SlotState::Kept | SlotState::Free | SlotState::Filled | SlotState::Filling => None,
         };
         let view = |slot: &Slot| SlotView { bytes: slot.bytes, file_seq: live(slot) };
         let slots = self.journal.ring.slots.iter().map(view).collect();

@@ -21,10 +21,11 @@ pub const LOCK: &str = "lock";
 const PAUSE: Duration = Duration::from_millis(2);
 const PAUSES_QUIET: u32 = 500;
 const PAUSES_MAX: u32 = 30_000;
-/// Text, `key=value` lines, written by the core: `version`, `shards` and more.
+/// Text, `key=value` lines, written by the core: `version`, `shards` and more. The core checks it whole before it acts on
+/// it.
 const FORMAT: &str = "format";
 /// The version of the folder's layout that this program writes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// What a fresh file system has in it.
 const LOST_AND_FOUND: &str = "lost+found";
 
@@ -213,7 +214,7 @@ mod tests {
     #[test]
     fn the_number_of_shards_is_read_from_the_format() {
         let folder = tempfile::tempdir().expect("folder");
-        fs::write(folder.path().join(FORMAT), "version=1\ncluster=abc\nshards=3\n").expect("written");
+        fs::write(folder.path().join(FORMAT), "version=2\ncluster=abc\nshards=3\n").expect("written");
         assert_eq!(Folder::open(folder.path()).expect("opened").shards(), Some(3));
     }
 
@@ -230,9 +231,9 @@ mod tests {
     fn a_format_that_we_do_not_know_is_refused() {
         let folder = tempfile::tempdir().expect("folder");
         for (format, reason) in [
-            ("version=2\nshards=1\n", "says version 2: it was written by another release; this one reads version 1"),
+            ("version=1\nshards=1\n", "says version 1: it was written by another release; this one reads version 2"),
             ("shards=1\n", "it has no line `version=NUMBER`"),
-            ("version=1\nshards=0\n", "it has no line `shards=NUMBER`"),
+            ("version=2\nshards=0\n", "it has no line `shards=NUMBER`"),
             ("\u{0}\u{0}", "it has no line `version=NUMBER`"),
         ] {
             fs::write(folder.path().join(FORMAT), format).expect("written");

@@ -24,8 +24,8 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 /// Serves until a signal or a fault ends it.
@@ -74,40 +74,65 @@ fn prepare(args: &ServeArgs) -> Result<Node, String> {
 impl Node {
     fn run(mut self) -> Result<(), String> {
         let clock = Clock::start();
-        let mailboxes = Mailboxes::new(self.shards).map_err(|error| format!("no mailboxes: {error}"))?;
+        let stopping = Arc::new(Stopping::default());
+        stop_on_signals(Arc::clone(&stopping))?;
+        let crew = Crew { shards: self.shards, share_bytes: self.share_bytes, reshard: None };
+        if let Some(there) = self.folder.shards().filter(|there| *there != self.shards) {
+            let share_bytes = limits::memory_share(self.settings.memory_bytes, there)
+                .map_err(|reason| format!("the data folder has {there} shards until it is changed: {reason}"))?;
+            let old = Crew { shards: there, share_bytes, reshard: Some(self.shards) };
+            if self.run_crew(&old, clock, &stopping)? == Ending::Stopped {
+                return Ok(());
+            }
+        }
+        self.run_crew(&crew, clock, &stopping)?;
+        tracing::info!("stopped");
+        Ok(())
+    }
+
+    /// Runs shards from their start to their end.
+    fn run_crew(&mut self, crew: &Crew, clock: Clock, stopping: &Stopping) -> Result<Ending, String> {
+        let mailboxes = Mailboxes::new(crew.shards).map_err(|error| format!("no mailboxes: {error}"))?;
         let mailboxes = Arc::new(mailboxes);
-        stop_on_signals(Arc::clone(&mailboxes))?;
+        stopping.watch(&mailboxes);
         let processors = limits::processors();
-        let pinned = usize::from(self.shards) <= processors.len();
-        let (halted, halts) = channel();
-        for index in 0..self.shards {
+        let pinned = usize::from(crew.shards) <= processors.len();
+        let (ended, endings) = channel();
+        for index in 0..crew.shards {
             let shard = ShardId(index);
             let ready_line = self.ready_line();
+            let listeners = match crew.reshard {
+                None => std::mem::take(&mut self.listeners.by_shard[usize::from(index)]),
+                Some(_) => Vec::new(),
+            };
             let outfit = Outfit {
                 shard,
                 mailboxes: Arc::clone(&mailboxes),
                 clock,
                 folder: self.folder.descriptor().map_err(|error| format!("the data folder: {error}"))?,
                 lock: self.folder.lock().map_err(|error| format!("the data folder's lock: {error}"))?,
-                listeners: std::mem::take(&mut self.listeners.by_shard[usize::from(index)]),
+                listeners,
                 seats: Arc::clone(&self.seats),
                 on_ready: Box::new(move || print(&ready_line)),
             };
-            let config = self.config(shard);
+            let config = self.config(shard, crew);
             let processor = pinned.then(|| processors[usize::from(index)]);
-            let halted = halted.clone();
+            let ended = ended.clone();
             thread::Builder::new()
                 .name(format!("shard-{index}"))
-                .spawn(move || run_shard(outfit, config, processor, &halted))
+                .spawn(move || run_shard(outfit, config, processor, &ended))
                 .map_err(|error| format!("no thread for shard {index}: {error}"))?;
         }
-        drop(halted);
+        drop(ended);
+        let mut ending = Ending::Resharded;
         // Every other end of a shard ends the process where it happens.
-        for _ in 0..self.shards {
-            halts.recv().map_err(|_| "a shard ended without a word".to_owned())?;
+        for _ in 0..crew.shards {
+            let one = endings.recv().map_err(|_| "a shard ended without a word".to_owned())?;
+            if one == Ending::Stopped {
+                ending = Ending::Stopped;
+            }
         }
-        tracing::info!("stopped");
-        Ok(())
+        Ok(ending)
     }
 
     fn ready_line(&self) -> String {
@@ -115,15 +140,16 @@ impl Node {
         format!("highwater ready on {}, data in {}", addresses.join(", "), self.folder.path().display())
     }
 
-    fn config(&self, shard: ShardId) -> Config {
+    fn config(&self, shard: ShardId, crew: &Crew) -> Config {
         Config {
             node: NodeId(self.settings.node),
             shard,
-            shards: self.shards,
+            shards: crew.shards,
+            reshard: crew.reshard,
             listeners: u16::try_from(self.listeners.addresses.len()).expect("few listeners"),
             advertised_host: self.advertised.host.clone(),
             advertised_port: self.advertised.port,
-            memory_bytes: self.share_bytes,
+            memory_bytes: crew.share_bytes,
             journal: JournalConfig::default(),
             broker: self.broker(),
         }
@@ -142,9 +168,23 @@ impl Node {
     }
 }
 
+/// Shards that run at the same time.
+struct Crew {
+    shards: u16,
+    share_bytes: u64,
+    /// They do not serve: they change the data folder's number of shards to this.
+    reshard: Option<u16>,
+}
+
+/// How a shard ends when nothing is wrong.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Stopped,
+    Resharded,
+}
+
 /// The whole life of a shard's thread.
-fn run_shard(outfit: Outfit, config: Config, processor: Option<usize>, halted: &Sender<ShardId>) {
-    let shard = outfit.shard;
+fn run_shard(outfit: Outfit, config: Config, processor: Option<usize>, ended: &Sender<Ending>) {
     if let Some(Err(reason)) = processor.map(limits::pin) {
         tracing::warn!("{reason}");
     }
@@ -156,11 +196,13 @@ fn run_shard(outfit: Outfit, config: Config, processor: Option<usize>, halted: &
         Ok(driver) => driver,
         Err(error) => end_process(&ring::explain(&error)),
     };
+    let end = |ending| {
+        // The main thread gone already means that the process ends anyway.
+        let _ = ended.send(ending);
+    };
     match driver.run() {
-        Halt::Stopped => {
-            // The main thread gone already means that the process ends anyway.
-            let _ = halted.send(shard);
-        }
+        Halt::Stopped => end(Ending::Stopped),
+        Halt::Resharded => end(Ending::Resharded),
         halt @ (Halt::Disk { .. } | Halt::Damage { .. } | Halt::Refused { .. }) => end_process(&halt.to_string()),
     }
 }
@@ -180,8 +222,31 @@ fn end_process_on_panic() {
     }));
 }
 
+/// Whether the process was asked to stop, and whom to tell.
+#[derive(Default)]
+struct Stopping(Mutex<(bool, Option<Arc<Mailboxes<Mail>>>)>);
+
+impl Stopping {
+    /// These shards run from now on.
+    fn watch(&self, mailboxes: &Arc<Mailboxes<Mail>>) {
+        let (asked, running) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *running = Some(Arc::clone(mailboxes));
+        if *asked {
+            mailboxes.stop_all();
+        }
+    }
+
+    fn ask(&self) {
+        let (asked, running) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *asked = true;
+        if let Some(mailboxes) = running {
+            mailboxes.stop_all();
+        }
+    }
+}
+
 /// The first SIGTERM or SIGINT stops the shards, the second ends the process.
-fn stop_on_signals(mailboxes: Arc<Mailboxes<Mail>>) -> Result<(), String> {
+fn stop_on_signals(stopping: Arc<Stopping>) -> Result<(), String> {
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| format!("signals: {error}"))?;
     let wait = move || {
         for (count, _) in signals.forever().enumerate() {
@@ -189,7 +254,7 @@ fn stop_on_signals(mailboxes: Arc<Mailboxes<Mail>>) -> Result<(), String> {
                 end_process("asked twice to stop: ended without a checkpoint");
             }
             tracing::info!("stopping");
-            mailboxes.stop_all();
+            stopping.ask();
         }
     };
     let spawned = thread::Builder::new().name("signals".to_owned()).spawn(wait);

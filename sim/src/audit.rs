@@ -10,7 +10,7 @@ use crate::dice::{Dice, Purpose};
 use crate::disk::{Disk, Trouble};
 use crate::faults::Counts;
 use crate::ledger::{BatchId, Ledger, Part, TopicState};
-use crate::node::config;
+use crate::node::{Shards, config};
 use crate::plan::Shape;
 use crate::report::Invariant;
 use bytes::{Buf, Bytes, BytesMut};
@@ -19,6 +19,7 @@ use highwater::ids::ShardId;
 use highwater::shard::Shard;
 use highwater::wire::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData};
 use highwater::wire::frame::{RequestHeader, decode_response_header, encode_request};
+use highwater::wire::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic};
 use highwater::wire::metadata::{MetadataRequest, MetadataResponse};
 use highwater::wire::offset_fetch::OffsetFetchResponse;
 use highwater::wire::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
@@ -89,6 +90,7 @@ impl Auditor {
             wanted: auditor.topics(ledger)?,
             found: BTreeMap::new(),
             starts: BTreeMap::new(),
+            overtaken: Vec::new(),
             seen: Audit { records: 0, refused: 0 },
         };
         while !reading.wanted.is_empty() {
@@ -96,6 +98,15 @@ impl Auditor {
             let answer = FetchResponse::decode(&mut Reader::new(&body), 13)
                 .map_err(|error| (Invariant::Answers, format!("Fetch: {error}")))?;
             reading.take(&answer)?;
+            for (part, asked) in std::mem::take(&mut reading.overtaken) {
+                let start = auditor.earliest(ledger, part)?;
+                if start <= asked {
+                    let detail = format!("{} starts at {start}, and {asked} is out of range", ledger.name(part));
+                    return Err((Invariant::Damage, detail));
+                }
+                reading.wanted.insert(part, start);
+                reading.starts.insert(part, start);
+            }
         }
         for (part, start) in &reading.starts {
             ledger.audit(*part, *start, reading.found.entry(*part).or_default())?;
@@ -107,6 +118,26 @@ impl Auditor {
         let seen = reading.seen;
         auditor.commits(ledger)?;
         Ok(seen)
+    }
+
+    /// Where a log starts, by ListOffsets.
+    fn earliest(&mut self, ledger: &Ledger, part: Part) -> Result<i64, Broken> {
+        let partition = ListOffsetsPartition {
+            partition_index: ledger.parts[part].index,
+            timestamp: -2,
+            ..ListOffsetsPartition::default()
+        };
+        let name = ledger.topic_of(part).name.clone().into();
+        let topics = vec![ListOffsetsTopic { name, partitions: vec![partition] }];
+        let request = ListOffsetsRequest { replica_id: -1, topics, ..ListOffsetsRequest::default() };
+        let body = self.call(7, &request)?;
+        let answer = ListOffsetsResponse::decode(&mut Reader::new(&body), 7)
+            .map_err(|error| (Invariant::Answers, format!("ListOffsets: {error}")))?;
+        let partition = answer.topics.first().and_then(|topic| topic.partitions.first());
+        match partition {
+            Some(partition) if partition.error_code.is_none() => Ok(partition.offset),
+            other => Err((Invariant::Answers, format!("ListOffsets: {other:?}"))),
+        }
     }
 
     /// What a producer was told is stored is recognised as that, after recovery as before.
@@ -142,7 +173,10 @@ fn liveness(why: String) -> Broken {
 impl Auditor {
     fn boot(disk: Disk, shape: &Shape, seed: [u8; 32]) -> Auditor {
         let now = Now { mono: Instant(0), wall: Timestamp(1_795_219_200_000) };
-        let shards = (0..shape.shards).map(|shard| Shard::new(config(shape, shard), seed, now)).collect();
+        // The image says how many shards it has.
+        let count = Shards::of(&disk, shape.shards).run;
+        let shards = Shards { run: count, reshard: None };
+        let shards = (0..count).map(|shard| Shard::new(config(shape, shards, shard), seed, now)).collect();
         let mut auditor = Auditor {
             shards,
             disk,
@@ -159,7 +193,7 @@ impl Auditor {
             correlation: 0,
             said: Vec::new(),
         };
-        for shard in 0..shape.shards {
+        for shard in 0..count {
             auditor.drain(shard);
         }
         auditor
@@ -361,6 +395,8 @@ struct Reading<'l> {
     found: BTreeMap<Part, BTreeMap<i64, BatchId>>,
     /// Log starts of those that were read and did not refuse.
     starts: BTreeMap<Part, i64>,
+    /// Those whose start has left the offset behind that was asked for.
+    overtaken: Vec<(Part, i64)>,
     seen: Audit,
 }
 
@@ -405,10 +441,9 @@ impl Reading<'_> {
     fn take_error(&mut self, part: Part, data: &PartitionData) -> Result<bool, Broken> {
         let offset = self.wanted[&part];
         match data.error_code {
-            // Retention may act while we read.
-            ErrorCode::OFFSET_OUT_OF_RANGE if offset < data.log_start_offset => {
-                self.wanted.insert(part, data.log_start_offset);
-                self.starts.insert(part, data.log_start_offset);
+            // Retention may act while we read; where the log starts now is asked for.
+            ErrorCode::OFFSET_OUT_OF_RANGE if self.ledger.topic_of(part).retention_bytes >= 0 => {
+                self.overtaken.push((part, offset));
                 Ok(true)
             }
             _ if self.ledger.parts[part].may_refuse => {

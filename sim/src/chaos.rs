@@ -6,13 +6,13 @@ use crate::audit::{Audit, Resend, audit};
 use crate::client::Client;
 use crate::disk::atlas::{Hit, is_journal};
 use crate::faults::Fault;
-use crate::ledger::TopicState;
 use crate::node::InFlight;
 use crate::plan::{Disaster, Harm};
 use crate::queue::{MILLIS, Nanos, SECONDS};
 use crate::report::Invariant;
 use crate::world::{Event, Fuse, REST, World};
 use highwater::ids::TopicId;
+use std::collections::BTreeSet;
 
 /// Batches sent once more in each audit.
 const RESENT: usize = 6;
@@ -34,6 +34,10 @@ impl World {
                     self.stop_for = Some(down);
                     self.stop();
                 }
+            }
+            Disaster::Reshard { shards } => {
+                self.shards = shards;
+                self.tell(|| format!("the next start is to run {shards} shards"));
             }
             Disaster::Full { spare, lasts } => {
                 self.read_errors = true;
@@ -97,6 +101,9 @@ impl World {
         self.read_errors = true;
         let hits: Vec<Hit> = self.disk.atlas.hits()[before..].to_vec();
         for hit in &hits {
+            self.ledger.harmed(&hit.good);
+        }
+        for hit in &hits {
             self.tell(|| format!("{}: {} at {} (proven: {})", hit.kind.name(), hit.path, hit.offset, hit.proven));
         }
         // Two frames lost side by side: what they held may be unknown, so that all of their shard may refuse.
@@ -156,6 +163,9 @@ impl World {
         if !node.ready {
             self.counts.add(Fault::CrashInRecovery);
         }
+        if node.resharding {
+            self.counts.add(Fault::CrashInReshard);
+        }
         self.stopping = false;
         self.stop_for = None;
         let flying: usize = node.seats.iter().map(|seat| seat.ops.len()).sum();
@@ -193,17 +203,35 @@ impl World {
             self.fail(Invariant::Liveness, format!("a clean stop took {} ms", took / MILLIS));
         }
         self.tell(|| "stopped cleanly".to_string());
-        self.node = None;
+        // A stop that has run out of time leaves writes on their way.
+        for op in self.node.take().into_iter().flat_map(|node| node.seats).flat_map(|seat| seat.ops.into_values()) {
+            if let InFlight::Disk { op, mark, canceled: false, .. } = op {
+                self.disk.interrupt(op, mark, false, &mut self.streams.disk, &mut self.counts);
+            }
+        }
         self.disk.process_gone();
         self.drop_all(false);
+        self.check_segments();
         self.look_at_disk();
         match self.stop_for.take() {
             Some(down) => self.queue.push_in(down, Event::Boot),
             None => {
+                self.check_kept();
                 self.over = true;
                 self.tell(|| "the end".to_string());
             }
         }
+    }
+
+    /// The old shards are over: the new ones start.
+    pub fn resharded(&mut self) {
+        self.counts.add(Fault::Reshard);
+        self.tell(|| "the number of shards is changed".to_string());
+        self.node = None;
+        self.disk.process_gone();
+        self.drop_all(false);
+        self.look_at_disk();
+        self.queue.push_in(MILLIS, Event::Boot);
     }
 
     /// The checkpoint or the metadata log is damaged, says the node. It must be so; then the disk is repaired.
@@ -237,9 +265,9 @@ impl World {
         if self.ledger.beyond || self.failure.is_some() {
             return;
         }
+        let image = self.disk.worst_case();
         self.stats.audits += 1;
         self.counts.add(Fault::Look);
-        let image = self.disk.worst_case();
         let known = self.recognised();
         match audit(image, &self.plan.shape, &self.ledger, &known, self.streams.core.key()) {
             Ok(Audit { records, refused }) => {
@@ -279,6 +307,7 @@ impl World {
         }
         self.queue.push_in(200 * MILLIS, Event::Watch);
         if !unfinished.is_empty() || self.stopping || self.node.as_ref().is_none_or(|node| !node.ready) {
+            self.quiet_since = None;
             return;
         }
         for client in 0..self.clients.len() as u32 {
@@ -294,24 +323,22 @@ impl World {
             }
             return;
         }
-        self.check_deleted();
-        if let Some(path) = self.disk.open_without_name() {
-            let detail = format!("{path} is removed, and still open");
-            return self.fail(Invariant::Leaks, detail);
+        if !self.check_rest() {
+            return;
         }
         self.stop();
     }
 
-    /// Files of a deleted topic are gone.
-    fn check_deleted(&mut self) {
+    /// What damage has not hit is on the disk, though its partition refuses: in a segment or in a journal file.
+    fn check_kept(&mut self) {
+        if !self.plan.harms() || self.ledger.beyond {
+            return;
+        }
         let paths = self.disk.paths();
-        for topic in &self.ledger.topics {
-            let (TopicState::Deleted, Some(id)) = (topic.state, topic.id) else { continue };
-            let id = id.to_string();
-            if let Some(path) = paths.iter().find(|path| path.contains(&id)) {
-                let detail = format!("{} is deleted, and {path} is still there", topic.name);
-                return self.fail(Invariant::Deleted, detail);
-            }
+        let there = paths.iter().filter_map(|path| self.disk.bytes(path));
+        let there: BTreeSet<_> = there.flat_map(|bytes| self.ledger.tags_in(bytes)).collect();
+        if let Some(detail) = self.ledger.missing(&there) {
+            self.fail(Invariant::Kept, detail);
         }
     }
 }

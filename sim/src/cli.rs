@@ -75,7 +75,13 @@ fn replay_one(seed: u64, args: &Args) -> ExitCode {
         return shrink_one(seed);
     }
     let story = Story { told: !args.json && !args.trace, ops: args.ops, lines: Vec::new() };
-    let report = held(run_story(Plan::draw(seed), story));
+    let plan = Plan::draw(seed);
+    if story.told {
+        println!("seed {seed}");
+        plan.describe().iter().for_each(|line| println!("  {line}"));
+        println!();
+    }
+    let report = held(run_story(plan, story));
     if args.json {
         println!("{}", report_json(&report));
     } else if args.trace {
@@ -126,7 +132,13 @@ fn tell(report: &Report) {
     println!("faults: {}", fired.join(", "));
     match &report.failure {
         None => println!("verdict: every invariant held"),
-        Some(failure) => println!("verdict: BROKEN: {}\n  {}", failure.invariant.name(), failure.detail),
+        Some(failure) => {
+            println!("verdict: BROKEN: {}\n  {}", failure.invariant.name(), failure.detail);
+            let replay = replay(report.seed);
+            println!(
+                "  again: {replay}\n  with every op of the disk: {replay} --ops\n  the smallest plan that fails so: {replay} --shrink"
+            );
+        }
     }
 }
 

@@ -69,7 +69,9 @@ faults! {
         Kill = "process killed",
         PowerLoss = "power lost",
         CrashInRecovery = "crash in recovery",
-        Stop = "clean stop and restart";
+        Stop = "clean stop and restart",
+        Reshard = "number of shards changed",
+        CrashInReshard = "crash while the number of shards changes";
     "client":
         BadCrc = "batch with a wrong checksum",
         BadSequence = "batch with a wrong sequence",

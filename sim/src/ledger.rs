@@ -7,6 +7,10 @@
 //! Invariants (each named in `report`): one batch has one place, one offset one content; an acknowledged or read batch
 //! is never gone; nothing refused is ever seen; what is told about a partition never goes back.
 
+mod lookups;
+
+pub use lookups::Found;
+
 use crate::claims::Claims;
 use crate::plan::Workload;
 use crate::report::Invariant;
@@ -64,6 +68,9 @@ pub struct Batch {
     pub epoch: Option<i32>,
     /// The end of what was acknowledged in the partition when this was first sent.
     after: i64,
+    /// The batch before it and the one behind it, of the same idempotent producer in the same partition.
+    before: Option<BatchId>,
+    behind: Option<BatchId>,
 }
 
 #[derive(Default)]
@@ -95,6 +102,8 @@ pub struct Ledger {
     /// What the members of groups were told.
     pub claims: Claims,
     pub skew_ms: i64,
+    /// Batches that some damage has hit.
+    harmed: BTreeSet<BatchId>,
     /// A wipe or a rollback: only genuineness is still asked for.
     pub beyond: bool,
     pub records_acked: u64,
@@ -113,6 +122,7 @@ impl Ledger {
             batches: Vec::new(),
             claims: Claims::default(),
             skew_ms: 0,
+            harmed: BTreeSet::new(),
             beyond: false,
             records_acked: 0,
             records_read: 0,
@@ -190,8 +200,16 @@ impl Ledger {
             step: 0,
             epoch: None,
             after,
+            before: None,
+            behind: None,
         });
         (self.batches.len() - 1) as BatchId
+    }
+
+    /// An idempotent producer sends `id` right behind `before`: so they must lie.
+    pub fn follows(&mut self, before: BatchId, id: BatchId) {
+        self.batches[before as usize].behind = Some(id);
+        self.batches[id as usize].before = Some(before);
     }
 
     fn lax(&self, part: Part) -> bool {
@@ -217,6 +235,15 @@ impl Ledger {
             let detail = format!(
                 "{name}: batch {id} {how} at {base}, though records up to {} were acknowledged before it was sent",
                 batch.after
+            );
+            return Err((Invariant::Order, detail));
+        }
+        let placed = |other: Option<BatchId>| self.batches[other? as usize].base;
+        let batch = &self.batches[id as usize];
+        let (early, late) = (placed(batch.before), placed(batch.behind));
+        if early.is_some_and(|early| early > base) || late.is_some_and(|late| late < base) {
+            let detail = format!(
+                "{name}: batch {id} {how} at {base}, the one sent before it lies at {early:?}, the one after it at {late:?}"
             );
             return Err((Invariant::Order, detail));
         }
@@ -287,113 +314,6 @@ impl Ledger {
         if let Some((at, other)) = before.or(behind).or((epoch < 0).then_some((base, epoch))) {
             let detail = format!("{name}: leader epoch {epoch} in the batch at {base}, {other} in the one at {at}");
             return Err((Invariant::Monotone, detail));
-        }
-        Ok(())
-    }
-
-    /// The record at `offset`, where its batch is known: its timestamp, and the batch's leader epoch.
-    fn record_at(&self, part: Part, offset: i64) -> Option<(i64, Option<i32>)> {
-        let (base, (id, records)) = self.parts[part].places.range(..=offset).next_back()?;
-        let batch = &self.batches[*id as usize];
-        let inside = offset < *base + i64::from(*records);
-        inside.then(|| (batch.timestamp + (offset - base) * batch.step, batch.epoch))
-    }
-
-    /// The first known record below `end` whose time is at least `target`.
-    pub fn first_since(&self, part: Part, target: i64, end: i64) -> Option<i64> {
-        let start = self.parts[part].start;
-        let places = self.parts[part].places.range(..end).filter(|(base, _)| **base >= start);
-        let mut hits = places.filter_map(|(base, (id, records))| {
-            let batch = &self.batches[*id as usize];
-            let of = |index: &i64| batch.timestamp + index * batch.step >= target;
-            (0..i64::from(*records)).find(of).map(|index| base + index)
-        });
-        hits.next()
-    }
-
-    /// The largest timestamp of all known records.
-    pub fn largest_time(&self, part: Part) -> Option<i64> {
-        let last = |(id, records): &(BatchId, u32)| {
-            let batch = &self.batches[*id as usize];
-            batch.timestamp + (i64::from(*records) - 1) * batch.step
-        };
-        self.parts[part].places.values().map(last).max()
-    }
-
-    /// Some known batch of a partition: its first timestamp and its leader epoch.
-    pub fn some_batch(&self, part: Part, pick: impl FnOnce(usize) -> usize) -> Option<(i64, Option<i32>)> {
-        let places = &self.parts[part].places;
-        if places.is_empty() {
-            return None;
-        }
-        let (id, _) = places.values().nth(pick(places.len()))?;
-        let batch = &self.batches[*id as usize];
-        Some((batch.timestamp, batch.epoch))
-    }
-
-    /// Judges the answer to a lookup by time: `known` is where the first such record was known to be when it was asked.
-    pub fn found_by_time(&mut self, part: Part, target: i64, known: Option<i64>, found: Found) -> Verdict {
-        if self.lax(part) {
-            return Ok(());
-        }
-        let wrong = |ledger: &Ledger, why: String| {
-            let detail = format!("{}: the first record since {target}: {found:?}, {why}", ledger.name(part));
-            Err((Invariant::Lookup, detail))
-        };
-        let kept = self.topic_of(part).retention_bytes < 0 && !self.parts[part].may_refuse;
-        if kept && known.is_some_and(|known| found.offset < 0 || found.offset > known) {
-            return wrong(self, format!("though one lies at {known:?}"));
-        }
-        if found.offset < 0 {
-            return Ok(());
-        }
-        if found.offset >= self.parts[part].offered {
-            return wrong(self, format!("and only {} records were ever sent", self.parts[part].offered));
-        }
-        if let Some(before) = self.first_since(part, target, found.offset).filter(|at| *at < found.offset && kept) {
-            return wrong(self, format!("and one at {before} comes before it"));
-        }
-        match self.record_at(part, found.offset) {
-            Some((time, _)) if time != found.timestamp || time < target => wrong(self, format!("its time is {time}")),
-            Some((_, Some(epoch))) if found.epoch >= 0 && found.epoch != epoch => {
-                wrong(self, format!("its leader epoch is {epoch}"))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Judges the answer to "the record with the largest timestamp"; `known` is the largest that was known.
-    pub fn found_largest(&mut self, part: Part, known: Option<i64>, found: Found) -> Verdict {
-        let kept = self.topic_of(part).retention_bytes < 0 && !self.parts[part].may_refuse && !self.lax(part);
-        let time = self.record_at(part, found.offset).map(|(time, _)| time);
-        let less = known.is_some_and(|known| found.timestamp < known);
-        if kept && (less || time.is_some_and(|time| time != found.timestamp)) {
-            let name = self.name(part);
-            let detail =
-                format!("{name}: the largest timestamp: {found:?}, known was {known:?}, its record has {time:?}");
-            return Err((Invariant::Lookup, detail));
-        }
-        Ok(())
-    }
-
-    /// Judges what was told of the end of a leader epoch (OffsetForLeaderEpoch).
-    pub fn found_epoch_end(&self, part: Part, asked: i32, known: Known, epoch: i32, end: i64) -> Verdict {
-        if self.lax(part) || self.parts[part].may_refuse || self.topic_of(part).retention_bytes >= 0 {
-            return Ok(());
-        }
-        for (base, (id, records)) in &self.parts[part].places {
-            let Some(of) = self.batches[*id as usize].epoch else { continue };
-            let behind = base + i64::from(*records);
-            let old = behind <= known.high_watermark.max(known.acked_end);
-            let cut = of <= asked && old && behind > end;
-            let beyond = of > asked && *base < end;
-            if cut || beyond || (of > epoch && of <= asked && old) || epoch > asked {
-                let detail = format!(
-                    "{}: epoch {asked} is said to be {epoch}, ending at {end}; the batch at {base}..{behind} has {of}",
-                    self.name(part)
-                );
-                return Err((Invariant::Lookup, detail));
-            }
         }
         Ok(())
     }
@@ -581,17 +501,40 @@ impl Ledger {
         Ok(())
     }
 
-    /// Which partitions the harmed bytes speak of: by the numbers of batches in them, and by topic ids.
-    pub fn named_in(&self, bytes: &[u8]) -> BTreeSet<Part> {
-        let mut parts = BTreeSet::new();
-        for (at, window) in bytes.windows(TAG.len()).enumerate() {
-            if window == TAG
-                && let Some(number) = bytes.get(at + 4..at + 8)
-                && let Some(batch) = self.batches.get(u32::from_le_bytes(number.try_into().expect("four")) as usize)
-            {
-                parts.insert(batch.part);
+    /// The batches whose numbers stand in these bytes.
+    pub fn tags_in(&self, bytes: &[u8]) -> BTreeSet<BatchId> {
+        let tags = bytes.windows(TAG.len() + 4).filter(|window| window.starts_with(&TAG));
+        let numbers = tags.map(|window| u32::from_le_bytes(window[TAG.len()..].try_into().expect("four")));
+        numbers.filter(|number| (*number as usize) < self.batches.len()).collect()
+    }
+
+    /// Damage has hit these bytes.
+    pub fn harmed(&mut self, bytes: &[u8]) {
+        let mut tags = self.tags_in(bytes);
+        self.harmed.append(&mut tags);
+    }
+
+    /// An acknowledged batch that is not among those on the disk, though no damage has hit it.
+    pub fn missing(&self, there: &BTreeSet<BatchId>) -> Option<String> {
+        for part in 0..self.parts.len() {
+            let (state, topic) = (&self.parts[part], self.topic_of(part));
+            if !state.may_refuse || self.lax(part) || topic.state != TopicState::Live || topic.retention_bytes >= 0 {
+                continue;
+            }
+            for (base, (id, _)) in &state.places {
+                let acked = self.batches[*id as usize].state == State::Acked;
+                if acked && !there.contains(id) && !self.harmed.contains(id) {
+                    let name = self.name(part);
+                    return Some(format!("{name}: batch {id}, acknowledged at {base} and not harmed, is in no file"));
+                }
             }
         }
+        None
+    }
+
+    /// Which partitions the harmed bytes speak of: by the numbers of batches in them, and by topic ids.
+    pub fn named_in(&self, bytes: &[u8]) -> BTreeSet<Part> {
+        let mut parts: BTreeSet<Part> = self.tags_in(bytes).iter().map(|id| self.batches[*id as usize].part).collect();
         for topic in self.topics.iter() {
             if let Some(id) = topic.id
                 && bytes.windows(16).any(|window| window == id.0)
@@ -615,14 +558,6 @@ impl Ledger {
         }
         parts
     }
-}
-
-/// What a lookup found; -1 where there is nothing.
-#[derive(Clone, Copy, Debug)]
-pub struct Found {
-    pub offset: i64,
-    pub timestamp: i64,
-    pub epoch: i32,
 }
 
 /// What was known of a partition when a request was sent.

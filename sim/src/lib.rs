@@ -8,7 +8,7 @@
 //! - [`disk`]: files, names, and the atlas of damage;
 //! - [`plan`]: a seed's run as data;
 //! - [`world`], [`node`], [`net`], [`chaos`]: the run;
-//! - [`client`], [`ledger`], [`audit`]: who uses the node, what they know, and how the disk is held against it;
+//! - [`client`], [`ledger`], [`audit`], [`rest`]: who uses the node, what they know, and how the disk is held against it;
 //! - [`report`], [`trace`]: what is left of a run.
 //!
 //! Invariants: everything comes from the seed; there is no clock, no thread and no map of random order in a run; the
@@ -28,6 +28,7 @@ pub mod node;
 pub mod plan;
 pub mod queue;
 pub mod report;
+pub mod rest;
 pub mod run;
 pub mod shrink;
 pub mod trace;

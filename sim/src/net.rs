@@ -73,7 +73,7 @@ impl World {
     }
 
     pub fn connect(&mut self, client: u32) {
-        let shard = self.streams.schedule.below(u64::from(self.plan.shape.shards)) as u16;
+        let shard = self.streams.schedule.below(u64::from(self.shards)) as u16;
         self.net.made += 1;
         let conn = ConnId(self.net.made);
         let slow = !self.calm && self.streams.net.chance(self.plan.net.slow);
@@ -105,7 +105,9 @@ impl World {
         let Some(conn) = self.net.conns.get(&id) else { return };
         let (client, shard) = (conn.client, conn.shard);
         let delay = self.wire_delay();
-        if !self.node.as_ref().is_some_and(|node| node.ready) {
+        // It was told of more shards than the process has that starts meanwhile.
+        let listens = |node: &crate::node::Process| node.ready && usize::from(shard) < node.seats.len();
+        if !self.node.as_ref().is_some_and(listens) {
             self.net.conns.remove(&id);
             self.queue.push_in(delay, Event::ToClient { client, conn: id, wire: Wire::Reset });
             return;
@@ -113,7 +115,7 @@ impl World {
         let at = self.queue.now() + delay;
         self.net.conns.get_mut(&id).expect("it was there").last_out = at;
         self.queue.push(at, Event::ToClient { client, conn: id, wire: Wire::Open });
-        let shards = usize::from(self.plan.shape.shards);
+        let shards = self.node.as_ref().map_or(0, |node| node.seats.len());
         self.net.backlog.resize_with(shards, VecDeque::new);
         self.net.backlog[usize::from(shard)].push_back(id);
         self.offer(shard);

@@ -6,12 +6,13 @@
 //! Invariants: each Submit gets exactly one Done unless the process dies first; `mono` never goes back; one Accept for
 //! each listener, one Recv and one Send for each connection are in flight; nothing follows Hangup or Close.
 
-use crate::disk::Trouble;
 use crate::disk::atlas::is_journal;
+use crate::disk::{Disk, Trouble};
 use crate::faults::Fault;
 use crate::plan::{Plan, Shape};
 use crate::queue::{MICROS, MILLIS, Nanos, SECONDS};
 use crate::report::Invariant;
+use crate::rest::{LastFrame, is_seal};
 use crate::world::{Event, World};
 use highwater::boundary::{
     Action, ConnId, Done, FileId, Halt, Input, Instant, IoError, Level, Now, Op, Timestamp, Token,
@@ -52,6 +53,8 @@ pub struct Seat {
 pub struct Process {
     pub seats: Vec<Seat>,
     pub ready: bool,
+    /// It does not serve: it changes the number of shards.
+    pub resharding: bool,
     pub frozen_until: Nanos,
     started: Nanos,
     drift_ppm: i64,
@@ -64,12 +67,32 @@ pub struct Process {
 /// 2026-11-21, in milliseconds.
 const WALL_BASE: i64 = 1_795_219_200_000;
 
+/// How many shards a start is to run, and the number that it is to change them to, if that is all it does.
+#[derive(Clone, Copy)]
+pub struct Shards {
+    pub run: u16,
+    pub reshard: Option<u16>,
+}
+
+impl Shards {
+    /// As the driver decides it: by what the folder says of itself, and what the operator asks for.
+    pub fn of(disk: &Disk, asked: u16) -> Shards {
+        let there = disk.bytes("format").map(String::from_utf8_lossy);
+        let there = there.and_then(|text| text.lines().find_map(|line| line.strip_prefix("shards=")?.parse().ok()));
+        match there.filter(|there| (1..=64).contains(there) && *there != asked) {
+            Some(there) => Shards { run: there, reshard: Some(asked) },
+            None => Shards { run: asked, reshard: None },
+        }
+    }
+}
+
 /// The configuration of one shard.
-pub fn config(shape: &Shape, shard: u16) -> Config {
+pub fn config(shape: &Shape, shards: Shards, shard: u16) -> Config {
     Config {
         node: NodeId(1),
         shard: ShardId(shard),
-        shards: shape.shards,
+        shards: shards.run,
+        reshard: shards.reshard,
         listeners: 1,
         advertised_host: "sim".to_string(),
         advertised_port: 9092,
@@ -100,6 +123,7 @@ impl Process {
         Process {
             seats: Vec::new(),
             ready: false,
+            resharding: false,
             frozen_until: 0,
             started,
             drift_ppm: plan.clock.drift_ppm,
@@ -142,8 +166,10 @@ impl World {
             }
         }
         let now = node.now(self.queue.now());
-        for index in 0..self.plan.shape.shards {
-            let shard = Shard::new(config(&self.plan.shape, index), self.streams.core.key(), now);
+        let shards = Shards::of(&self.disk, self.shards);
+        node.resharding = shards.reshard.is_some();
+        for index in 0..shards.run {
+            let shard = Shard::new(config(&self.plan.shape, shards, index), self.streams.core.key(), now);
             node.seats.push(Seat {
                 shard,
                 ops: BTreeMap::new(),
@@ -157,14 +183,21 @@ impl World {
         }
         self.node = Some(node);
         let run = self.runs;
-        self.tell(|| format!("run {run} starts"));
+        self.tell(|| match shards.reshard {
+            None => format!("run {run} starts with {} shards", shards.run),
+            Some(asked) => format!("run {run} starts to go from {} shards to {asked}", shards.run),
+        });
         if let Some((ops, power)) = self.next_fuse.take() {
             self.fuse =
                 Some(crate::world::Fuse { ops, power, down: 50 * MILLIS, again_after_ops: None, harm: Vec::new() });
         }
-        for shard in 0..self.plan.shape.shards {
+        for shard in 0..shards.run {
             self.drain(shard);
         }
+    }
+
+    fn seats(&self) -> u16 {
+        self.node.as_ref().map_or(0, |node| node.seats.len() as u16)
     }
 
     /// Hands the event back if it is for the process that lives now; puts it off while that is frozen.
@@ -290,7 +323,7 @@ impl World {
     }
 
     fn post(&mut self, from: u16, to: u16, mail: Mail) {
-        assert!(to < self.plan.shape.shards && to != from, "mail from shard {from} to {to}");
+        assert!(to < self.seats() && to != from, "mail from shard {from} to {to}");
         let delay = MICROS + self.streams.schedule.below(20 * MICROS);
         let now = self.queue.now();
         let run = self.runs;
@@ -498,7 +531,8 @@ impl World {
                 self.fail(Invariant::Halts, format!("shard {shard} stopped without being asked"));
             }
             Halt::Stopped if all => self.stopped(),
-            Halt::Stopped => {}
+            Halt::Resharded if all => self.resharded(),
+            Halt::Stopped | Halt::Resharded => {}
             Halt::Disk { path, error } => {
                 if self.node.as_ref().is_none_or(|node| node.failures == 0) {
                     self.fail(
@@ -513,10 +547,27 @@ impl World {
         }
     }
 
+    /// Remembers the frame that a write to a journal begins.
+    fn note_frame(&mut self, op: &Op) {
+        if let Op::Write { file, data, durable: true, .. } = op
+            && let Some(seal) = data.first().and_then(|first| is_seal(first))
+            && let Some((path, _)) = self.disk.describe(*file).filter(|(path, _)| is_journal(path))
+        {
+            let folder = path.rsplit_once('/').map_or(path, |(folder, _)| folder).to_string();
+            let last = LastFrame { at: self.queue.now(), seal };
+            self.frames.insert(folder, last);
+        }
+    }
+
     /// Counts what the ops tell of the core's inner life.
     fn observe(&mut self, op: &Op) {
+        self.note_frame(op);
         self.stats.disk_ops += 1;
         match op {
+            Op::Rename { to, .. } if to.ends_with(".kept") => {
+                self.stats.kept += 1;
+                self.tell(|| format!("kept: {to}"));
+            }
             Op::Rename { to, .. } if to.ends_with("/checkpoint") => {
                 self.stats.checkpoints += 1;
                 self.tell(|| format!("checkpoint: {to}"));
@@ -546,7 +597,7 @@ impl World {
         self.stopping = true;
         self.asked_to_stop = self.queue.now();
         self.tell(|| "SIGTERM".to_string());
-        for shard in 0..self.plan.shape.shards {
+        for shard in 0..self.seats() {
             self.feed(shard, Input::Stop);
         }
     }

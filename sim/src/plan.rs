@@ -151,6 +151,10 @@ pub enum Disaster {
     Stop {
         down: Nanos,
     },
+    /// From the next start on the operator asks for so many shards.
+    Reshard {
+        shards: u16,
+    },
     /// The disk holds no more than it does now and `spare` bytes, until it does again.
     Full {
         spare: u64,
@@ -268,6 +272,54 @@ impl Plan {
         plan
     }
 
+    /// The run in a few lines, for people.
+    pub fn describe(&self) -> Vec<String> {
+        let (shape, work) = (&self.shape, &self.work);
+        let partitions: u32 = work.topics.iter().map(|topic| u32::from(topic.partitions)).sum();
+        let mut lines = vec![
+            format!(
+                "node: {} shards, each with a journal of {} files of {} KiB and {} MiB of memory",
+                shape.shards,
+                shape.files,
+                shape.file_bytes >> 10,
+                shape.memory_bytes >> 20
+            ),
+            format!(
+                "clients: {} producers ({} idempotent), {} readers, an administrator; {} topics with {partitions} partitions",
+                work.producers.len(),
+                work.producers.iter().filter(|producer| producer.idempotent).count(),
+                work.readers,
+                work.topics.len()
+            ),
+        ];
+        let (disk, net, clock) = (&self.disk, &self.net, &self.clock);
+        let rates = [
+            ("reads fail", disk.read_error),
+            ("writes fail", disk.write_error),
+            ("syncs fail", disk.sync_error),
+            ("short reads and writes", disk.short),
+            ("the disk stalls", disk.stall),
+            ("frames in fragments", net.fragment),
+            ("late deliveries", net.spike),
+            ("resets", net.reset),
+            ("half-open connections", net.half_open),
+            ("clients leave", net.leave),
+            ("slow readers", net.slow),
+            ("late ticks", clock.late),
+            ("spurious ticks", clock.spurious),
+        ];
+        let on: Vec<String> = rates
+            .iter()
+            .filter(|(_, rate)| *rate > 0)
+            .map(|(what, rate)| format!("{what} ({rate} in a million)"))
+            .collect();
+        lines.push(format!("faults: {}", if on.is_empty() { "none by chance".to_string() } else { on.join(", ") }));
+        let struck = self.chaos.iter().filter(|chaos| chaos.what != Disaster::Look).count();
+        let (looks, heal) = (self.chaos.len() - struck, self.heal_at / SECONDS);
+        lines.push(format!("disasters: {struck} planned, {looks} looks at the disk; the faults end after {heal} s"));
+        lines
+    }
+
     /// As bytes, to be kept beside the test of a bug.
     pub fn encode(&self) -> Vec<u8> {
         postcard::to_allocvec(self).expect("a plan is plain data")
@@ -283,6 +335,7 @@ impl Plan {
             Disaster::Crash { harm, .. } => !harm.is_empty(),
             Disaster::Harm(_) => true,
             Disaster::Stop { .. }
+            | Disaster::Reshard { .. }
             | Disaster::Full { .. }
             | Disaster::Freeze { .. }
             | Disaster::StepWall { .. }
@@ -452,7 +505,8 @@ fn chaos(dice: &mut Dice, heal_at: Nanos, damage: bool) -> Vec<Chaos> {
         push(dice, what);
     }
     if dice.chance(500_000) {
-        let what = Disaster::StepWall { ms: dice.between(0, 240_000) as i64 - 120_000 };
+        // Not far back: segments would not grow old enough to roll.
+        let what = Disaster::StepWall { ms: dice.between(0, 123_000) as i64 - 3_000 };
         push(dice, what);
     }
     if dice.chance(300_000) {
@@ -465,12 +519,30 @@ fn chaos(dice: &mut Dice, heal_at: Nanos, damage: bool) -> Vec<Chaos> {
         let what = Disaster::Harm(harm(dice, HarmTarget::Data));
         push(dice, what);
     }
+    if dice.chance(300_000) {
+        for _ in 0..dice.between(1, 3) {
+            let at = dice.between(first, heal_at - first);
+            all.extend(reshard(dice).into_iter().map(|what| Chaos { at, what }));
+        }
+    }
     all.sort_by_key(|chaos| chaos.at);
     if dice.chance(40_000) {
         all.push(Chaos { at: heal_at / 2, what: Disaster::Snapshot });
         all.push(Chaos { at: heal_at, what: dice.pick(&[0, 1]).into() });
     }
     all
+}
+
+/// Another number of shards, and what makes it count: a restart, with or without a crash on the way.
+fn reshard(dice: &mut Dice) -> [Disaster; 2] {
+    let change = Disaster::Reshard { shards: dice.between(1, 4) as u16 };
+    let down = dice.between(1, 100) * MILLIS;
+    if dice.chance(300_000) {
+        return [change, Disaster::Stop { down }];
+    }
+    let (power, after_ops) = (dice.coin(), dice.below(30) as u32);
+    let again_after_ops = dice.chance(700_000).then(|| dice.below(400) as u32);
+    [change, Disaster::Crash { power, after_ops, down, again_after_ops, harm: Vec::new() }]
 }
 
 /// The two disasters beyond the promise.

@@ -32,12 +32,15 @@ invariants! {
     Lookup = "lookups by time and by epoch are exact",
     Limits = "an answer keeps to the limits that were asked for",
     Damage = "exactly what is damaged is refused",
+    Kept = "what damage has not hit stays on the disk",
     Halts = "a node halts only for a stated reason",
     Deleted = "a deleted topic is gone",
     OneOwner = "a partition has one owner in each generation",
     Fenced = "a commit of a former generation is refused",
     Committed = "an acknowledged commit is never lost or rolled back",
     Leaks = "nothing is leaked",
+    Seals = "an idle shard proves its last frame",
+    Segments = "segments are Kafka's format from the first byte to the last",
     Ruler = "start <= high watermark <= durable <= end, and none goes back in a run",
     Epochs = "no epoch is led by two processes",
     Liveness = "everything comes to rest after the last fault",
@@ -74,6 +77,8 @@ pub struct Stats {
     pub connections: u64,
     pub partitions: u64,
     pub refusals: u64,
+    /// Journal files that recovery has set aside because of damage.
+    pub kept: u64,
     /// Errors and warnings that the core logged.
     pub complaints: Vec<String>,
 }

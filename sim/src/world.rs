@@ -15,6 +15,7 @@ use crate::node::Process;
 use crate::plan::{Disaster, Plan};
 use crate::queue::{MILLIS, Nanos, Queue, SECONDS};
 use crate::report::{Failure, Invariant, Stats, Story};
+use crate::rest::LastFrame;
 use crate::trace::Trace;
 use highwater::boundary::{ConnId, Token};
 use highwater::ids::{Epoch, PartitionKey};
@@ -95,10 +96,16 @@ pub struct World {
     pub net: Net,
     pub node: Option<Process>,
     pub runs: u32,
+    /// How many shards the operator asks for.
+    pub shards: u16,
     /// By partition: the highest epoch that was led, and by which run.
     pub led: BTreeMap<PartitionKey, (Epoch, u32)>,
     /// Files of journals that a first frame was written to.
     pub begun: BTreeSet<String>,
+    /// By journal folder.
+    pub frames: BTreeMap<String, LastFrame>,
+    /// Since when nobody has anything to do.
+    pub quiet_since: Option<Nanos>,
     pub clients: Vec<Option<Client>>,
     pub ledger: Ledger,
     pub streams: Streams,
@@ -106,6 +113,7 @@ pub struct World {
     pub trace: Trace,
     pub stats: Stats,
     pub story: Story,
+    next_pulse: Nanos,
     pub fuse: Option<Fuse>,
     /// A crash to come in the next run's recovery: after so many ops, with the power or not.
     pub next_fuse: Option<(u32, bool)>,
@@ -148,8 +156,11 @@ impl World {
             net: Net::default(),
             node: None,
             runs: 0,
+            shards: plan.shape.shards,
             led: BTreeMap::new(),
             begun: BTreeSet::new(),
+            frames: BTreeMap::new(),
+            quiet_since: None,
             clients: Vec::new(),
             ledger,
             streams,
@@ -157,6 +168,7 @@ impl World {
             trace: Trace::default(),
             stats: Stats::default(),
             story,
+            next_pulse: 2 * SECONDS,
             fuse: None,
             next_fuse: None,
             asked_to_stop: 0,
@@ -193,8 +205,19 @@ impl World {
             if self.stats.events > EVENTS_MAX {
                 return self.fail(Invariant::Liveness, format!("still going after {EVENTS_MAX} events"));
             }
+            if self.story.told && self.queue.now() >= self.next_pulse {
+                self.pulse();
+            }
             self.dispatch(event);
         }
+    }
+
+    /// How far the clients are, for the story alone.
+    fn pulse(&mut self) {
+        let (acked, read) = (self.ledger.records_acked, self.ledger.records_read);
+        let requests = self.stats.requests;
+        self.tell(|| format!("so far {requests} requests; {acked} records acknowledged, {read} of them read back"));
+        self.next_pulse = self.queue.now() + 2 * SECONDS;
     }
 
     fn dispatch(&mut self, event: Event) {

@@ -119,6 +119,10 @@ impl Filler {
         self.pool.bytes()
     }
 
+    pub fn release_memory(&mut self) {
+        self.pool.release();
+    }
+
     fn reserve(&mut self, len: usize) {
         if self.arena.as_ref().is_some_and(|arena| arena.room() >= len) {
             return;

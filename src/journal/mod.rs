@@ -201,6 +201,11 @@ impl Journal {
         self.filler.memory_bytes()
     }
 
+    /// Frees arenas that hold nothing.
+    pub fn release_memory(&mut self) {
+        self.filler.release_memory();
+    }
+
     /// Completes the open frame and hands it out to be written, or `None` where the ring has no file free for it.
     /// An empty frame is a seal: it proves the one before it.
     pub fn seal(&mut self) -> Option<Sealed> {

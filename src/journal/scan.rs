@@ -39,6 +39,8 @@ pub struct Damage {
     pub proof: u64,
     pub slot: usize,
     pub offset: u64,
+    /// The file sequences between where the first bad frame began and where the proof lies, both included.
+    pub files: (u64, u64),
 }
 
 pub struct Scanner {
@@ -168,6 +170,11 @@ impl Scanner {
         self.slots.iter().position(|slot| slot.file_seq == Some(file_seq))
     }
 
+    /// Slots of which nothing is known.
+    pub fn strangers(&self) -> impl Iterator<Item = usize> {
+        self.slots.iter().enumerate().filter(|(_, slot)| slot.file_seq.is_none()).map(|(index, _)| index)
+    }
+
     fn follow(&mut self) -> Option<Step> {
         match self.frame_at_place() {
             Looked::Wants(step) => Some(step),
@@ -258,6 +265,7 @@ impl Scanner {
             proof: proof.frame,
             slot: self.slot_of(self.place.file_seq).unwrap_or(0),
             offset: self.place.offset,
+            files: (self.place.file_seq, proof.place.file_seq),
         };
         self.place = proof.place;
         self.expected = proof.frame;

@@ -8,15 +8,17 @@
 //! ```
 //!
 //! Invariant: before `format` is durable nothing in the folder was ever served, so it may be made anew; after that nothing
-//! is made anew. `format` is text: `version`, `shards`, `cluster.id`, one `key=value` a line.
+//! is made anew. A start that is only to change the number of shards goes another way after recovery, see `reshard`.
 
+use super::format::{FORMAT, Format};
 use super::tasks::{Outcome, Step, Then, save};
 use super::timers::Timer;
 use super::{Phase, Shard};
 use crate::boundary::{Halt, Level, OpenMode};
-use crate::checkpoint::{Checkpoint, SlotSnapshot};
+use crate::checkpoint::{Checkpoint, PartitionSnapshot, SlotSnapshot};
 use crate::configs::TopicSettings;
 use crate::ids::{PartitionKey, ShardId};
+use crate::journal::Resume;
 use crate::journal::frame::Place;
 use crate::journal::ring::{Ring, Slot, SlotState};
 use crate::journal::scan::Scanner;
@@ -32,8 +34,6 @@ use bytes::Bytes;
 use core::time::Duration;
 use rand::RngCore;
 
-const FORMAT_VERSION: u32 = 1;
-const FORMAT: &str = "format";
 const RETENTION_FIRST: Duration = Duration::from_secs(5);
 
 /// What is only needed on the way up.
@@ -41,9 +41,13 @@ const RETENTION_FIRST: Duration = Duration::from_secs(5);
 pub struct Boot {
     /// Shard 0: how many shards have reached the present stage.
     pub reached: u16,
+    /// The folder of all shards' folders is `layout-` and this.
+    pub layout: u64,
     pub copies: Vec<Option<Vec<u8>>>,
     pub checkpoint: Option<Checkpoint>,
     pub scanner: Option<Scanner>,
+    /// The scan is over; the damaged files that it found are being renamed.
+    pub scanned: Option<(Scanner, Resume)>,
     pub ring: Ring,
     pub recovery: super::recovery::Recovery,
     /// The metadata image, where it came before our own recovery was over.
@@ -57,23 +61,29 @@ pub struct Boot {
 impl Shard {
     pub(super) fn boot(&mut self) {
         if self.me == ShardId(0) {
-            self.start_task(vec![Step::ReadAll(FORMAT.into())], None, FORMAT, Then::FormatRead);
+            // After a kill its name may be in a cache only, and what is read here is counted on.
+            let steps = vec![Step::SyncDir(String::new()), Step::ReadAll(FORMAT.into())];
+            self.start_task(steps, None, FORMAT, Then::FormatRead);
         }
     }
 
     /// Shard 0 has read what the folder says of itself.
     pub(super) fn on_format_read(&mut self, bytes: Option<Vec<u8>>) {
-        let (fresh, cluster_id) = match bytes {
-            None => (true, self.new_cluster_id()),
-            Some(bytes) => match self.check_format(&bytes) {
-                Ok(cluster_id) => (false, cluster_id),
-                Err(reason) => return self.fx.halt(Halt::Refused { reason }),
-            },
+        let fresh = bytes.is_none();
+        let format = match bytes {
+            None => Ok(Format { shards: self.config.shards, layout: 1, cluster_id: self.new_cluster_id() }),
+            Some(bytes) => Format::decode(&bytes).and_then(|format| self.check_shards(format)),
         };
-        self.broadcast(|| Letter::Begin { fresh, cluster_id: cluster_id.clone() });
+        match format {
+            Ok(Format { layout, cluster_id, .. }) => {
+                self.broadcast(|| Letter::Begin { fresh, layout, cluster_id: cluster_id.clone() });
+            }
+            Err(reason) => self.fx.halt(Halt::Refused { reason }),
+        }
     }
 
-    pub(super) fn on_begin(&mut self, fresh: bool, cluster_id: String) {
+    pub(super) fn on_begin(&mut self, fresh: bool, layout: u64, cluster_id: String) {
+        self.boot.layout = layout;
         self.cluster_id = cluster_id;
         if fresh {
             self.make_folder();
@@ -90,9 +100,8 @@ impl Shard {
         if !self.all_reached() {
             return;
         }
-        let (shards, cluster_id) = (self.config.shards, &self.cluster_id);
-        let text = format!("version={FORMAT_VERSION}\nshards={shards}\ncluster.id={cluster_id}\n");
-        self.start_task(save("", FORMAT, Bytes::from(text)), None, FORMAT, Then::FormatWritten);
+        let steps = self.format_steps(self.config.shards, self.boot.layout);
+        self.start_task(steps, None, FORMAT, Then::FormatWritten);
     }
 
     pub(super) fn on_format_written(&mut self) {
@@ -114,7 +123,10 @@ impl Shard {
         let folder = self.folder();
         for (mirror, name) in [(false, "checkpoint"), (true, "checkpoint.mirror")] {
             let path = format!("{folder}/{name}");
-            self.start_task(vec![Step::ReadAll(path.clone())], None, &path, Then::CheckpointRead { mirror });
+            // A kill may have come between its rename and the folder's sync. What it frees of the journal is used again, so
+            // the one before must not come back.
+            let steps = vec![Step::SyncDir(folder.clone()), Step::ReadAll(path.clone())];
+            self.start_task(steps, None, &path, Then::CheckpointRead { mirror });
         }
     }
 
@@ -145,20 +157,28 @@ impl Shard {
             return self.fx.halt(Halt::Damage { path: format!("{folder}/checkpoint"), offset: 0, reason });
         }
         self.boot.copies.clear();
-        self.open_slots();
+        self.start_task(vec![Step::List(folder.clone())], None, &folder, Then::FolderListed);
     }
 
-    /// Opens the files of the ring, and syncs them: after a kill a frame may sit in the drive's cache.
-    fn open_slots(&mut self) {
+    /// Opens the files of the ring, and syncs them: after a kill a frame may sit in the drive's cache. A file that was
+    /// found damaged before has another name since.
+    pub(super) fn open_slots(&mut self, names: &[String]) {
         let folder = self.folder();
-        let slots = self.boot.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.slots.len());
-        for slot in 0..slots {
-            let path = Ring::slot_path(&folder, slot);
+        let slots = self.boot.checkpoint.as_ref().map_or(Vec::new(), |checkpoint| checkpoint.slots.clone());
+        let known = slots.iter().map(|slot| slot.number);
+        let there = names.iter().filter_map(|name| Ring::number_of(name));
+        self.boot.ring = Ring { slots: Vec::with_capacity(slots.len()), next_number: 0 };
+        self.boot.ring.next_number = known.chain(there).max().map_or(0, |number| number + 1);
+        for (slot, known) in slots.iter().enumerate() {
+            let mut path = Ring::slot_path(&folder, known.number);
+            let kept = Ring::kept_path(&folder, known.number);
+            if names.iter().any(|name| kept.ends_with(&format!("/{name}"))) {
+                path = kept;
+            }
             let mode = OpenMode { create: false, truncate: false, direct: true };
             let steps = vec![Step::Open(path.clone(), mode), Step::Sync];
             self.start_task(steps, None, &path, Then::SlotOpened { slot });
         }
-        self.boot.ring.slots = Vec::with_capacity(slots);
         self.boot.reached = 0;
     }
 
@@ -166,15 +186,15 @@ impl Shard {
         let checkpoint = self.boot.checkpoint.as_ref().expect("it named the slots");
         let known = checkpoint.slots[slot];
         let state = known.file_seq.map_or(SlotState::Free, |file_seq| SlotState::Live { file_seq });
-        let path = Ring::slot_path(&self.folder(), slot);
+        let path = outcome.path.clone();
         let file = outcome.file.expect("the slot was opened");
         if outcome.len < known.bytes {
             let reason = format!("the file has {} bytes, the checkpoint knows {}", outcome.len, known.bytes);
             return self.fx.halt(Halt::Damage { path, offset: outcome.len, reason });
         }
-        self.boot.ring.slots.push(Slot { path, file, bytes: known.bytes, state });
+        self.boot.ring.slots.push(Slot { number: known.number, path, file, bytes: known.bytes, state });
         if self.boot.ring.slots.len() == checkpoint.slots.len() {
-            self.boot.ring.slots.sort_by(|a, b| a.path.cmp(&b.path));
+            self.boot.ring.slots.sort_by_key(|slot| slot.number);
             self.start_replay();
         }
     }
@@ -256,6 +276,7 @@ impl Shard {
         self.start_idle_timer();
         self.load_all_groups();
         if self.me == ShardId(0) {
+            self.remove_old_layouts();
             self.fx.ready();
         }
         self.fill_ring();
@@ -270,11 +291,28 @@ impl Shard {
         self.topic_settings.entry(topic).or_insert_with(resolve).clone()
     }
 
-    /// Makes the shard's folder: a first, small journal file, and a checkpoint that knows nothing.
+    /// Makes the shard's folder of an empty node.
     fn make_folder(&mut self) {
-        let folder = self.folder();
+        let metadata = if self.me == ShardId(0) { Image::default().encode() } else { Vec::new() };
+        let mut steps = vec![Step::MakeDir(layout_folder(self.boot.layout)), Step::MakeDir("partitions".into())];
+        steps.extend(self.folder_steps(self.boot.layout, self.me, Vec::new(), metadata));
+        steps.push(Step::SyncDir(layout_folder(self.boot.layout)));
+        steps.push(Step::SyncDir(String::new()));
+        let path = self.folder();
+        self.start_task(steps, None, &path, Then::FolderMade);
+    }
+
+    /// Makes a shard's folder: a first, small journal file, and a checkpoint that knows these partitions and an empty
+    /// journal.
+    pub(super) fn folder_steps(
+        &mut self,
+        layout: u64,
+        shard: ShardId,
+        partitions: Vec<PartitionSnapshot>,
+        metadata: Vec<u8>,
+    ) -> Vec<Step> {
+        let folder = shard_folder(layout, shard);
         let bytes = round_up(self.config.journal.first_file_bytes.min(self.config.journal.file_bytes));
-        let slot = Ring::slot_path(&folder, 0);
         let checkpoint = Checkpoint {
             generation: 1,
             journal: self.rng.next_u64(),
@@ -283,15 +321,14 @@ impl Shard {
             replay: Place { file_seq: 1, offset: 0 },
             replay_frame: 1,
             replay_run: 0,
-            slots: vec![SlotSnapshot { bytes, file_seq: Some(1) }],
-            metadata: if self.me == ShardId(0) { Image::default().encode() } else { Vec::new() },
-            ..Checkpoint::default()
+            slots: vec![SlotSnapshot { number: 0, bytes, file_seq: Some(1) }],
+            partitions,
+            metadata,
         };
         let bytes_of_it = checkpoint.encode();
         let mut steps = vec![
             Step::MakeDir(folder.clone()),
-            Step::MakeDir("partitions".into()),
-            Step::Open(slot.clone(), OpenMode { create: true, truncate: true, direct: true }),
+            Step::Open(Ring::slot_path(&folder, 0), OpenMode { create: true, truncate: true, direct: true }),
             Step::Allocate { offset: 0, len: bytes },
             Step::Zero { from: 0, to: bytes },
             Step::Sync,
@@ -299,28 +336,21 @@ impl Shard {
         ];
         steps.extend(save(&folder, "checkpoint", bytes_of_it.clone()));
         steps.extend(save(&folder, "checkpoint.mirror", bytes_of_it));
-        steps.push(Step::SyncDir(String::new()));
-        self.start_task(steps, None, &slot, Then::FolderMade);
+        steps
     }
 
-    /// The cluster's id of this folder, or why it is not served.
-    fn check_format(&self, bytes: &[u8]) -> Result<String, String> {
-        let text = core::str::from_utf8(bytes).map_err(|_| format!("{FORMAT}: not the text that Highwater writes"))?;
-        let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-        let version = value("version").ok_or_else(|| format!("{FORMAT}: no version in it"))?;
-        if version != FORMAT_VERSION.to_string() {
-            return Err(format!(
-                "{FORMAT}: the data folder has format version {version}, this program reads {FORMAT_VERSION}"
-            ));
+    pub(super) fn format_steps(&self, shards: u16, layout: u64) -> Vec<Step> {
+        let format = Format { shards, layout, cluster_id: self.cluster_id.clone() };
+        save("", FORMAT, Bytes::from(format.encode()))
+    }
+
+    /// The driver starts as many shards as the folder has, also where that is to be changed.
+    fn check_shards(&self, format: Format) -> Result<Format, String> {
+        let (there, asked) = (format.shards, self.config.shards);
+        if there == asked {
+            return Ok(format);
         }
-        let shards = value("shards").ok_or_else(|| format!("{FORMAT}: no number of shards in it"))?;
-        if shards != self.config.shards.to_string() {
-            let asked = self.config.shards;
-            return Err(format!(
-                "{FORMAT}: the data folder has {shards} shards, not {asked}: start with --shards {shards}"
-            ));
-        }
-        value("cluster.id").map(String::from).ok_or_else(|| format!("{FORMAT}: no cluster id in it"))
+        Err(format!("{FORMAT}: the data folder has {there} shards, and {asked} were started on it"))
     }
 
     fn new_cluster_id(&mut self) -> String {
@@ -328,4 +358,13 @@ impl Shard {
         self.rng.fill_bytes(&mut id);
         crate::ids::TopicId(id).to_string()
     }
+}
+
+/// The folder of all shards' folders.
+pub fn layout_folder(layout: u64) -> String {
+    format!("layout-{layout}")
+}
+
+pub fn shard_folder(layout: u64, shard: ShardId) -> String {
+    format!("layout-{layout}/shard-{}", shard.0)
 }

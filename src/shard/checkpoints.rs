@@ -25,6 +25,7 @@ use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use core::time::Duration;
 
 #[derive(Default)]
 pub struct Checkpoints {
@@ -41,6 +42,9 @@ pub struct Checkpoints {
     /// Files of the ring that the checkpoint under way makes known.
     filled: Vec<usize>,
     syncing: usize,
+    /// Segments that are to be cut to their length, and how many of them are being cut.
+    to_trim: Vec<Vec<Step>>,
+    trimming: usize,
     copies: usize,
     /// Segments and folders whose sync is to be started.
     to_sync: Vec<(u32, Offset)>,
@@ -79,23 +83,38 @@ enum LastStage {
 
 /// Syncs in flight: enough to keep the disk busy, few enough to leave it to the journal.
 const SYNCS_IN_FLIGHT: usize = 2;
+/// Between two writes of zeros, so that commits seldom meet one: a ring is full after some seconds.
+const FILLING_PAUSE: Duration = Duration::from_millis(2);
+/// When nobody waits for the journal any more.
+const SYNCS_IN_FLIGHT_AT_STOP: usize = 32;
+/// A stop that has taken so long leaves the rest to the next start, which finds it in the journal.
+pub const STOP_MAX: Duration = Duration::from_millis(600);
+
+impl Checkpoints {
+    /// What was synced is in no checkpoint of ours: the new layout's will have it.
+    pub fn on_moved(&mut self) {
+        self.stage = Stage::Saving;
+    }
+}
 
 impl Shard {
     /// A checkpoint is due when the journal has moved on to another file, or cannot.
     pub(super) fn check_checkpoint_due(&mut self) {
-        if self.checkpoints.stage != Stage::Idle || self.phase == Phase::Stopping {
+        if self.checkpoints.stage != Stage::Idle || matches!(self.phase, Phase::Stopping | Phase::Moving) {
             return;
         }
         let (live, place) = (self.journal().ring.live_slots(), self.journal().place());
-        let slots = self.journal().ring.slots.len();
+        let slots = self.journal().ring.len();
         let few_left = self.journal().ring.free_slots() * 2 <= slots;
         if live > 1 && (few_left || self.journal_full) {
             // About half of what is live is freed: what is old has mostly been written by then.
             self.checkpoints.target = place.file_seq - (live as u64 - 1) / 2;
             self.checkpoints.stage = Stage::Flushing;
             self.checkpoints.behind = (0..self.partitions.len() as u32).collect();
-        } else if !self.boot.filling && !self.journal().ring.filled().is_empty() {
-            // Nothing is to be freed: the new files are only to be made known.
+        } else if !self.journal().ring.filled().is_empty()
+            && (!self.boot.filling || self.journal().ring.free_slots() == 0)
+        {
+            // Nothing is to be freed: the new files are only to be made known, at once where the next one is needed.
             self.checkpoints.target = 0;
             self.checkpoints.stage = Stage::Flushing;
             self.checkpoints.behind.clear();
@@ -110,6 +129,9 @@ impl Shard {
             Stage::Idle | Stage::Ready | Stage::Saving | Stage::Waiting => {}
         }
         if self.checkpoints.stage == Stage::Waiting && self.durable_frame() >= self.checkpoints.frame {
+            if self.phase == Phase::Moving {
+                return self.move_out();
+            }
             self.save_checkpoint();
         }
     }
@@ -162,7 +184,7 @@ impl Shard {
             };
         self.checkpoints.generation += 1;
         let journal = self.journal.as_ref().expect("the journal is open");
-        let slots = journal.ring.slots.iter().map(slot_snapshot).collect();
+        let slots = journal.ring.slots.iter().filter_map(|slot| slot_snapshot(slot, replay.file_seq)).collect();
         let metadata = if self.me == ShardId(0) { self.controller.image.encode() } else { Vec::new() };
         let partitions = self.partitions.iter().flatten().map(|partition| partition.to_snapshot()).collect();
         let generation = self.checkpoints.generation;
@@ -209,7 +231,9 @@ impl Shard {
 
     /// Starts syncs, a few at a time; the folders after the files.
     fn pump_syncs(&mut self) {
-        while self.checkpoints.syncing < SYNCS_IN_FLIGHT {
+        let serves = self.phase == Phase::Serving;
+        let in_flight = if serves { SYNCS_IN_FLIGHT } else { SYNCS_IN_FLIGHT_AT_STOP };
+        while self.checkpoints.syncing < in_flight {
             if let Some((slot, base)) = self.checkpoints.to_sync.pop() {
                 let Some(partition) = self.partition(slot) else { continue };
                 let segment = partition.log.segment_at(base);
@@ -270,7 +294,8 @@ impl Shard {
     fn on_checkpoint_durable(&mut self) {
         self.checkpoints.stage = Stage::Idle;
         let keep = self.checkpoints.frees.file_seq;
-        self.journal().ring.free_before(keep);
+        let gone = self.journal().ring.free_before(keep);
+        self.close_files(gone);
         let filled = core::mem::take(&mut self.checkpoints.filled);
         self.journal().ring.recorded(&filled);
         self.file_starts.retain(|file_seq, _| *file_seq >= keep);
@@ -300,15 +325,17 @@ impl Shard {
         let (file_bytes, files) = (round_up(self.config.journal.file_bytes), self.config.journal.files as usize);
         let ring = &mut self.journal.as_mut().expect("the journal is open").ring;
         let small = |slot: &Slot| slot.state == SlotState::Free && slot.bytes < file_bytes;
-        let (slot, file, from) = if ring.slots.len() < files {
-            (ring.slots.len(), None, 0)
+        let (slot, number, file, from) = if ring.len() < files {
+            ring.next_number += 1;
+            (ring.slots.len(), ring.next_number - 1, None, 0)
         } else if let Some(slot) = ring.slots.iter().position(small) {
-            ring.slots[slot].state = SlotState::Filling;
-            (slot, Some(ring.slots[slot].file), ring.slots[slot].bytes)
+            let small = &mut ring.slots[slot];
+            small.state = SlotState::Filling;
+            (slot, small.number, Some(small.file), small.bytes)
         } else {
             return;
         };
-        let path = Ring::slot_path(&folder, slot);
+        let path = Ring::slot_path(&folder, number);
         let mut steps = Vec::new();
         if file.is_none() {
             steps.push(Step::Open(path.clone(), OpenMode { create: true, truncate: true, direct: true }));
@@ -318,15 +345,22 @@ impl Shard {
         steps.push(Step::Sync);
         steps.push(Step::SyncDir(folder));
         self.boot.filling = true;
-        self.start_task(steps, file, &path, Then::SlotFilled { slot, bytes: file_bytes });
+        self.start_task(steps, file, &path, Then::SlotFilled { slot, number, bytes: file_bytes });
     }
 
-    pub(super) fn on_slot_filled(&mut self, slot: usize, bytes: u64, outcome: &Outcome) {
+    /// How long the filling of the ring rests after a write of zeros: not at all while little is left that can be written.
+    pub(super) fn filling_pause(&self) -> Option<Duration> {
+        let journal = self.journal.as_ref()?;
+        let needed = round_up(self.config.journal.file_bytes) / 2;
+        (journal.ring.room(journal.place()) >= needed).then_some(FILLING_PAUSE)
+    }
+
+    pub(super) fn on_slot_filled(&mut self, slot: usize, number: u32, bytes: u64, outcome: &Outcome) {
         self.boot.filling = false;
-        let path = Ring::slot_path(&self.folder(), slot);
+        let path = Ring::slot_path(&self.folder(), number);
         let file = outcome.file.expect("the slot is open");
         let ring = &mut self.journal().ring;
-        let filled = Slot { path, file, bytes, state: SlotState::Filled };
+        let filled = Slot { number, path, file, bytes, state: SlotState::Filled };
         if slot == ring.slots.len() {
             ring.slots.push(filled);
         } else {
@@ -338,6 +372,9 @@ impl Shard {
 
     /// The way down: commits, flushes, trims, a last checkpoint; called whenever one of them may be over.
     pub(super) fn check_stopped(&mut self) {
+        if self.phase == Phase::Moving {
+            return self.check_moved();
+        }
         if self.phase != Phase::Stopping || self.fx.halted() {
             return;
         }
@@ -355,6 +392,19 @@ impl Shard {
         if self.commit.is_some() || !self.journal().is_idle() || self.checkpoints.stage != Stage::Idle {
             return;
         }
+        let drained = self.drained();
+        let stuck = self.disk_full && self.flusher.is_stuck();
+        if drained || stuck {
+            self.trim();
+        }
+    }
+
+    /// Asks for every staged batch to be written to its segment. True when all are there, and no roll is half done.
+    fn drained(&mut self) -> bool {
+        if !self.flusher.is_idle() {
+            self.pump_flusher();
+            return false;
+        }
         for slot in 0..self.partitions.len() as u32 {
             self.queue_flush(slot);
         }
@@ -367,11 +417,16 @@ impl Shard {
             partition.log.segments.iter().any(|segment| segment.rolled && !segment.sealed)
         };
         let busy = self.partitions.iter().flatten().any(|partition| staged(partition) || rolling(partition));
-        let stuck = self.disk_full && self.flusher.is_stuck();
-        if !stuck && (busy || !self.flusher.is_idle()) {
-            return;
+        !busy && self.flusher.is_idle()
+    }
+
+    /// Moving: once every batch is in its segment, the segments and their folders are synced.
+    pub(super) fn check_moved(&mut self) {
+        if self.checkpoints.stage == Stage::Idle && self.drained() {
+            self.list_what_to_sync();
+            self.checkpoints.stage = Stage::Syncing;
+            self.pump_syncs();
         }
-        self.trim();
     }
 
     /// The last files are being cut: no segment may grow any more, or the cut would take what was written.
@@ -395,8 +450,8 @@ impl Shard {
             let partial = Bytes::copy_from_slice(&partition.log.partial);
             steps.push((segment::log_path(key, segment.base), segment.bytes, key, partial));
         }
-        let mut all = Vec::new();
         for (path, bytes, key, partial) in steps {
+            let mut all = Vec::new();
             all.push(Step::Open(path, OpenMode { create: false, truncate: false, direct: false }));
             if !partial.is_empty() {
                 // A crash before this run may have torn it, and other tools read the file as it is.
@@ -406,23 +461,43 @@ impl Shard {
             all.push(Step::Sync);
             all.push(Step::Close);
             all.push(Step::SyncDir(segment::folder(key)));
+            self.checkpoints.to_trim.push(all);
         }
-        if !all.is_empty() {
-            all.push(Step::SyncDir("partitions".to_string()));
-        }
-        self.start_task(all, None, "partitions", Then::Trimmed);
+        self.checkpoints.trimming = 1;
+        self.start_task(vec![Step::SyncDir("partitions".to_string())], None, "partitions", Then::Trimmed);
     }
 
     pub(super) fn on_trimmed(&mut self) {
-        self.checkpoints.last = LastStage::Saving;
-        self.take_snapshot();
+        self.checkpoints.trimming -= 1;
+        while self.checkpoints.trimming < SYNCS_IN_FLIGHT_AT_STOP {
+            let Some(steps) = self.checkpoints.to_trim.pop() else { break };
+            self.checkpoints.trimming += 1;
+            self.start_task(steps, None, "partitions", Then::Trimmed);
+        }
+        if self.checkpoints.trimming == 0 {
+            self.checkpoints.last = LastStage::Saving;
+            self.take_snapshot();
+        }
+    }
+
+    /// What is not in its segment, or not in a checkpoint, is in the journal: as safe, and soon read at the next start.
+    pub(super) fn on_stop_due(&mut self) {
+        let text = format!(
+            "shard {} stops before all of its segments are written: the next start finds the rest in the journal",
+            self.me.0
+        );
+        self.fx.log(Level::Info, text);
+        self.fx.halt(Halt::Stopped);
     }
 }
 
-fn slot_snapshot(slot: &Slot) -> SlotSnapshot {
+/// What a checkpoint that needs the journal from `keep` on says of a slot; nothing of one that leaves the ring with it.
+fn slot_snapshot(slot: &Slot, keep: u64) -> Option<SlotSnapshot> {
     let file_seq = match slot.state {
+        SlotState::Live { file_seq } if slot.is_kept() && file_seq < keep => return None,
         SlotState::Live { file_seq } => Some(file_seq),
         SlotState::Free | SlotState::Filling | SlotState::Filled => None,
+        SlotState::Kept => return None,
     };
-    SlotSnapshot { bytes: round_down(slot.bytes), file_seq }
+    Some(SlotSnapshot { number: slot.number, bytes: round_down(slot.bytes), file_seq })
 }

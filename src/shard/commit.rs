@@ -178,6 +178,7 @@ impl Shard {
         };
         if self.journal.as_ref().is_some_and(wanted) {
             self.seal_and_write();
+            self.rest_later(frame + 2);
         }
     }
 

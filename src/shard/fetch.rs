@@ -38,6 +38,17 @@ pub struct ReadPart {
     pub last_fetched_epoch: i32,
 }
 
+/// What ended a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// The log's end.
+    Nothing,
+    /// What was asked for of this partition: it counts as that much when the answer is weighed, as in Kafka.
+    OwnLimit,
+    /// There is more to serve, and the answer had no room for it, or the segment ended: waiting brings no more.
+    NoRoom,
+}
+
 /// What was read of one partition.
 #[derive(Clone, Debug)]
 pub struct ReadResult {
@@ -49,8 +60,8 @@ pub struct ReadResult {
     pub bytes: usize,
     /// What of them are copies; the others are shared.
     pub copied: usize,
-    /// There is more that could be served, and had no room.
-    pub more: bool,
+    /// What ended the read.
+    pub cut: Cut,
     /// The log has left the reader's: the largest epoch at or below the reader's, and its end.
     pub diverging: Option<(Epoch, Offset)>,
 }
@@ -65,7 +76,7 @@ impl ReadResult {
             records: Vec::new(),
             bytes: 0,
             copied: 0,
-            more: false,
+            cut: Cut::Nothing,
             diverging: None,
         }
     }
@@ -94,6 +105,17 @@ struct Part {
     index: i32,
     wanted: Option<ReadPart>,
     result: Option<ReadResult>,
+}
+
+impl Part {
+    /// What counts for `min_bytes`.
+    fn available(&self) -> usize {
+        let Some(result) = &self.result else { return 0 };
+        match (result.cut, &self.wanted) {
+            (Cut::OwnLimit, Some(wanted)) => result.bytes.max(wanted.max_bytes),
+            (Cut::Nothing | Cut::NoRoom, _) | (Cut::OwnLimit, None) => result.bytes,
+        }
+    }
 }
 
 impl Shard {
@@ -231,7 +253,7 @@ impl Shard {
                             first = false;
                         } else {
                             later.push((slot, part.offset));
-                            results.push(ReadResult { more: true, ..partition.empty_result(part.item) });
+                            results.push(ReadResult { cut: Cut::NoRoom, ..partition.empty_result(part.item) });
                         }
                     }
                 },
@@ -271,10 +293,10 @@ impl Shard {
         let read = || fetching.parts.iter().filter(|part| part.wanted.is_some());
         let results = || read().filter_map(|part| part.result.as_ref());
         let bytes: usize = results().map(|result| result.bytes).sum();
+        let available: usize = read().map(Part::available).sum();
         let failed = results().any(|result| result.error != ErrorCode::NONE || result.diverging.is_some());
-        // Where a limit cut something off, waiting brings no more.
-        let cut = bytes > 0 && results().any(|result| result.more);
-        if failed || cut || bytes >= fetching.min_bytes || now >= fetching.deadline {
+        let no_room = bytes > 0 && results().any(|result| result.cut == Cut::NoRoom);
+        if failed || no_room || available >= fetching.min_bytes || now >= fetching.deadline {
             return self.finish_fetch(ticket);
         }
         self.watch(ticket);
@@ -290,7 +312,8 @@ impl Shard {
         let mut by_shard: BTreeMap<ShardId, Vec<(PartitionKey, Offset)>> = BTreeMap::new();
         for part in &mut fetching.parts {
             let Some(wanted) = part.wanted else { continue };
-            let read = part.result.as_ref().filter(|result| !result.more).map(|result| result.high_watermark);
+            let read =
+                part.result.as_ref().filter(|result| result.cut != Cut::NoRoom).map(|result| result.high_watermark);
             let read = read.map_or(wanted.offset, |read| read.max(wanted.offset));
             by_shard.entry(wanted.key.shard(shards)).or_default().push((wanted.key, read));
             if let Some(result) = &mut part.result {
@@ -531,7 +554,7 @@ impl Partition {
         for batch in self.log.tail_from(part.offset).take_while(|batch| batch.end <= end) {
             let whole_first = first && count == 0;
             if result.bytes + batch.bytes.len() > max && !whole_first {
-                result.more = true;
+                result.cut = if part.max_bytes <= left { Cut::OwnLimit } else { Cut::NoRoom };
                 break;
             }
             count += 1;

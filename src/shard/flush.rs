@@ -25,6 +25,9 @@ use core::time::Duration;
 const OPENING_MAX: usize = 8;
 /// How many batches are looked at for one that can be written now.
 const LOOK_AHEAD: usize = 4096;
+/// A shard that has been idle for so long, and owns more arenas than this, gives them back.
+const REST: Duration = Duration::from_secs(5);
+const REST_ARENAS: usize = 8;
 const RETRY: Duration = Duration::from_millis(500);
 /// Files grow fourfold, by steps up to this.
 const GROW_MAX: u64 = 32 << 20;
@@ -121,6 +124,40 @@ impl Shard {
             self.cache_bytes -= oldest.len as usize;
             dropped += oldest.len as usize;
             self.flusher.looked_at = self.flusher.looked_at.saturating_sub(1);
+        }
+    }
+
+    /// Nobody has appended anything for a moment: what the load has taken goes back after a while.
+    pub(super) fn rest_later(&mut self, frame: u64) {
+        if self.journal().memory_bytes() > REST_ARENAS * self.config.journal.arena_bytes {
+            self.timers.set(self.fx.now.mono.after(REST), Timer::Rest { frame });
+        }
+    }
+
+    /// Still nothing: writes what is staged, drops what segments hold, and frees the arenas that this leaves empty.
+    pub(super) fn on_rest_due(&mut self, frame: u64) {
+        if self.phase != Phase::Serving || self.journal().open_frame() != frame || !self.journal().is_idle() {
+            return;
+        }
+        let mut staged = 0;
+        for batch in core::mem::take(&mut self.cache) {
+            let Some(partition) = self.partition(batch.slot) else {
+                self.cache_bytes -= batch.len as usize;
+                continue;
+            };
+            // A partition's batches stand in its order: behind the first that stays, all stay.
+            if partition.log.evict_front() {
+                self.cache_bytes -= batch.len as usize;
+            } else {
+                staged += 1;
+                self.queue_flush(batch.slot);
+                self.cache.push_back(batch);
+            }
+        }
+        self.flusher.looked_at = 0;
+        self.journal().release_memory();
+        if staged > 0 {
+            self.rest_later(frame);
         }
     }
 
@@ -303,7 +340,7 @@ impl Shard {
     }
 
     fn on_run_written(&mut self, slot: u32, flight: &Flight) {
-        let urgent = self.phase == Phase::Stopping;
+        let urgent = matches!(self.phase, Phase::Stopping | Phase::Moving);
         let run_bytes = self.config.journal.run_bytes;
         let Some(partition) = self.partition(slot) else { return };
         partition.log.writing = false;

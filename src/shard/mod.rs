@@ -21,6 +21,7 @@ mod controller;
 mod effects;
 pub mod fetch;
 mod flush;
+mod format;
 mod group_answers;
 mod group_calls;
 mod group_loading;
@@ -31,6 +32,7 @@ pub mod query;
 mod reads;
 mod recovery;
 mod removal;
+mod reshard;
 mod tasks;
 mod timers;
 
@@ -60,6 +62,7 @@ use partition::Partition;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use reads::Reads;
+use reshard::Reshard;
 use tasks::{Outcome, Task, Then};
 use timers::{Timer, Timers};
 
@@ -69,6 +72,8 @@ enum Phase {
     /// From the first look at the data folder until every shard's replicas lead.
     Booting,
     Serving,
+    /// In place of serving: the journal goes to the segments, because the node is to have another number of shards.
+    Moving,
     /// Asked to stop: committing what is there, then a last checkpoint.
     Stopping,
 }
@@ -91,6 +96,7 @@ pub struct Shard {
     rng: ChaCha8Rng,
     phase: Phase,
     boot: Boot,
+    reshard: Reshard,
     cluster_id: String,
     timers: Timers,
     tasks: BTreeMap<u64, Task>,
@@ -157,6 +163,7 @@ impl Shard {
             rng: ChaCha8Rng::from_seed(seed),
             phase: Phase::Booting,
             boot: Boot::default(),
+            reshard: Reshard::default(),
             cluster_id: String::new(),
             timers: Timers::default(),
             tasks: BTreeMap::new(),
@@ -282,7 +289,9 @@ impl Shard {
             self.pump_checkpoint();
             self.pump_campaigns();
             self.pump_controller();
-            self.start_commit();
+            if self.phase != Phase::Moving {
+                self.start_commit();
+            }
             self.snapshot_if_ready();
         }
         self.deliver_locally();
@@ -311,6 +320,8 @@ impl Shard {
             Timer::RetryFlush => self.on_retry_flush(),
             Timer::Seal => self.on_seal_due(),
             Timer::Company => self.on_company_late(),
+            Timer::StopDue => self.on_stop_due(),
+            Timer::Rest { frame } => self.on_rest_due(frame),
             Timer::FetchDue { conn, request, round } => self.on_fetch_due(conn, request, round),
             Timer::AnswersWait => self.on_answers_wait_due(),
             Timer::ReadsWait => self.on_reads_wait_due(),
@@ -328,8 +339,10 @@ impl Shard {
             Then::FolderMade => self.on_folder_made(),
             Then::FormatWritten => self.on_format_written(),
             Then::CheckpointRead { mirror } => self.on_checkpoint_read(mirror, outcome.bytes),
+            Then::FolderListed => self.open_slots(&outcome.names),
             Then::SlotOpened { slot } => self.on_slot_opened(slot, &outcome),
-            Then::SlotFilled { slot, bytes } => self.on_slot_filled(slot, bytes, &outcome),
+            Then::SlotFilled { slot, number, bytes } => self.on_slot_filled(slot, number, bytes, &outcome),
+            Then::DamagedKept => self.on_damaged_kept(),
             Then::Mended { partition } => self.on_mended(partition),
             Then::SegmentOpened { partition } => self.on_segment_opened(partition, &outcome),
             Then::Rolled { partition, base } => self.on_rolled(partition, base),
@@ -338,6 +351,8 @@ impl Shard {
             Then::Synced { partition } => self.on_synced(partition),
             Then::CheckpointSaved => self.on_checkpoint_saved(),
             Then::Trimmed => self.on_trimmed(),
+            Then::LaidOut => self.on_laid_out(),
+            Then::Nothing => {}
         }
     }
 
@@ -365,12 +380,14 @@ impl Shard {
 
     fn on_letter(&mut self, from: ShardId, letter: Letter) {
         match letter {
-            Letter::Begin { fresh, cluster_id } => self.on_begin(fresh, cluster_id),
+            Letter::Begin { fresh, layout, cluster_id } => self.on_begin(fresh, layout, cluster_id),
             Letter::Formatted => self.on_formatted(),
             Letter::Recover => self.recover(),
             Letter::Image(image) => self.on_image(image),
             Letter::Booted => self.on_booted(),
             Letter::Serve => self.on_serve(),
+            Letter::Moved { partitions, metadata } => self.on_moved(partitions, metadata),
+            Letter::Resharded => self.fx.halt(Halt::Resharded),
             Letter::Apply { number, records } => self.on_apply(number, &records),
             Letter::Applied { number } => self.on_applied(number),
             Letter::Leads(leads) => self.leaders.extend(leads),
@@ -428,7 +445,7 @@ impl Shard {
     }
 
     fn folder(&self) -> String {
-        format!("shard-{}", self.me.0)
+        boot::shard_folder(self.boot.layout, self.me)
     }
 
     fn stop(&mut self) {
@@ -442,6 +459,7 @@ impl Shard {
             // Nothing was served that a restart would not find again.
             self.fx.halt(Halt::Stopped);
         }
+        self.timers.set(self.fx.now.mono.after(checkpoints::STOP_MAX), Timer::StopDue);
         self.check_stopped();
     }
 }

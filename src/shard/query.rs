@@ -228,6 +228,11 @@ impl Shard {
         let Some(partition) = self.partitions[slot as usize].as_deref() else {
             return self.reply(search.ticket, Answer::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
         };
+        let start = partition.replica.start();
+        if search.from < start {
+            // Retention has moved the log's start meanwhile.
+            return self.search(slot, Search { from: start, ..search });
+        }
         let (chunks, bytes) = match result {
             Ok(read) => read,
             Err(error) => return self.reply(search.ticket, Answer::error(error)),

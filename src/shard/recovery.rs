@@ -6,12 +6,14 @@
 
 use super::effects::Pending;
 use super::partition::{Partition, empty_snapshot};
+use super::tasks::Step::{Rename, SyncDir};
+use super::tasks::Then;
 use super::{Shard, controller, produce};
 use crate::boundary::{Done, Halt, Level, Op, SECTOR};
 use crate::configs::TopicSettings;
 use crate::ids::{Offset, PartitionKey, ShardId};
 use crate::journal::frame::{Frame, Note};
-use crate::journal::ring::SlotState;
+use crate::journal::ring::{Ring, SlotState};
 use crate::journal::scan::{Damage, Scanner, SlotView, Step};
 use crate::journal::{Journal, Resume};
 use crate::log::Refusal;
@@ -43,6 +45,8 @@ pub struct Recovery {
     /// The last damage: file and offset.
     damaged_at: Option<(String, u64)>,
     refusals: Vec<(PartitionKey, Refusal)>,
+    /// Journal files that hold what is in no segment, and cannot get there.
+    keep: BTreeSet<u64>,
     frames: u64,
 }
 
@@ -65,7 +69,7 @@ impl Shard {
             bytes: slot.bytes,
             file_seq: match slot.state {
                 SlotState::Live { file_seq } => Some(file_seq),
-                SlotState::Free | SlotState::Filling | SlotState::Filled => None,
+                SlotState::Free | SlotState::Filling | SlotState::Filled | SlotState::Kept => None,
             },
         };
         let slots = self.boot.ring.slots.iter().map(view).collect();
@@ -94,10 +98,7 @@ impl Shard {
                 }
                 Step::Frame(frame) => self.replay(&scanner, &frame),
                 Step::Damage(damage) => self.on_damage(&damage),
-                Step::End(resume) => {
-                    self.on_replayed(&scanner, resume);
-                    return;
-                }
+                Step::End(resume) => return self.keep_damaged(scanner, resume),
             }
             if self.fx.halted() {
                 return;
@@ -188,17 +189,20 @@ impl Shard {
         let (base, end, stamp) = (header.base_offset, header.end_offset(), header.max_timestamp.0);
         let at = self.boot.recovery.damaged_at.clone();
         let Some(partition) = self.partition(slot) else { return };
-        if partition.deleted || partition.refusal.as_ref().is_some_and(|refusal| refusal.from < end) {
+        if partition.deleted {
             return;
         }
-        let log_end = partition.log.end();
-        if base >= log_end {
-            if base > log_end {
-                let Some(at) = at else {
-                    panic!("{key}: a batch at {base} behind {log_end}, and no damage between them")
-                };
-                return self.refuse_partition(slot, log_end, &at);
+        let (log_end, refuses) = (partition.log.end(), partition.refusal.is_some());
+        if base > log_end {
+            // No segment will hold it: its journal file is all that is left of it.
+            self.boot.recovery.keep.insert(file_seq);
+            if refuses {
+                return;
             }
+            let Some(at) = at else { panic!("{key}: a batch at {base} behind {log_end}, and no damage between them") };
+            return self.refuse_partition(slot, log_end, &at);
+        }
+        if base == log_end {
             let (bytes, check) = (Bytes::copy_from_slice(bytes), crc32fast::hash(bytes));
             partition.log.push(base, end, stamp, bytes, check, file_seq);
         }
@@ -230,11 +234,15 @@ impl Shard {
     }
 
     fn on_damage(&mut self, damage: &Damage) {
-        let path = self.boot.ring.slots[damage.slot].path.clone();
+        let slot = &self.boot.ring.slots[damage.slot];
         let (first, last) = (damage.first_frame, damage.proof - 1);
-        let text =
-            format!("{path} is damaged at offset {}: frames {first} to {last} are not what was written", damage.offset);
+        let text = format!(
+            "{} is damaged at offset {}: frames {first} to {last} are not what was written",
+            slot.path, damage.offset
+        );
         self.fx.log(Level::Error, text);
+        self.boot.recovery.keep.extend(damage.files.0..=damage.files.1);
+        let path = slot.path.clone();
         let lost = self.boot.recovery.lost.get_or_insert(Lost { first, proof: damage.proof });
         lost.proof = damage.proof;
         self.boot.recovery.damaged_at = Some((path, damage.offset));
@@ -302,6 +310,52 @@ impl Shard {
         }
     }
 
+    /// The scan is over. Files that hold damage, or what lies behind it, get a name under which the ring never uses them
+    /// again, before anything more is written.
+    fn keep_damaged(&mut self, scanner: Scanner, resume: Resume) {
+        let folder = self.folder();
+        let mut found: BTreeSet<usize> = BTreeSet::new();
+        for file_seq in core::mem::take(&mut self.boot.recovery.keep) {
+            match scanner.slot_of(file_seq) {
+                Some(slot) => found.extend([slot]),
+                // Its first sector is lost, and nothing in it tells which file it is.
+                None => found.extend(scanner.strangers()),
+            }
+        }
+        let mut steps = Vec::new();
+        for slot in found {
+            let slot = &mut self.boot.ring.slots[slot];
+            if !slot.is_kept() {
+                let from = core::mem::replace(&mut slot.path, Ring::kept_path(&folder, slot.number));
+                let text = format!("{from} is kept as {}: with what damage has cut off from its partition", slot.path);
+                self.fx.log(Level::Warn, text);
+                let to = slot.path.clone();
+                self.rename_in_refusals(&from, &to);
+                steps.push(Rename { from, to });
+            }
+        }
+        if steps.is_empty() {
+            return self.on_replayed(&scanner, resume);
+        }
+        steps.push(SyncDir(folder.clone()));
+        self.boot.scanned = Some((scanner, resume));
+        self.start_task(steps, None, &folder, Then::DamagedKept);
+    }
+
+    /// What was refused in this recovery names the file by which people will find it.
+    fn rename_in_refusals(&mut self, from: &str, to: &str) {
+        let partitions = self.partitions.iter_mut().flatten().filter_map(|partition| partition.refusal.as_mut());
+        let journalled = self.boot.recovery.refusals.iter_mut().map(|(_, refusal)| refusal);
+        let paths = partitions.chain(journalled).map(|refusal| &mut refusal.path);
+        let last = self.boot.recovery.damaged_at.iter_mut().map(|(path, _)| path);
+        paths.chain(last).filter(|path| *path == from).for_each(|path| *path = String::from(to));
+    }
+
+    pub(super) fn on_damaged_kept(&mut self) {
+        let (scanner, resume) = self.boot.scanned.take().expect("the scan was over");
+        self.on_replayed(&scanner, resume);
+    }
+
     /// Nothing good is left behind this: the journal goes on here, under a new run number.
     fn on_replayed(&mut self, scanner: &Scanner, resume: Resume) {
         self.settle_lost(scanner, None);
@@ -316,12 +370,14 @@ impl Shard {
             return self.fx.halt(Halt::Damage { path, offset: resume.place.offset, reason });
         }
         let run = scanner.run().max(checkpoint.run) + 1;
+        // A run that went on behind a clean stop may have reserved room again in files that the stop had cut.
+        let ran_on = resume.next_frame > checkpoint.frame + 1;
         let mut ring = core::mem::take(&mut self.boot.ring);
         for (index, slot) in ring.slots.iter_mut().enumerate() {
             let mut live = checkpoint.replay.file_seq..=resume.place.file_seq;
             slot.state = match live.find(|seq| scanner.slot_of(*seq) == Some(index)) {
                 Some(file_seq) => SlotState::Live { file_seq },
-                None => SlotState::Free,
+                None => slot.freed(),
             };
         }
         let journal_config = self.config.journal;
@@ -340,9 +396,15 @@ impl Shard {
         for partition in self.partitions.iter_mut().flatten() {
             partition.replica.recovered();
             partition.forget_below_start();
+            if let Some(active) = partition.log.segments.back_mut().filter(|_| ran_on) {
+                active.trimmed = false;
+            }
             partition.check();
         }
-        self.after_recovery();
+        match self.config.reshard {
+            None => self.after_recovery(),
+            Some(shards) => self.start_moving(shards),
+        }
     }
 
     /// Whatever damage may have hit and no later frame proves whole.

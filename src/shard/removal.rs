@@ -95,6 +95,8 @@ impl Shard {
             steps.push(Step::Remove(segment::sidecar_path(key, *base)));
         }
         let path = segment::folder(key);
+        // Nobody remembers them after this: a power loss must not bring them back.
+        steps.push(Step::SyncDir(path.clone()));
         self.start_task(steps, None, &path, Then::SegmentsRemoved { partition: slot, bases });
     }
 
@@ -151,11 +153,7 @@ impl Shard {
         files.append(&mut partition.doomed_files);
         self.close_files(files);
         let folder = segment::folder(key);
-        let steps = vec![
-            Step::RemoveAll(folder.clone()),
-            Step::Remove(folder.clone()),
-            Step::SyncDir("partitions".to_string()),
-        ];
+        let steps = vec![Step::RemoveTree(folder.clone()), Step::SyncDir("partitions".to_string())];
         self.start_task(steps, None, &folder, Then::PartitionRemoved { partition: slot });
     }
 
@@ -166,7 +164,7 @@ impl Shard {
         }
     }
 
-    fn close_files(&mut self, files: Vec<FileId>) {
+    pub(super) fn close_files(&mut self, files: Vec<FileId>) {
         for file in files {
             self.fx.submit(Op::Close { file }, super::Pending::Nothing);
         }

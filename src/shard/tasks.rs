@@ -6,6 +6,7 @@
 use super::{Shard, timers::Timer};
 use crate::boundary::{Done, FileId, Halt, IoError, Level, Op, OpenMode, SECTOR};
 use crate::ids::Offset;
+use crate::journal::ring::Ring;
 use crate::shard::effects::Pending;
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -37,6 +38,8 @@ pub enum Step {
         from: u64,
         to: u64,
     },
+    /// The names in a folder.
+    List(String),
     /// Reads the file to its end; a file that is not there is no file.
     ReadAll(String),
     Sync,
@@ -48,8 +51,16 @@ pub enum Step {
     },
     /// Unlinks; what is gone already is fine.
     Remove(String),
-    /// Unlinks every file of a folder.
-    RemoveAll(String),
+    /// Unlinks a file, or a folder with everything in it, but for journal files that are kept.
+    RemoveTree(String),
+    /// Then as a folder whose names must go first,
+    RemoveInside(String),
+    /// and whatever is left in it stays.
+    RemoveEmpty(String),
+    /// Unlinks the folders of shards as they were before their number was changed, all but this layout.
+    RemoveLayouts {
+        but: String,
+    },
     SyncDir(String),
 }
 
@@ -60,8 +71,10 @@ pub enum Then {
     FolderMade,
     FormatWritten,
     CheckpointRead { mirror: bool },
+    FolderListed,
     SlotOpened { slot: usize },
-    SlotFilled { slot: usize, bytes: u64 },
+    SlotFilled { slot: usize, number: u32, bytes: u64 },
+    DamagedKept,
     SegmentOpened { partition: u32 },
     Mended { partition: u32 },
     Rolled { partition: u32, base: Offset },
@@ -70,6 +83,8 @@ pub enum Then {
     Synced { partition: Option<u32> },
     CheckpointSaved,
     Trimmed,
+    LaidOut,
+    Nothing,
 }
 
 /// What a task leaves behind.
@@ -80,6 +95,10 @@ pub struct Outcome {
     pub len: u64,
     /// What `ReadAll` read; `None` where there is no file.
     pub bytes: Option<Vec<u8>>,
+    /// What `List` listed.
+    pub names: Vec<String>,
+    /// The file that was opened last.
+    pub path: String,
 }
 
 #[derive(Debug)]
@@ -89,7 +108,6 @@ pub struct Task {
     path: String,
     outcome: Outcome,
     read: Vec<u8>,
-    names: Vec<String>,
 }
 
 impl Shard {
@@ -97,7 +115,7 @@ impl Shard {
         let id = self.next_task;
         self.next_task += 1;
         let outcome = Outcome { file, ..Outcome::default() };
-        let task = Task { steps: steps.into(), then, path: path.into(), outcome, read: Vec::new(), names: Vec::new() };
+        let task = Task { steps: steps.into(), then, path: path.into(), outcome, read: Vec::new() };
         self.tasks.insert(id, task);
         self.run_task(id);
     }
@@ -108,7 +126,8 @@ impl Shard {
         let file = task.outcome.file;
         let opened = || file.expect("a step about a file follows its Open");
         let Some(step) = task.steps.front() else {
-            let task = self.tasks.remove(&id).expect("it was there");
+            let mut task = self.tasks.remove(&id).expect("it was there");
+            task.outcome.path = task.path;
             self.on_task(task.then, task.outcome);
             return;
         };
@@ -143,11 +162,9 @@ impl Shard {
             Step::Truncate(len) => Op::Truncate { file: opened(), len: *len },
             Step::Close => Op::Close { file: opened() },
             Step::Rename { from, to } => Op::Rename { from: from.clone(), to: to.clone() },
-            Step::Remove(path) => Op::Remove { path: path.clone() },
-            Step::RemoveAll(path) => match task.names.pop() {
-                Some(name) => Op::Remove { path: format!("{path}/{name}") },
-                None => Op::List { path: path.clone() },
-            },
+            Step::Remove(path) | Step::RemoveTree(path) | Step::RemoveEmpty(path) => Op::Remove { path: path.clone() },
+            Step::RemoveInside(path) | Step::List(path) => Op::List { path: path.clone() },
+            Step::RemoveLayouts { .. } => Op::List { path: String::new() },
             Step::SyncDir(path) => Op::SyncDir { path: path.clone() },
         };
         self.fx.submit(op, Pending::Task(id));
@@ -155,8 +172,13 @@ impl Shard {
 
     pub(super) fn on_task_done(&mut self, id: u64, done: Done) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
-        match task.advance(done) {
-            Ok(()) => self.run_task(id),
+        let advanced = task.advance(done);
+        let filling = matches!((&task.then, task.steps.front()), (Then::SlotFilled { .. }, Some(Step::Zero { .. })));
+        match advanced {
+            Ok(()) => match self.filling_pause().filter(|_| filling) {
+                Some(pause) => self.timers.set(self.fx.now.mono.after(pause), Timer::RetryTask(id)),
+                None => self.run_task(id),
+            },
             Err(IoError::NoSpace) => {
                 let path = task.path.clone();
                 self.on_disk_full(&path);
@@ -227,15 +249,26 @@ impl Task {
                 *from += (result? / SECTOR * SECTOR) as u64;
                 from >= to
             }
-            (Step::RemoveAll(_), Done::Listed(Err(IoError::NotFound))) => true,
             // Its partition was deleted meanwhile: a folder that is gone has no names to keep.
             (Step::SyncDir(path), Done::Ended(Err(IoError::NotFound))) if path.starts_with("partitions/") => true,
-            (Step::RemoveAll(_), Done::Listed(result)) => {
-                self.names = result?;
-                self.names.is_empty()
+            (Step::List(_), Done::Listed(result)) => {
+                self.outcome.names = result?;
+                true
             }
-            (Step::Remove(_), Done::Ended(Err(IoError::NotFound))) => true,
-            (Step::RemoveAll(_), Done::Ended(Ok(()) | Err(IoError::NotFound))) => false,
+            (step @ (Step::RemoveInside(_) | Step::RemoveLayouts { .. }), Done::Listed(result)) => {
+                let more = remove_listed(step, result?);
+                self.steps.pop_front();
+                more.into_iter().for_each(|step| self.steps.push_front(step));
+                false
+            }
+            (Step::Remove(_) | Step::RemoveTree(_) | Step::RemoveEmpty(_), Done::Ended(Err(IoError::NotFound)))
+            | (Step::RemoveEmpty(_), Done::Ended(Err(IoError::NotEmpty))) => true,
+            (Step::RemoveTree(path), Done::Ended(Err(IoError::NotEmpty))) => {
+                let path = core::mem::take(path);
+                self.steps[0] = Step::RemoveEmpty(path.clone());
+                self.steps.push_front(Step::RemoveInside(path));
+                false
+            }
             (Step::Close, Done::Ended(result)) => {
                 result?;
                 self.outcome.file = None;
@@ -259,11 +292,15 @@ impl Task {
                 Step::MakeDir(path)
                 | Step::Open(path, _)
                 | Step::ReadAll(path)
+                | Step::List(path)
                 | Step::Remove(path)
-                | Step::RemoveAll(path)
+                | Step::RemoveTree(path)
+                | Step::RemoveInside(path)
+                | Step::RemoveEmpty(path)
                 | Step::SyncDir(path),
             ) => path.clone(),
             Some(Step::Rename { to, .. }) => to.clone(),
+            Some(Step::RemoveLayouts { .. }) => String::from("the data folder"),
             Some(
                 Step::Allocate { .. }
                 | Step::Write { .. }
@@ -274,6 +311,20 @@ impl Task {
             )
             | None => self.path.clone(),
         }
+    }
+}
+
+/// What is to be unlinked of the names that were listed.
+fn remove_listed(step: &Step, names: Vec<String>) -> Vec<Step> {
+    let old = |name: &String, but: &String| name.starts_with("layout-") && name != but;
+    let names = names.into_iter();
+    match step {
+        Step::RemoveLayouts { but } => names.filter(|name| old(name, but)).map(Step::RemoveTree).collect(),
+        Step::RemoveInside(path) => {
+            let goes = names.filter(|name| !Ring::is_kept(name));
+            goes.map(|name| Step::RemoveTree(format!("{path}/{name}"))).collect()
+        }
+        step => panic!("nothing is listed for {step:?}"),
     }
 }
 

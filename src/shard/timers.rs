@@ -5,7 +5,7 @@ use alloc::collections::BTreeMap;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timer {
-    /// A task met a full disk.
+    /// A task met a full disk, or fills the ring without haste.
     RetryTask(u64),
     /// A run met a full disk.
     RetryFlush,
@@ -13,6 +13,10 @@ pub enum Timer {
     Seal,
     /// The open frame has waited long enough for what is expected.
     Company,
+    /// A clean stop has taken long enough.
+    StopDue,
+    /// Nothing has been appended since this frame: give back memory.
+    Rest { frame: u64 },
     /// A fetch has waited long enough.
     FetchDue { conn: ConnId, request: u64, round: u32 },
     /// Reads wait for memory, since a while.

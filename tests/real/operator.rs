@@ -118,7 +118,7 @@ fn a_folder_of_others_or_of_another_release_is_refused_and_not_touched() {
     assert_refused(&args, &[data, "is not Highwater's: it holds \"photo.jpg\""]);
     assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), 1);
     std::fs::write(folder.path().join("format"), "version=99\nshards=1\n").expect("written");
-    assert_refused(&args, &[data, "says version 99", "this one reads version 1"]);
+    assert_refused(&args, &[data, "says version 99", "this one reads version 2"]);
 }
 
 #[test]

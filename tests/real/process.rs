@@ -5,4 +5,5 @@ mod client;
 mod kills;
 mod operator;
 mod readers;
+mod reshard;
 mod serving;

@@ -1,6 +1,6 @@
 //! Crashes: what was acknowledged is there, once, in order.
 
-use crate::{all_hold, at, at_ms, crash, holds};
+use crate::{at, crash, holds};
 use highwater_sim::faults::Fault;
 use highwater_sim::plan::{Disaster, Plan};
 use highwater_sim::queue::MILLIS;

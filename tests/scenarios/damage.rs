@@ -20,6 +20,24 @@ fn a_damaged_journal_frame_is_refused_and_never_cut() {
 }
 
 #[test]
+fn a_damaged_journal_file_is_kept_and_what_it_holds_survives_the_ring() {
+    let mut kept = 0;
+    for (number, kind) in KINDS.into_iter().cycle().take(10).enumerate() {
+        let mut plan = Plan::quiet(50 + number as u64);
+        let harm = vec![Harm { kind, target: HarmTarget::Journal }];
+        let crash = Disaster::Crash { power: false, after_ops: 9, down: MILLIS, again_after_ops: None, harm };
+        // Early, so that the ring comes round behind it; half of them are given other shards, and a new journal, as well.
+        plan.chaos = vec![at(2, crash)];
+        if number % 2 == 1 {
+            plan.chaos.push(at(5, Disaster::Reshard { shards: plan.shape.shards % 3 + 1 }));
+            plan.chaos.push(at(5, Disaster::Stop { down: MILLIS }));
+        }
+        kept += holds(plan).stats.kept;
+    }
+    assert!(kept > 0, "no file was damaged behind a durable frame");
+}
+
+#[test]
 fn a_damaged_segment_refuses_its_partition_alone() {
     for (number, kind) in KINDS.into_iter().enumerate() {
         let mut plan = Plan::quiet(30 + number as u64);

@@ -8,6 +8,7 @@ mod damage;
 mod deletion;
 mod disk;
 mod recovery;
+mod reshard;
 mod ring;
 mod segments;
 

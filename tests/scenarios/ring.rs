@@ -74,3 +74,16 @@ fn a_large_request_gets_its_memory_when_all_of_it_was_used() {
     });
     assert!(all_hold(plans, Fault::Wrap) > 0);
 }
+
+/// A kill may come between a checkpoint's rename and its folder's sync. The next run counts on that checkpoint and uses the
+/// files again that it frees: so it must not be lost when the power goes.
+#[test]
+fn a_checkpoint_that_a_kill_left_in_a_cache_is_durable_before_the_ring_is_used_again() {
+    let plans = (280..292).map(|seed| {
+        let mut plan = small(seed);
+        plan.disk.sync_us = 2_000;
+        plan.chaos = (1..9).map(|turn| at_ms(turn * 400, crash(turn % 2 == 0, 6 + turn as u32))).collect();
+        plan
+    });
+    assert!(all_hold(plans, Fault::LostRename) > 0);
+}

@@ -48,7 +48,9 @@ struct Lane {
     next_sequence: i32,
     /// Acknowledged under the present id and epoch.
     acked: u32,
-    /// The last of those, oldest first: the broker must know them still.
+    /// The last batch that was made.
+    last: Option<BatchId>,
+    /// The last acknowledged ones, oldest first: the broker must know them still.
     recent: VecDeque<Parcel>,
     /// Something failed: wait until nothing is flying.
     hold: bool,
@@ -197,7 +199,10 @@ impl Producer {
         }
         for lane in self.lanes.values_mut() {
             (lane.next_sequence, lane.acked) = (0, 0);
-            lane.queue.clear();
+            if !lane.queue.is_empty() {
+                // What is given up may be stored or not: it orders nothing.
+                (lane.last, lane.queue) = (None, VecDeque::new());
+            }
             lane.recent.clear();
         }
         ctx.counts.add(if renew { Fault::NewProducer } else { Fault::NewEpoch });
@@ -327,6 +332,9 @@ impl Producer {
         } else {
             lane.next_sequence += records as i32;
             ctx.ledger.parts[part].offered += i64::from(records);
+            if let Some(before) = lane.last.replace(id).filter(|_| self.plan.idempotent) {
+                ctx.ledger.follows(before, id);
+            }
         }
         Parcel { id, part, sequence, bytes: bytes.into(), bad: refusal, again: false }
     }

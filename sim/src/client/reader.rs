@@ -353,14 +353,20 @@ impl Reader {
                 if !answer.error_code.is_none() {
                     return ctx.fail(Invariant::Answers, format!("Fetch is answered {}", answer.error_code));
                 }
-                self.check_limits(ctx, sent.at, &limits, &answer);
+                self.check_limits(ctx, sent.at, (&asked, &limits), &answer);
                 self.on_fetched(ctx, &asked, &answer);
             }
         }
     }
 
     /// Neither more than was asked for, nor before it was due.
-    fn check_limits(&self, ctx: &mut Ctx, sent_at: Nanos, limits: &Limits, answer: &FetchResponse) {
+    fn check_limits(
+        &self,
+        ctx: &mut Ctx,
+        sent_at: Nanos,
+        (asked, limits): (&[Asked], &Limits),
+        answer: &FetchResponse,
+    ) {
         let partitions: Vec<&PartitionData> = answer.responses.iter().flat_map(|topic| &topic.partitions).collect();
         let mut firsts = Vec::new();
         let (mut total, mut over) = (0, 0);
@@ -388,7 +394,8 @@ impl Reader {
         let waited = ctx.now - sent_at;
         // The node's clock may be a little fast.
         let early = waited < limits.wait / 10 * 9 && total < limits.min_bytes.min(limits.max_bytes);
-        if early && !partitions.iter().any(failed) {
+        let behind = || (asked.iter().zip(&limits.parts)).any(|(asked, max)| is_behind(ctx, asked, *max, answer));
+        if early && !partitions.iter().any(failed) && !behind() {
             let detail = format!("{total} bytes after {} ms; {limits:?}", waited / MILLIS);
             ctx.fail(Invariant::Limits, detail);
         }
@@ -553,4 +560,27 @@ fn listed(ctx: &mut Ctx, body: &[u8], version: i16, asked: &Asked) -> Option<Lis
         ctx.fail(Invariant::Answers, "ListOffsets answers for another partition, or for none".to_string());
     }
     partition.cloned()
+}
+
+/// Whether a reader that would take any batch has more to come than this answer brought. As in Kafka, such an answer need
+/// not wait: a segment has ended, or there was no room.
+fn is_behind(ctx: &Ctx, asked: &Asked, max: usize, answer: &FetchResponse) -> bool {
+    let found = answer.responses.iter().flat_map(|topic| topic.partitions.iter().map(move |data| (topic, data)));
+    let mut of_part = found.filter(|(topic, data)| {
+        let topic = ctx.ledger.find_topic(&topic.topic).or_else(|| ctx.ledger.find_topic_id(topic.topic_id));
+        topic.and_then(|topic| ctx.ledger.find_part(topic, data.partition_index)) == Some(asked.part)
+    });
+    of_part.next().is_some_and(|(_, data)| {
+        let bytes = data.records.as_ref().map(|records| records.contiguous()).unwrap_or_default();
+        max > 1 && end_of(&bytes).unwrap_or(asked.offset) < data.high_watermark
+    })
+}
+
+/// One past the last record of these batches.
+fn end_of(mut bytes: &[u8]) -> Option<i64> {
+    let mut end = None;
+    while let Ok(Some(view)) = take(&mut bytes) {
+        end = Some(view.base + i64::from(view.records));
+    }
+    end
 }

@@ -71,6 +71,12 @@ impl Atlas {
         self.recent.clear();
     }
 
+    pub fn renamed(&mut self, from: &str, to: &str) {
+        let paths = self.recent.iter_mut().map(|recent| &mut recent.path);
+        let paths = paths.chain(self.hits.iter_mut().map(|hit| &mut hit.path));
+        paths.filter(|path| *path == from).for_each(|path| *path = to.to_string());
+    }
+
     /// Called before the bytes are put.
     pub fn note(&mut self, index: usize, path: &str, file: &File, offset: usize, bytes: &[u8], durable: bool) {
         if !self.watching || bytes.is_empty() {

@@ -13,7 +13,7 @@ pub mod names;
 
 use crate::dice::Dice;
 use crate::faults::{Counts, Fault};
-use atlas::Atlas;
+use atlas::{Atlas, is_journal};
 use bytes::{Bytes, BytesMut};
 use file::{Fate, File};
 use highwater::boundary::{Done, FileId, IoError, Op, OpenMode, Opened, SECTOR};
@@ -307,7 +307,13 @@ impl Disk {
                 Some(Node::File(_)) => Err(IoError::Os(17)),
                 None => self.names.add(&path, Node::Dir),
             },
-            Op::Rename { from, to } => self.names.rename(&from, &to),
+            Op::Rename { from, to } => {
+                self.names.rename(&from, &to)?;
+                if is_journal(&to) {
+                    self.journal_renamed(&from, &to);
+                }
+                Ok(())
+            }
             Op::Remove { path } => self.names.remove(&path),
             Op::SyncDir { path } => {
                 self.names.sync(&path)?;
@@ -319,6 +325,14 @@ impl Disk {
             }
             other => panic!("not a change: {other:?}"),
         }
+    }
+
+    /// A journal file that is set aside goes on being written, and its damage goes with it.
+    fn journal_renamed(&mut self, from: &str, to: &str) {
+        for handle in self.handles.iter_mut().flatten().filter(|handle| handle.path == from) {
+            handle.path = to.to_string();
+        }
+        self.atlas.renamed(from, to);
     }
 
     /// Drops the files that nothing leads to any more.

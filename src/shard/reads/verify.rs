@@ -1,6 +1,6 @@
 //! What was read, held against its checksums, and the batches of it that a reader is given.
 
-use super::super::fetch::ReadResult;
+use super::super::fetch::{Cut, ReadResult};
 use super::super::partition::Partition;
 use crate::ids::Offset;
 use crate::log::segment;
@@ -38,14 +38,17 @@ pub struct Limit {
     /// Nothing from here on is served.
     pub end: Offset,
     pub bytes: usize,
+    /// That is what was asked for of this partition, not what the answer has room for.
+    pub own: bool,
     /// The first batch may be larger than `bytes`.
     pub whole: bool,
 }
 
-/// Whole batches from the one that holds `offset`. Gives the number of chunks that were used to their end; what is left is
-/// marked in the result.
+/// Whole batches from the one that holds `offset`. Gives the number of chunks that were used to their end; why it is
+/// no more is marked in the result.
 pub fn cut_out(chunks: &[Bytes], offset: Offset, limit: Limit, result: &mut ReadResult) -> usize {
-    let Limit { end, bytes, whole } = limit;
+    let Limit { end, bytes, own, whole } = limit;
+    let mut full = false;
     let mut next = offset;
     let mut used = chunks.len();
     for (index, chunk) in chunks.iter().enumerate() {
@@ -54,7 +57,8 @@ pub fn cut_out(chunks: &[Bytes], offset: Offset, limit: Limit, result: &mut Read
         for batch in records::split(chunk) {
             let Ok((header, batch)) = batch else { break };
             let fits = (whole && result.bytes == 0) || result.bytes + batch.len() <= bytes;
-            if header.end_offset() > end || (header.end_offset() > offset && !fits) {
+            full |= header.end_offset() > offset && !fits;
+            if header.end_offset() > end || full {
                 break;
             }
             if header.end_offset() > offset {
@@ -72,6 +76,11 @@ pub fn cut_out(chunks: &[Bytes], offset: Offset, limit: Limit, result: &mut Read
             break;
         }
     }
-    result.more = next < end;
+    full |= result.bytes >= bytes;
+    result.cut = match next < end {
+        true if full && own => Cut::OwnLimit,
+        true => Cut::NoRoom,
+        false => Cut::Nothing,
+    };
     used
 }
