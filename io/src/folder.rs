@@ -44,6 +44,9 @@ impl Folder {
             let path = path.to_owned();
             move |error: io::Error| FolderError::Failed { path, what, error }
         };
+        if fs::metadata(path).is_ok_and(|found| !found.is_dir()) {
+            return Err(failed("used")(io::ErrorKind::NotADirectory.into()));
+        }
         fs::create_dir_all(path).map_err(failed("made"))?;
         refuse_strangers(path)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -247,6 +250,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let file = folder.path().join("file");
         fs::write(&file, "").expect("written");
+        assert_eq!(refusal(&file), format!("{} cannot be used: not a directory", file.display()));
         let text = refusal(&file.join("data"));
         assert!(text.contains("file/data cannot be made") && text.contains("os error 20"), "{text}");
     }

@@ -80,14 +80,21 @@ pub struct Descriptors {
     pub warning: Option<String>,
 }
 
-/// Raises the limit on descriptors as far as we may.
-pub fn raise_descriptors() -> Descriptors {
+/// Raises the limit on descriptors as far as we may. Refuses where it is too low for the files of an empty node alone.
+pub fn raise_descriptors() -> Result<Descriptors, String> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         // Not raised is as it was: what counts is read back below.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     }
     let current = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    if current <= FILES_MIN {
+        return Err(format!(
+            "only {current} files and connections may be open at a time: more than {FILES_MIN} are needed, and \
+             {DESCRIPTORS_WANTED} are better (`ulimit -n`, `LimitNOFILE=` of a systemd unit, `--ulimit nofile=` of a \
+             container)"
+        ));
+    }
     let seats = current.saturating_sub(FILES_MIN.max(current / FILES_PART)).max(1);
     let warning = (current < DESCRIPTORS_WANTED).then(|| {
         format!(
@@ -96,7 +103,7 @@ pub fn raise_descriptors() -> Descriptors {
              of a container)"
         )
     });
-    Descriptors { seats, warning }
+    Ok(Descriptors { seats, warning })
 }
 
 /// The processors that this process may use.

@@ -56,10 +56,12 @@ struct Node {
 fn prepare(args: &ServeArgs) -> Result<Node, String> {
     let settings = Settings::resolve(args)?;
     drop(Ring::<()>::new().map_err(|error| ring::explain(&error))?);
-    let descriptors = limits::raise_descriptors();
+    let descriptors = limits::raise_descriptors()?;
     if let Some(warning) = descriptors.warning {
         tracing::warn!("{warning}");
     }
+    // What is too little for one shard is refused before the folder is touched.
+    limits::memory_share(settings.memory_bytes, settings.shards.unwrap_or(1))?;
     let folder = Folder::open(&settings.data).map_err(|error| error.to_string())?;
     let default = || limits::default_shards(settings.memory_bytes);
     let shards = settings.shards.or(folder.shards()).unwrap_or_else(default);

@@ -18,6 +18,8 @@ use std::collections::BTreeSet;
 const RESENT: usize = 6;
 /// A clean stop without faults takes no longer.
 const STOP_MAX: Nanos = 2 * SECONDS;
+/// A stop that takes longer may leave segments as a kill leaves them (`STOP_MAX` of the core).
+const STOP_WHOLE: Nanos = 600 * MILLIS;
 
 impl World {
     pub fn strike(&mut self, what: Disaster) {
@@ -211,7 +213,9 @@ impl World {
         }
         self.disk.process_gone();
         self.drop_all(false);
-        self.check_segments();
+        if took < STOP_WHOLE {
+            self.check_segments();
+        }
         self.look_at_disk();
         match self.stop_for.take() {
             Some(down) => self.queue.push_in(down, Event::Boot),

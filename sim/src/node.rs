@@ -154,6 +154,8 @@ impl World {
             return;
         }
         self.runs += 1;
+        // Folders of an older layout are written no more; a shard that is there writes a frame when it stands for election.
+        self.frames.clear();
         let mut node = Process::new(&self.plan, self.queue.now(), self.ledger.skew_ms);
         if self.runs == 1 {
             if self.plan.clock.skew_ms != 0 {

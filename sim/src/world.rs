@@ -267,7 +267,7 @@ impl World {
             calm: self.calm,
             calm_since: self.calm_since,
             read_errors: self.plan.disk.read_error > 0 || self.read_errors,
-            shards: self.plan.shape.shards,
+            shards: self.node.as_ref().map_or(self.shards, |node| node.seats.len() as u16),
             work: &self.plan.work,
             dice: &mut self.streams.work,
             ledger: &mut self.ledger,

@@ -31,6 +31,12 @@ const REQUESTS_MAX: usize = 256;
 const OUTPUT_MAX: usize = 1 << 20;
 /// Frames up to this come in the driver's buffers or in one of this size; larger ones in a buffer of their own.
 const SMALL_FRAME: usize = 64 << 10;
+/// Closed connections that get a line of the log, in one second.
+const REFUSALS_LOGGED: u32 = 1000;
+/// The part of a shard's memory that one frame may take.
+const FRAME_PART: u64 = 4;
+/// What a frame gets at first where memory is tight.
+const TIGHT_FRAME: usize = 2 << 10;
 /// Frames above this are not expected again.
 const EXPECTED_MAX: usize = 4 << 20;
 /// Slices in one send.
@@ -40,6 +46,13 @@ const GATHER_MAX: usize = 4 << 10;
 const IDLE_CHECK: Duration = Duration::from_secs(5);
 /// A frame that was begun and is not ended in this time will not be.
 const FRAME_TIME_MAX: Duration = Duration::from_secs(60);
+/// The same where others wait for the memory that it holds: without a byte for so long.
+const FRAME_SILENCE_MAX: Duration = Duration::from_secs(5);
+/// For each this many bytes of a shard's memory one element in a request's arrays: what it becomes in memory, and in the
+/// answer, fits beside everything else.
+const MEMORY_PER_ELEMENT: u64 = 2 << 10;
+/// And at least so many.
+const ELEMENTS_MIN: u64 = 10_000;
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 pub struct Connections {
@@ -53,6 +66,15 @@ pub struct Connections {
     input_bytes_max: usize,
     /// Those that wait for such bytes.
     starved: VecDeque<ConnId>,
+    refusals: Refusals,
+}
+
+/// Connections that were closed in one second, so that strangers cannot flood the log.
+#[derive(Default)]
+struct Refusals {
+    second: u64,
+    lines: u32,
+    unwritten: u32,
 }
 
 struct Connection {
@@ -132,6 +154,7 @@ impl Connections {
             input_bytes: 0,
             input_bytes_max: usize::try_from(input_bytes_max).unwrap_or(usize::MAX),
             starved: VecDeque::new(),
+            refusals: Refusals::default(),
         }
     }
 
@@ -228,12 +251,15 @@ impl Shard {
         if connection.receiving || connection.stalled || connection.closing || !serving {
             return;
         }
+        if connection.input.is_empty() {
+            // Before anything is waited for: others may wait for these bytes.
+            conns.input_bytes -= core::mem::take(&mut connection.owned);
+            connection.input = BytesMut::new();
+        }
         if connection.slots.len() >= REQUESTS_MAX || connection.out_bytes >= OUTPUT_MAX {
             return;
         }
         let into = if connection.input.is_empty() {
-            conns.input_bytes -= core::mem::take(&mut connection.owned);
-            connection.input = BytesMut::new();
             // A large frame is received in place, not through a buffer of the driver's; an idle connection holds nothing.
             let expected = connection.last_frame;
             let busy = !connection.slots.is_empty();
@@ -249,7 +275,7 @@ impl Shard {
                 None
             }
         } else {
-            let wanted = connection.wanted();
+            let wanted = connection.wanted(conns.input_bytes >= conns.input_bytes_max / 2);
             if connection.input.capacity() < wanted || connection.owned == 0 {
                 let more = wanted.saturating_sub(connection.owned);
                 if conns.input_bytes + more > conns.input_bytes_max && conns.input_bytes > connection.owned {
@@ -286,6 +312,7 @@ impl Shard {
 
     /// Handles every whole frame that may be handled now, then asks for more.
     fn process(&mut self, conn: ConnId) {
+        let most = u32::try_from(self.config.memory_bytes / FRAME_PART).unwrap_or(u32::MAX);
         while self.phase == Phase::Serving {
             let now = self.fx.now.mono;
             let Some(connection) = self.conns.by_id.get_mut(&conn) else { return };
@@ -294,8 +321,8 @@ impl Shard {
             }
             match connection.frame_size() {
                 None => break,
-                Some(size) if size < 0 || size as u32 > connection.request_max(&self.settings) => {
-                    let max = connection.request_max(&self.settings);
+                Some(size) if size < 0 || size as u32 > connection.request_max(&self.settings).min(most) => {
+                    let max = connection.request_max(&self.settings).min(most);
                     return self.refuse(conn, &format!("a frame of {size} bytes; at most {max} are allowed"));
                 }
                 Some(size) if connection.input.len() < 4 + size as usize => {
@@ -373,7 +400,7 @@ impl Shard {
     }
 
     fn on_frame(&mut self, conn: ConnId, frame: Bytes) {
-        let mut reader = Reader::new(&frame);
+        let mut reader = Reader::bounded(&frame, self.elements_max());
         let header = match decode_header(&mut reader) {
             Ok(header) => header,
             Err(error) => return self.refuse(conn, &format!("a frame that is no request: {error}")),
@@ -504,6 +531,11 @@ impl Shard {
         Ok(())
     }
 
+    /// How many elements the arrays of one request may have, all together.
+    pub(super) fn elements_max(&self) -> usize {
+        (self.config.memory_bytes / MEMORY_PER_ELEMENT).max(ELEMENTS_MIN) as usize
+    }
+
     /// Takes the next place in the order of answers. `item` 0 of the ticket is the whole request.
     pub(super) fn open_slot(&mut self, conn: ConnId, slot: Slot) -> Ticket {
         let connection = self.conns.by_id.get_mut(&conn).expect("a request has its connection");
@@ -594,11 +626,30 @@ impl Shard {
 
     /// Closes a connection whose bytes make no sense: one line, nobody else notices.
     pub(super) fn refuse(&mut self, conn: ConnId, reason: &str) {
+        self.report_unwritten();
         if let Some(connection) = self.conns.by_id.get(&conn) {
-            let text = format!("connection of {} is closed: {reason}", connection.peer);
-            self.fx.log(Level::Warn, text);
+            if self.conns.refusals.lines < REFUSALS_LOGGED {
+                self.conns.refusals.lines += 1;
+                let text = format!("connection of {} is closed: {reason}", connection.peer);
+                self.fx.log(Level::Warn, text);
+            } else {
+                self.conns.refusals.unwritten += 1;
+            }
         }
         self.hang_up(conn);
+    }
+
+    /// A new second begins: says how many refusals of the last one were not written.
+    fn report_unwritten(&mut self) {
+        let second = self.fx.now.mono.0 / 1_000_000_000;
+        if self.conns.refusals.second == second {
+            return;
+        }
+        let refusals = core::mem::replace(&mut self.conns.refusals, Refusals { second, ..Refusals::default() });
+        if refusals.unwritten > 0 {
+            let text = format!("{} more connections were closed within a second", refusals.unwritten);
+            self.fx.log(Level::Warn, text);
+        }
     }
 
     pub(super) fn hang_up(&mut self, conn: ConnId) {
@@ -623,19 +674,23 @@ impl Shard {
 
     /// Closes connections that have been silent for too long, and those that began a frame and do not end it.
     pub(super) fn on_idle_due(&mut self) {
+        self.report_unwritten();
         let now = self.fx.now.mono;
         let idle_max = self.settings.connections_max_idle_ms.map(Duration::from_millis);
         let mut idle = Vec::new();
         let mut stuck = Vec::new();
+        let wanted = !self.conns.starved.is_empty();
         for (conn, connection) in &self.conns.by_id {
-            if connection.frame_begun.is_some_and(|begun| now.since(begun) > FRAME_TIME_MAX) && !connection.starved {
+            let silent = wanted && now.since(connection.last_active) > FRAME_SILENCE_MAX;
+            let late = connection.frame_begun.is_some_and(|begun| silent || now.since(begun) > FRAME_TIME_MAX);
+            if late && !connection.starved {
                 stuck.push(*conn);
             } else if idle_max.is_some_and(|max| now.since(connection.last_active) > max) {
                 idle.push(*conn);
             }
         }
         for conn in stuck {
-            self.refuse(conn, "a request was begun and not ended within a minute");
+            self.refuse(conn, "a request was begun and not ended in time");
         }
         for conn in idle {
             self.hang_up(conn);
@@ -657,10 +712,14 @@ impl Connection {
         key.map_or(max, |key| request_bytes_max(ApiKey(i16::from_be_bytes(*key)), max))
     }
 
-    /// The capacity to receive into: the whole next frame, but a large one only as fast as it comes.
-    fn wanted(&self) -> usize {
-        let Some(size) = self.frame_size() else { return SMALL_FRAME };
+    /// The capacity to receive into: the whole next frame, but a large one only as fast as it comes. Where memory is
+    /// `tight`, none is held for bytes that are only announced.
+    fn wanted(&self, tight: bool) -> usize {
+        let Some(size) = self.frame_size() else { return if tight { TIGHT_FRAME } else { SMALL_FRAME } };
         let whole = 4 + size.max(0) as usize;
+        if tight {
+            return whole.min((2 * self.input.len()).max(TIGHT_FRAME));
+        }
         if whole <= 1 << 20 { whole.max(SMALL_FRAME) } else { whole.min((2 * self.input.len()).max(1 << 20)) }
     }
 

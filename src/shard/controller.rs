@@ -157,7 +157,7 @@ impl Shard {
     }
 
     fn decide(&mut self, ticket: Ticket, frame: Bytes) {
-        let mut reader = Reader::new(&frame);
+        let mut reader = Reader::bounded(&frame, self.elements_max());
         let header = decode_header(&mut reader).expect("the shard that forwarded it has read it");
         let (key, version, correlation) = (header.api_key, header.api_version, header.correlation_id);
         let Route::Serve(api) = api::route(key, version) else { panic!("{key} is not served, but forwarded") };

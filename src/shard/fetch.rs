@@ -38,17 +38,6 @@ pub struct ReadPart {
     pub last_fetched_epoch: i32,
 }
 
-/// What ended a read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
-    /// The log's end.
-    Nothing,
-    /// What was asked for of this partition: it counts as that much when the answer is weighed, as in Kafka.
-    OwnLimit,
-    /// There is more to serve, and the answer had no room for it, or the segment ended: waiting brings no more.
-    NoRoom,
-}
-
 /// What was read of one partition.
 #[derive(Clone, Debug)]
 pub struct ReadResult {
@@ -60,8 +49,8 @@ pub struct ReadResult {
     pub bytes: usize,
     /// What of them are copies; the others are shared.
     pub copied: usize,
-    /// What ended the read.
-    pub cut: Cut,
+    /// There is more to serve than was read: a limit was met, or a segment has ended.
+    pub more: bool,
     /// The log has left the reader's: the largest epoch at or below the reader's, and its end.
     pub diverging: Option<(Epoch, Offset)>,
 }
@@ -76,7 +65,7 @@ impl ReadResult {
             records: Vec::new(),
             bytes: 0,
             copied: 0,
-            cut: Cut::Nothing,
+            more: false,
             diverging: None,
         }
     }
@@ -108,13 +97,11 @@ struct Part {
 }
 
 impl Part {
-    /// What counts for `min_bytes`.
+    /// What counts for `min_bytes`: where there is more than was read, what was asked for, as in Kafka.
     fn available(&self) -> usize {
         let Some(result) = &self.result else { return 0 };
-        match (result.cut, &self.wanted) {
-            (Cut::OwnLimit, Some(wanted)) => result.bytes.max(wanted.max_bytes),
-            (Cut::Nothing | Cut::NoRoom, _) | (Cut::OwnLimit, None) => result.bytes,
-        }
+        let wanted = self.wanted.filter(|_| result.more).map_or(0, |wanted| wanted.max_bytes);
+        result.bytes.max(wanted)
     }
 }
 
@@ -253,7 +240,7 @@ impl Shard {
                             first = false;
                         } else {
                             later.push((slot, part.offset));
-                            results.push(ReadResult { cut: Cut::NoRoom, ..partition.empty_result(part.item) });
+                            results.push(ReadResult { more: true, ..partition.empty_result(part.item) });
                         }
                     }
                 },
@@ -292,11 +279,9 @@ impl Shard {
         // Partitions that do not exist hurry nobody: a client that asks for one again and again would not rest.
         let read = || fetching.parts.iter().filter(|part| part.wanted.is_some());
         let results = || read().filter_map(|part| part.result.as_ref());
-        let bytes: usize = results().map(|result| result.bytes).sum();
         let available: usize = read().map(Part::available).sum();
         let failed = results().any(|result| result.error != ErrorCode::NONE || result.diverging.is_some());
-        let no_room = bytes > 0 && results().any(|result| result.cut == Cut::NoRoom);
-        if failed || no_room || available >= fetching.min_bytes || now >= fetching.deadline {
+        if failed || available >= fetching.min_bytes || now >= fetching.deadline {
             return self.finish_fetch(ticket);
         }
         self.watch(ticket);
@@ -312,8 +297,7 @@ impl Shard {
         let mut by_shard: BTreeMap<ShardId, Vec<(PartitionKey, Offset)>> = BTreeMap::new();
         for part in &mut fetching.parts {
             let Some(wanted) = part.wanted else { continue };
-            let read =
-                part.result.as_ref().filter(|result| result.cut != Cut::NoRoom).map(|result| result.high_watermark);
+            let read = part.result.as_ref().map(|result| result.high_watermark);
             let read = read.map_or(wanted.offset, |read| read.max(wanted.offset));
             by_shard.entry(wanted.key.shard(shards)).or_default().push((wanted.key, read));
             if let Some(result) = &mut part.result {
@@ -505,6 +489,10 @@ impl Partition {
                 result.diverging = diverging;
                 return Read::Done(result);
             }
+            // Beyond Kafka: whoever reads outside the log is told where it is.
+            Err(ErrorCode::OFFSET_OUT_OF_RANGE) => {
+                return Read::Done(ReadResult { error: ErrorCode::OFFSET_OUT_OF_RANGE, ..result });
+            }
             Err(error) => return Read::Done(ReadResult::error(part.item, error)),
         }
         if part.offset >= end {
@@ -554,7 +542,7 @@ impl Partition {
         for batch in self.log.tail_from(part.offset).take_while(|batch| batch.end <= end) {
             let whole_first = first && count == 0;
             if result.bytes + batch.bytes.len() > max && !whole_first {
-                result.cut = if part.max_bytes <= left { Cut::OwnLimit } else { Cut::NoRoom };
+                result.more = true;
                 break;
             }
             count += 1;

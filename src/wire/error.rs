@@ -26,6 +26,8 @@ pub enum Reason {
     CountExceedsBytes { count: usize, element_bytes_min: usize, remaining: usize },
     /// An array above [`ARRAY_MAX`](super::reader::ARRAY_MAX) elements.
     ArrayTooLong { count: usize },
+    /// Arrays of more elements in all than the reader was given.
+    TooManyElements { count: usize },
     /// More than [`TAGS_MAX`](super::reader::TAGS_MAX) tagged fields in one structure.
     TooManyTags { count: usize },
     /// A tagged field whose stated size is not that of its content.
@@ -61,6 +63,7 @@ impl DecodeError {
             | Reason::StringTooLong { .. }
             | Reason::CountExceedsBytes { .. }
             | Reason::ArrayTooLong { .. }
+            | Reason::TooManyElements { .. }
             | Reason::TooManyTags { .. }
             | Reason::TagSize { .. }
             | Reason::VarintTooLong
@@ -82,6 +85,9 @@ impl fmt::Display for DecodeError {
                 f,
                 "{count} elements of at least {element_bytes_min} bytes each are not in the {remaining} bytes left"
             ),
+            Reason::TooManyElements { count } => {
+                write!(f, "an array of {count} elements is more than the memory allows in one request")
+            }
             Reason::ArrayTooLong { count } => {
                 write!(f, "array of {count} elements; at most {} are allowed", super::reader::ARRAY_MAX)
             }

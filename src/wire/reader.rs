@@ -13,11 +13,18 @@ pub const TAGS_MAX: usize = 10_000;
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
     rest: &'a [u8],
+    /// Elements that arrays may still have, all together.
+    elements_left: usize,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(bytes: &'a [u8]) -> Reader<'a> {
-        Reader { rest: bytes }
+        Reader::bounded(bytes, usize::MAX)
+    }
+
+    /// A reader of a stranger's bytes: an element takes some bytes on the wire and a hundred in memory.
+    pub fn bounded(bytes: &'a [u8], elements_max: usize) -> Reader<'a> {
+        Reader { rest: bytes, elements_left: elements_max }
     }
 
     pub fn remaining(&self) -> usize {
@@ -166,6 +173,10 @@ impl<'a> Reader<'a> {
         if count.saturating_mul(element_bytes_min.max(1)) > remaining {
             return Err(DecodeError::new(Reason::CountExceedsBytes { count, element_bytes_min, remaining }));
         }
+        match self.elements_left.checked_sub(count) {
+            Some(left) => self.elements_left = left,
+            None => return Err(DecodeError::new(Reason::TooManyElements { count })),
+        }
         Ok(Some(count))
     }
 
@@ -182,8 +193,10 @@ impl<'a> Reader<'a> {
         for _ in 0..count {
             let tag = self.uvarint()?;
             let len = self.uvarint()? as usize;
-            let mut content = Reader::new(self.take(len)?);
-            if known(tag, &mut content)? && content.remaining() > 0 {
+            let mut content = Reader::bounded(self.take(len)?, self.elements_left);
+            let known = known(tag, &mut content)?;
+            self.elements_left = content.elements_left;
+            if known && content.remaining() > 0 {
                 return Err(DecodeError::new(Reason::TagSize { tag, unread: content.remaining() }));
             }
         }

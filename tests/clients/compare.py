@@ -1,6 +1,6 @@
 """The same requests to this broker and to Apache Kafka, in every version that is served, and their answers field by field.
 
-    .peers/python/bin/python tests/clients/compare.py [--only TEXT] [--list] [--kafka HOST:PORT] [--ours HOST:PORT]
+    scripts/clients --compare [--only TEXT] [--list] [--kafka HOST:PORT --ours HOST:PORT]
 
 Prints every difference; those that are so on purpose stand, with their reason, in conform/on_purpose.py. Exits with 1
 where one is not.
@@ -22,7 +22,7 @@ from conform.wire import Protocol
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="compare.py")
+    parser = argparse.ArgumentParser(prog="scripts/clients --compare")
     parser.add_argument("--only", default="", help="conversations whose name holds this")
     parser.add_argument("--list", action="store_true", help="print their names")
     parser.add_argument("--ours", metavar="HOST:PORT", help="a broker of ours that runs already, fresh")

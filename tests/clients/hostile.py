@@ -1,6 +1,6 @@
 """Strangers' bytes against the real broker, while a good client goes on: nobody else may notice.
 
-    tests/clients/hostile.py [--frames N] [--memory SIZE] [--only TEXT] [--seed N]
+    scripts/clients --hostile [--frames N] [--memory SIZE] [--only TEXT] [--seed N]
 
 Each attack is followed by the same questions: does the process live, are its descriptors back, did its memory stay within
 --memory, was the good client answered in time and with its own bytes, and does the log name each stranger once?
@@ -22,7 +22,7 @@ from pathlib import Path
 
 import brokers
 from checks import command
-from conform.batch import batch
+from conform.batch import batch, compress
 from conform.talk import Closed, Connection, Talk
 from conform.wire import Protocol
 
@@ -257,7 +257,6 @@ def mutate(target):
         frame = frame[:target.draw.randrange(5, len(frame) + 1)]
     # The size stays right: what is wrong is inside.
     frame[:4] = struct.pack(">i", len(frame) - 4)
-    # A wait of a day is a right request, too; it would only keep this tester waiting.
     return bytes(frame)
 
 
@@ -392,12 +391,9 @@ def push(connection, data):
 @attack
 def bombs(target):
     """Compressed batches that take a thousand times their size."""
-    import zlib
-
-    from conform.batch import compress
     for codec in ("gzip", "snappy", "lz4", "zstd"):
         plain = b"\0" * (64 << 20)
-        packed = zlib.compress(plain, 9) if codec == "none" else compress(codec, plain)
+        packed = compress(codec, plain)
         if len(packed) > 1_000_000:
             packed = packed[:1_000_000]
         data = batch(1, codec=codec, raw=packed)
@@ -429,7 +425,7 @@ class Sampler(threading.Thread):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="hostile.py")
+    parser = argparse.ArgumentParser(prog="scripts/clients --hostile")
     parser.add_argument("--frames", type=int, default=20_000, help="how many frames with flipped bits")
     parser.add_argument("--memory", default="128MB")
     parser.add_argument("--only", default="", help="attacks whose name holds this")
@@ -462,7 +458,6 @@ def survives(broker, protocol, target, function, memory):
     log = broker.folder / "broker.log"
     lines_before, fds_before = len(log.read_text().splitlines()), descriptors(broker.pid)
     good, sampler = Good(protocol, broker.port), Sampler(broker.pid)
-    good.topic = good.topic
     good.start()
     sampler.start()
     began = time.monotonic()
@@ -486,7 +481,8 @@ def survives(broker, protocol, target, function, memory):
         complaints.append(f"{sampler.peak} bytes resident of {limit}")
     time.sleep(0.3)
     left = descriptors(broker.pid) - fds_before
-    if left > 5:
+    # The segments of the good client's topic are among them.
+    if left > 20:
         complaints.append(f"{left} descriptors are not given back")
     text = log.read_text()
     lines = text.splitlines()[lines_before:]

@@ -1,6 +1,8 @@
 //! A Kafka client of few words over a plain socket: requests are written byte by byte, so that a mistake in the broker's
 //! own codec cannot hide here.
 
+use highwater::wire::frame::{RequestHeader, encode_request};
+use highwater::wire::{ApiKey, Message};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
@@ -61,6 +63,21 @@ impl Client {
         self.answered += 1;
         assert_eq!(answer[..4], self.answered.to_be_bytes(), "answers come in order");
         Ok(answer.split_off(4))
+    }
+
+    /// Any request in any version, written by the broker's own codec; its answer without the header.
+    pub fn ask<'a, M: Message<'a>>(&mut self, version: i16, request: &M) -> Vec<u8> {
+        self.correlation += 1;
+        let correlation_id = self.correlation;
+        let header = RequestHeader { api_key: M::API, api_version: version, correlation_id, client_id: None };
+        for slice in encode_request(&header, request) {
+            self.stream.write_all(&slice).expect("sent");
+        }
+        let mut answer = self.receive();
+        if M::API.is_flexible(version) && M::API != ApiKey::API_VERSIONS {
+            assert_eq!(answer.remove(0), 0, "no tags in a header");
+        }
+        answer
     }
 
     /// ApiVersions 0: how many APIs are served.

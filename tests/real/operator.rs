@@ -44,6 +44,19 @@ fn too_little_memory_is_refused_with_what_is_needed() {
 }
 
 #[test]
+fn too_few_files_are_refused_with_what_is_needed() {
+    let folder = tempfile::tempdir().expect("folder");
+    let script = "ulimit -n 40; exec \"$0\" --listen 127.0.0.1:0 --data \"$1\"";
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_highwater")]).arg(folder.path().join("data"));
+    let output = command.output().expect("started");
+    let err = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(err.contains("only 40 files and connections may be open at a time: more than 64 are needed"), "{err}");
+    assert!(!folder.path().join("data").exists(), "nothing is touched");
+}
+
+#[test]
 fn a_wildcard_address_needs_an_advertised_one() {
     for listen in ["0.0.0.0:9092", "[::]:9092"] {
         let parts = [listen, "add --advertise HOST:PORT, for example --advertise ", ":9092"];

@@ -1,5 +1,6 @@
 //! Tests that start the real binary, on the real kernel.
 
+mod answers;
 mod broker;
 mod client;
 mod kills;

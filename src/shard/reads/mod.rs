@@ -550,7 +550,7 @@ impl Shard {
                 let read = match (result, partition) {
                     (Ok((chunks, bytes_of)), Some(partition)) => {
                         let mut read = partition.empty_result(part.item);
-                        let limit = Limit { end: partition.served_end(), bytes, own: bytes == part.max_bytes, whole };
+                        let limit = Limit { end: partition.served_end(), bytes, whole };
                         let used = cut_out(&bytes_of, part.offset, limit, &mut read);
                         for chunk in &chunks[..used] {
                             self.reads.pool.on_used((slot, job.base, chunk.position));

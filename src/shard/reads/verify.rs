@@ -1,6 +1,6 @@
 //! What was read, held against its checksums, and the batches of it that a reader is given.
 
-use super::super::fetch::{Cut, ReadResult};
+use super::super::fetch::ReadResult;
 use super::super::partition::Partition;
 use crate::ids::Offset;
 use crate::log::segment;
@@ -38,17 +38,14 @@ pub struct Limit {
     /// Nothing from here on is served.
     pub end: Offset,
     pub bytes: usize,
-    /// That is what was asked for of this partition, not what the answer has room for.
-    pub own: bool,
     /// The first batch may be larger than `bytes`.
     pub whole: bool,
 }
 
-/// Whole batches from the one that holds `offset`. Gives the number of chunks that were used to their end; why it is
-/// no more is marked in the result.
+/// Whole batches from the one that holds `offset`. Gives the number of chunks that were used to their end; the
+/// result says whether there is more.
 pub fn cut_out(chunks: &[Bytes], offset: Offset, limit: Limit, result: &mut ReadResult) -> usize {
-    let Limit { end, bytes, own, whole } = limit;
-    let mut full = false;
+    let Limit { end, bytes, whole } = limit;
     let mut next = offset;
     let mut used = chunks.len();
     for (index, chunk) in chunks.iter().enumerate() {
@@ -57,8 +54,7 @@ pub fn cut_out(chunks: &[Bytes], offset: Offset, limit: Limit, result: &mut Read
         for batch in records::split(chunk) {
             let Ok((header, batch)) = batch else { break };
             let fits = (whole && result.bytes == 0) || result.bytes + batch.len() <= bytes;
-            full |= header.end_offset() > offset && !fits;
-            if header.end_offset() > end || full {
+            if header.end_offset() > end || (header.end_offset() > offset && !fits) {
                 break;
             }
             if header.end_offset() > offset {
@@ -76,11 +72,6 @@ pub fn cut_out(chunks: &[Bytes], offset: Offset, limit: Limit, result: &mut Read
             break;
         }
     }
-    full |= result.bytes >= bytes;
-    result.cut = match next < end {
-        true if full && own => Cut::OwnLimit,
-        true => Cut::NoRoom,
-        false => Cut::Nothing,
-    };
+    result.more = next < end;
     used
 }

@@ -5,6 +5,7 @@ import re
 ANY = r"(?s).*"
 # Conversation, request, path of the field, Kafka's value: regular expressions; then the reason.
 RULES = [
+    # Topics.
     (ANY, r"CreateTopics", r"Configs\[23\].ConfigSource", r"3",
      "min.insync.replicas: a Kafka that was formatted with eligible.leader.replicas keeps it as a cluster-wide default"),
     (ANY, r"(Create|Delete)Topics v\d with a timeout (of|below) 0", ANY, ANY,
@@ -16,7 +17,45 @@ RULES = [
     (ANY, r"min.cleanable.dirty.ratio=NaN", ANY, ANY, "NaN is no ratio"),
     (ANY, r"internal.segment.bytes", r"Configs", ANY, "what is internal is never shown, set or not"),
     (ANY, r"two wrong", r"ErrorMessage", ANY, "of two that are wrong the first by name is told, in Kafka the first of a hash map"),
+    # Questions about the cluster.
+    (ANY, r"Metadata v1[23] (no id and no name|a name and no name)", r"ErrorCode", r"-1",
+     "Kafka fails on the null; what is wrong is the request"),
+    (ANY, r"DescribeTopicPartitions v0 bad names", ANY, ANY,
+     "Kafka fails as a whole with UNKNOWN_SERVER_ERROR; here each name has its own error, the others their answer"),
+    (ANY, r"DescribeConfigs", r"min.insync.replicas.(ConfigSource|Synonyms)", ANY, "as with CreateTopics"),
+    (ANY, r"DescribeConfigs", r"Documentation|log.dirs", ANY, "our own words, and our own folder"),
+    (ANY, r"DescribeConfigs", r"ReadOnly", r"False", "a broker's configurations cannot be altered while it runs"),
+    (ANY, r"DescribeConfigs v\d resource type", ANY, ANY,
+     "loggers, client metrics and groups are not described yet, and a message says what a resource type is that does not exist"),
+    (r"every broker configuration", ANY, ANY, ANY, "ids, addresses and folders differ; the rest is held by tests/admin/configs.rs"),
+    # Produce.
     (ANY, r"Produce", r"ErrorMessage", r"None", "a message where Kafka has none"),
+    (ANY, r"Produce", r"RecordErrors", r"^\[\]$", "which record cannot be read, where Kafka names none"),
+    (ANY, r"Produce", r"ErrorMessage|RecordErrors", r"Invalid magic found|Record size .* is less than|Compacted topic cannot|record errors in total",
+     "our own words; of several bad records the first is named"),
+    (ANY, r"a (partition|topic) twice|end of pmior", ANY, ANY,
+     "a partition that a request names twice gets both batches, or is read twice, and is answered twice; Kafka drops one"),
+    (r"bad batches", r"trailing|record deltas|delete horizon|says LogAppendTime", ANY, ANY,
+     "Kafka cuts or rewrites what no producer sends; here it is refused, and nothing is re-encoded"),
+    (r"bad batches", r"end of \S+(trailing|recorddeltas|deletehorizon|saysLogAppendTime)", ANY, ANY, "the same"),
+    (r"bad batches|compression", r"length huge|codec|garbage|cut|empty|flipped|trailing|wrong length|says|deltas", r"ErrorCode", r"-1",
+     "an error code that says what is wrong, where Kafka fails with UNKNOWN_SERVER_ERROR"),
+    (r"bad batches", r"transactional", r"ErrorCode", r"53", "transactions are not served: INVALID_TXN_STATE"),
+    (r"idempotence", r"Produce", r"LogAppendTimeMs", ANY,
+     "Kafka answers a duplicate with the time of the producer's clock as if it were its own"),
+    (r"timestamps", r"a max that lies|a max below", r"LogAppendTimeMs", ANY, "the same"),
+    (r"many in one request", r"good and bad", r"BaseOffset", ANY, "what follows from that"),
+    (r"compression", r"trailing|pc-\S+trailing", ANY, ANY, "bytes behind the last compressed record are refused, as they are without compression"),
+    (ANY, r"Produce v\d+ (zstd|transactional|control and)", r"LogStartOffset", r"-1", "the log's start beside the refusal"),
+    # Fetch.
+    (ANY, r"Fetch", r"AbortedTransactions", r"None", "an empty list beside an error, where Kafka has null in some and an empty one in others"),
+    (r"fetch: limits", r"in all|of the second partition|0 of each|1 of each", ANY, ANY,
+     "each shard's first batch is whole beyond the limits, and a limit below 0 is taken as 0"),
+    (r"by id", r"twice", ANY, ANY, "a partition that is named twice is read twice"),
+    (ANY, r"Fetch", r"HighWatermark|LastStableOffset|LogStartOffset", r"-1", "whoever reads outside the log is told where it is"),
+    (ANY, r"Fetch v\d+ isolation", ANY, ANY, "as in Kafka, with the partitions beside the error"),
+    (r"sessions", r"an unknown session, epoch 0", r"SessionId", ANY, "no sessions are kept: 0, which every client lives with"),
+    (r"replicas and strangers", r"Fetch v1[5-8] replica", r"CurrentLeader|NodeEndpoints", ANY, "no follower exists that could go there"),
 ]
 
 

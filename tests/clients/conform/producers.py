@@ -9,7 +9,9 @@ MAX = 2**31 - 1
 
 @case("init producer id")
 def init(talk):
-    for version in talk.versions("InitProducerId"):
+    talk.producer()
+    # Version 6 is in Kafka's definitions and not served yet.
+    for version in talk.versions("InitProducerId", last=5):
         for about, (name, timeout, producer, epoch) in {
             "plain": (None, 60_000, -1, -1),
             "timeout 0": (None, 0, -1, -1),
