@@ -18,8 +18,8 @@ use std::collections::BTreeSet;
 const RESENT: usize = 6;
 /// A clean stop without faults takes no longer.
 const STOP_MAX: Nanos = 2 * SECONDS;
-/// A stop that takes longer may leave segments as a kill leaves them (`STOP_MAX` of the core).
-const STOP_WHOLE: Nanos = 600 * MILLIS;
+/// A stop that takes longer may leave segments as a kill leaves them (`STOP_MAX` of the core, by a clock that drifts).
+const STOP_WHOLE: Nanos = 400 * MILLIS;
 
 impl World {
     pub fn strike(&mut self, what: Disaster) {

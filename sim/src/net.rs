@@ -184,6 +184,10 @@ impl World {
         if conn.slow && !self.calm {
             self.counts.add(Fault::SlowReader);
             delay += self.streams.net.between(1, 40) * MILLIS;
+            if self.streams.net.below(30) == 0 {
+                // It does something else for a while: longer than an answer may be on its way.
+                delay += self.streams.net.between(100, 400) * MILLIS;
+            }
         }
         conn.last_out = conn.last_out.max(now + delay);
         self.queue.push(conn.last_out, Event::ToClient { client: conn.client, conn: id, wire });

@@ -83,13 +83,16 @@ pub struct Stats {
     pub complaints: Vec<String>,
 }
 
+/// Produce and fetch requests that a default seed makes at least.
+pub const REQUESTS_MIN: u64 = 5_000;
+
 impl Stats {
     /// What a default seed promises to do, and this run did not.
     pub fn unkept(&self) -> Option<String> {
         let least = [
             ("connections", self.connections, 8),
             ("partitions", self.partitions, 20),
-            ("produce and fetch requests", self.produces + self.fetches, 5_000),
+            ("produce and fetch requests", self.produces + self.fetches, REQUESTS_MIN),
             ("crashes", self.crashes, 3),
             ("checkpoints", self.checkpoints, 1),
             ("journal files used again", self.wraps, 1),

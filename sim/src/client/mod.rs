@@ -87,6 +87,13 @@ pub enum Client {
 }
 
 impl Client {
+    pub fn reader(&mut self) -> Option<&mut reader::Reader> {
+        match self {
+            Client::Reader(reader) => Some(reader),
+            Client::Producer(_) | Client::Admin(_) | Client::Stranger(_) => None,
+        }
+    }
+
     pub fn all(plan: &Plan, dice: &mut Dice) -> Vec<Option<Client>> {
         let mut all = vec![Some(Client::Admin(admin::Admin::new(&plan.work, dice)))];
         for (number, _) in plan.work.producers.iter().enumerate() {

@@ -179,6 +179,11 @@ impl Producer {
                 self.call_back_all();
             }
         }
+        // A link keeps its earliest wake only: what is to be sent again later needs one of its own.
+        let waiting = self.lanes.iter().filter(|(_, lane)| !lane.queue.is_empty() && lane.resume_at > ctx.now);
+        if let Some(at) = waiting.map(|(_, lane)| lane.resume_at).min() {
+            self.link.wake(ctx, at);
+        }
         if self.made < self.plan.requests {
             self.link.wake(ctx, self.next_at.max(ctx.now + 500 * MICROS));
         }

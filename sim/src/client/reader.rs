@@ -265,6 +265,11 @@ impl Reader {
         }
     }
 
+    /// Goes on for so many fetches more, if that is more than were left.
+    pub fn fetch_at_least(&mut self, count: u32) {
+        self.fetches_left = self.fetches_left.max(count);
+    }
+
     fn ask_records(&mut self, ctx: &mut Ctx, serving: &[usize]) {
         let count = ctx.dice.between(1, 8).min(serving.len() as u64) as usize;
         let mut request = FetchRequest {
@@ -393,7 +398,9 @@ impl Reader {
         }
         let waited = ctx.now - sent_at;
         // The node's clock may be a little fast.
-        let early = waited < limits.wait / 10 * 9 && total < limits.min_bytes.min(limits.max_bytes);
+        // Where a partition has more than the byte it is asked for, that byte counts.
+        let weighed = total + partitions.len();
+        let early = waited < limits.wait / 10 * 9 && weighed < limits.min_bytes.min(limits.max_bytes);
         let behind = || (asked.iter().zip(&limits.parts)).any(|(asked, max)| is_behind(ctx, asked, *max, answer));
         if early && !partitions.iter().any(failed) && !behind() {
             let detail = format!("{total} bytes after {} ms; {limits:?}", waited / MILLIS);
