@@ -90,7 +90,7 @@ impl Client {
     pub fn reader(&mut self) -> Option<&mut reader::Reader> {
         match self {
             Client::Reader(reader) => Some(reader),
-            Client::Producer(_) | Client::Admin(_) | Client::Stranger(_) => None,
+            Client::Producer(_) | Client::Admin(_) | Client::Member(_) | Client::Stranger(_) => None,
         }
     }
 
