@@ -248,8 +248,18 @@ impl Shard {
         partition.folder_made = true;
         let deleted = partition.deleted;
         let segment = partition.log.segments.back_mut().expect("an active segment");
-        segment.open.file = outcome.file;
-        segment.open.allocated = outcome.len;
+        let spare = match segment.open.file {
+            // A reader has opened it meanwhile.
+            Some(_) => outcome.file,
+            None => {
+                segment.open.file = outcome.file;
+                segment.open.allocated = outcome.len;
+                None
+            }
+        };
+        if let Some(file) = spare {
+            self.fx.submit(Op::Close { file }, Pending::Nothing);
+        }
         if deleted {
             return self.remove_partition(slot);
         }
