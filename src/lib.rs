@@ -35,6 +35,7 @@
 //! | [`checkpoint`] | everything of a shard that is not in segments, as of one frame |
 //! | [`metadata`] | which topics exist: records, the image, decisions |
 //! | [`api`] | what is served, and the handlers that need no log |
+//! | [`groups`] | the group coordinator: members, generations, committed offsets |
 //! | [`configs`] | every topic and broker configuration: type, default, documentation, checks |
 //! | [`records`] | Kafka's record batches |
 //! | [`wire`] | Kafka's messages: one schema, one macro, every version |
@@ -42,7 +43,7 @@
 //! | [`memory`] | aligned buffers, arenas |
 //! | [`config`], [`ids`] | what a shard is told; the names of things |
 //!
-//! Layers, lowest first: `ids` · `boundary` `config` `memory` · `wire` `records` `configs` · `metadata` · `api` · `replica`
+//! Layers, lowest first: `ids` · `boundary` `config` `memory` · `wire` `records` `configs` · `metadata` · `api` · `groups` · `replica`
 //! · `log` · `journal` · `checkpoint` · `shard` (with `mail`, which carries its words).
 //!
 //! # Invariants
@@ -95,6 +96,7 @@ pub mod boundary;
 pub mod checkpoint;
 pub mod config;
 pub mod configs;
+pub mod groups;
 pub mod ids;
 pub mod journal;
 pub mod log;

@@ -4,11 +4,13 @@
 
 use crate::boundary::ConnId;
 use crate::checkpoint::PartitionSnapshot;
+use crate::groups;
 use crate::ids::{Epoch, Offset, PartitionKey, ShardId};
 use crate::metadata::Record;
 use crate::shard::fetch::{ReadPart, ReadResult};
 use crate::shard::produce::Appended;
 use crate::shard::query::{Answer, Query};
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -131,5 +133,16 @@ pub(crate) enum Letter {
     Answer {
         ticket: Ticket,
         answer: Answer,
+    },
+
+    // Groups.
+    GroupAsk {
+        ticket: Ticket,
+        key: PartitionKey,
+        request: Box<groups::Request>,
+    },
+    GroupReply {
+        ticket: Ticket,
+        reply: groups::Reply,
     },
 }

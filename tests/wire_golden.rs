@@ -61,7 +61,15 @@ fn check<'a, M: Message<'a> + Debug + PartialEq + Default>(golden: &'a Golden<'_
 
 /// Strings may be nullable, and these are arrays of plain values.
 fn is_wrapped(field: &str, value: &str) -> bool {
-    let arrays = ["partitions", "replica_nodes", "isr_nodes", "offline_replicas", "broker_ids", "topic_names"];
+    let arrays = [
+        "partitions",
+        "replica_nodes",
+        "isr_nodes",
+        "offline_replicas",
+        "broker_ids",
+        "topic_names",
+        "partition_indexes",
+    ];
     let elr = ["eligible_leader_replicas", "last_known_elr"];
     value.starts_with('"') || arrays.contains(&field) || elr.contains(&field)
 }

@@ -118,6 +118,28 @@ oracle! {
     describe_cluster_response: describe_cluster::DescribeClusterResponse;
     describe_topic_partitions_request: describe_topic_partitions::DescribeTopicPartitionsRequest;
     describe_topic_partitions_response: describe_topic_partitions::DescribeTopicPartitionsResponse;
+    find_coordinator_request: find_coordinator::FindCoordinatorRequest;
+    find_coordinator_response: find_coordinator::FindCoordinatorResponse;
+    join_group_request: join_group::JoinGroupRequest;
+    join_group_response: join_group::JoinGroupResponse;
+    sync_group_request: sync_group::SyncGroupRequest;
+    sync_group_response: sync_group::SyncGroupResponse;
+    heartbeat_request: heartbeat::HeartbeatRequest;
+    heartbeat_response: heartbeat::HeartbeatResponse;
+    leave_group_request: leave_group::LeaveGroupRequest;
+    leave_group_response: leave_group::LeaveGroupResponse;
+    offset_commit_request: offset_commit::OffsetCommitRequest;
+    offset_commit_response: offset_commit::OffsetCommitResponse;
+    offset_fetch_request: offset_fetch::OffsetFetchRequest;
+    offset_fetch_response: offset_fetch::OffsetFetchResponse;
+    offset_delete_request: offset_delete::OffsetDeleteRequest;
+    offset_delete_response: offset_delete::OffsetDeleteResponse;
+    delete_groups_request: delete_groups::DeleteGroupsRequest;
+    delete_groups_response: delete_groups::DeleteGroupsResponse;
+    describe_groups_request: describe_groups::DescribeGroupsRequest;
+    describe_groups_response: describe_groups::DescribeGroupsResponse;
+    list_groups_request: list_groups::ListGroupsRequest;
+    list_groups_response: list_groups::ListGroupsResponse;
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! Invariant: it only reads; the image is a copy.
 
 use crate::client::batch::take;
+use crate::client::member::{fetch_request, seen_in};
 use crate::dice::{Dice, Purpose};
 use crate::disk::{Disk, Trouble};
 use crate::faults::Counts;
@@ -20,6 +21,7 @@ use highwater::wire::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchT
 use highwater::wire::frame::{RequestHeader, decode_response_header, encode_request};
 use highwater::wire::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic};
 use highwater::wire::metadata::{MetadataRequest, MetadataResponse};
+use highwater::wire::offset_fetch::OffsetFetchResponse;
 use highwater::wire::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
 use highwater::wire::{ErrorCode, Message, Reader, Records};
 use std::collections::{BTreeMap, VecDeque};
@@ -113,7 +115,9 @@ impl Auditor {
         for resend in resends.iter().filter(whole) {
             auditor.send_again(ledger, resend)?;
         }
-        Ok(reading.seen)
+        let seen = reading.seen;
+        auditor.commits(ledger)?;
+        Ok(seen)
     }
 
     /// Where a log starts, by ListOffsets.
@@ -326,6 +330,31 @@ impl Auditor {
             Ok(correlation) if correlation == self.correlation => Ok(frame.slice(size - r.remaining()..)),
             other => Err((Invariant::Answers, format!("{}: header {other:?}", M::API))),
         }
+    }
+
+    /// What groups have committed, against what they were told.
+    fn commits(&mut self, ledger: &Ledger) -> Result<(), Broken> {
+        let topic = &ledger.topics[0];
+        let Some(id) = topic.id.filter(|_| topic.state == TopicState::Live) else { return Ok(()) };
+        for group in ledger.claims.committed() {
+            let request = fetch_request(&group, &topic.name, id, topic.partitions, 9);
+            let mut asked = 0;
+            let seen = loop {
+                let body = self.call(9, &request)?;
+                let answer = OffsetFetchResponse::decode(&mut Reader::new(&body), 9)
+                    .map_err(|error| (Invariant::Answers, format!("OffsetFetch: {error}")))?;
+                match seen_in(&answer) {
+                    (ErrorCode::NONE, seen) => break seen,
+                    (ErrorCode::COORDINATOR_LOAD_IN_PROGRESS, _) if asked < 1_000 => asked += 1,
+                    (_, _) if ledger.claims.may_refuse => return Ok(()),
+                    (error, _) => return Err((Invariant::Damage, format!("{group}: OffsetFetch: {error}"))),
+                }
+            };
+            for (partition, offset) in seen {
+                ledger.claims.fetched(&group, partition, offset, u64::MAX)?;
+            }
+        }
+        Ok(())
     }
 
     /// All partitions that should be there, each to be read from 0.

@@ -110,8 +110,8 @@ fn tell(report: &Report) {
         stats.disk_ops
     );
     println!(
-        "{} produce and {} fetch requests; {} records acknowledged, {} of them read back",
-        stats.produces, stats.fetches, stats.records_acked, stats.records_read
+        "{} produce and {} fetch requests; {} records acknowledged, {} of them read back; {} offsets committed",
+        stats.produces, stats.fetches, stats.records_acked, stats.records_read, stats.commits
     );
     println!(
         "{} crashes, {} recoveries, {} audits; {} checkpoints, {} journal files begun, {} segments begun, {} refusals",
@@ -161,6 +161,7 @@ fn report_json(report: &Report) -> Value {
         "fetch_requests": stats.fetches,
         "records_acked": stats.records_acked,
         "records_read": stats.records_read,
+        "commits": stats.commits,
         "crashes": stats.crashes,
         "recoveries": stats.recoveries,
         "audits": stats.audits,
@@ -221,9 +222,10 @@ fn print_sweep(sweep: &Sweep, silent: &[Fault], seconds: f64, trace: bool) {
         sweep.events
     );
     println!(
-        "at the median {} requests, {} records acknowledged and read back, {} crashes, {} checkpoints, {} journal files begun, {} segments begun; {} refusals in all",
+        "at the median {} requests, {} records acknowledged and read back, {} offsets committed, {} crashes, {} checkpoints, {} journal files begun, {} segments begun; {} refusals in all",
         median(&sweep.requests),
         median(&sweep.records),
+        median(&sweep.commits),
         median(&sweep.crashes),
         median(&sweep.checkpoints),
         median(&sweep.journal_turns),

@@ -11,6 +11,7 @@ mod lookups;
 
 pub use lookups::Found;
 
+use crate::claims::Claims;
 use crate::plan::Workload;
 use crate::report::Invariant;
 use highwater::ids::TopicId;
@@ -98,6 +99,8 @@ pub struct Ledger {
     pub topics: Vec<Topic>,
     pub parts: Vec<PartState>,
     pub batches: Vec<Batch>,
+    /// What the members of groups were told.
+    pub claims: Claims,
     pub skew_ms: i64,
     /// Batches that some damage has hit.
     harmed: BTreeSet<BatchId>,
@@ -117,6 +120,7 @@ impl Ledger {
             topics: Vec::new(),
             parts: Vec::new(),
             batches: Vec::new(),
+            claims: Claims::default(),
             skew_ms: 0,
             harmed: BTreeSet::new(),
             beyond: false,
@@ -544,6 +548,9 @@ impl Ledger {
     /// Notes what damage may do. Returns the partitions that are touched.
     pub fn damaged(&mut self, bytes: &[u8], proven: bool) -> BTreeSet<Part> {
         let parts = self.named_in(bytes);
+        // Which coordinators' records lie there is not looked for: any may.
+        self.claims.may_refuse = true;
+        self.claims.may_lose |= !proven;
         for part in &parts {
             let state = &mut self.parts[*part];
             state.may_refuse = true;

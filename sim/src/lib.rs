@@ -16,6 +16,7 @@
 
 pub mod audit;
 pub mod chaos;
+pub mod claims;
 pub mod cli;
 pub mod client;
 pub mod dice;

@@ -106,7 +106,15 @@ pub fn config(shape: &Shape, shards: Shards, shard: u16) -> Config {
             run_bytes: shape.run_bytes,
             runs_in_flight: 2,
         },
-        broker: BTreeMap::from([("log.retention.check.interval.ms".to_string(), "1000".to_string())]),
+        broker: [
+            ("log.retention.check.interval.ms", "1000"),
+            ("offsets.topic.num.partitions", "3"),
+            ("offsets.topic.segment.bytes", "1048576"),
+            ("group.min.session.timeout.ms", "100"),
+            ("group.initial.rebalance.delay.ms", "50"),
+        ]
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .into(),
     }
 }
 

@@ -23,6 +23,18 @@ pub struct Plan {
     pub crashes_min: u64,
     /// When the chaos ends and everything must come to rest.
     pub heal_at: Nanos,
+    pub groups: GroupsPlan,
+}
+
+/// The members of consumer groups.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GroupsPlan {
+    pub groups: u16,
+    pub members: u16,
+    /// Each member's, at the least.
+    pub commits: u32,
+    pub session_ms: i32,
+    pub pause_ms: u64,
 }
 
 /// The node's configuration.
@@ -227,6 +239,7 @@ impl Plan {
             chaos: chaos(dice, heal_at, damage),
             crashes_min: 3,
             heal_at,
+            groups: groups(dice),
         }
     }
 
@@ -416,6 +429,16 @@ fn workload(dice: &mut Dice, heal_at: Nanos) -> Workload {
         fetches: 2_500 / u32::from(readers),
         admin_pause_ms: dice.between(40, 200),
         admin_steps: dice.between(30, 60) as u32,
+    }
+}
+
+fn groups(dice: &mut Dice) -> GroupsPlan {
+    GroupsPlan {
+        groups: dice.between(1, 2) as u16,
+        members: dice.between(3, 6) as u16,
+        commits: dice.between(15, 40) as u32,
+        session_ms: dice.pick(&[300, 600, 1_500]),
+        pause_ms: dice.between(20, 80),
     }
 }
 

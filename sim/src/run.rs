@@ -76,6 +76,7 @@ pub fn run_story(plan: Plan, story: Story) -> Report {
     }
     world.stats.records_acked = world.ledger.records_acked;
     world.stats.records_read = world.ledger.records_read;
+    world.stats.commits = world.ledger.claims.acked;
     world.stats.connections = world.net.made();
     world.stats.partitions = world.ledger.parts.len() as u64;
     Report {
@@ -99,6 +100,7 @@ pub struct Sweep {
     pub events: u64,
     pub requests: Vec<u64>,
     pub records: Vec<u64>,
+    pub commits: Vec<u64>,
     pub crashes: Vec<u64>,
     pub checkpoints: Vec<u64>,
     pub journal_turns: Vec<u64>,
@@ -116,6 +118,7 @@ impl Sweep {
         self.events += report.stats.events;
         self.requests.push(report.stats.produces + report.stats.fetches);
         self.records.push(report.stats.records_read);
+        self.commits.push(report.stats.commits);
         self.crashes.push(report.stats.crashes);
         self.checkpoints.push(report.stats.checkpoints);
         self.journal_turns.push(report.stats.journal_turns);

@@ -12,8 +12,8 @@ use crate::ids::TopicId;
 use crate::metadata::{Decision, Record, Topic, name};
 use crate::wire::ErrorCode;
 use crate::wire::create_topics::{
-    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest,
-    CreateTopicsResponse,
+    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreatableTopicConfigs, CreatableTopicResult,
+    CreateTopicsRequest, CreateTopicsResponse,
 };
 use alloc::borrow::{Cow, ToOwned};
 use alloc::collections::BTreeSet;
@@ -78,6 +78,31 @@ pub fn auto_create(names: &[String], view: &View<'_>, now: Timestamp, rng: &mut 
         };
         let _passed_over = plan.create(&topic, rng);
     }
+    plan.records
+}
+
+/// The records that make the topic of committed offsets, unless it exists by now; as Kafka makes it.
+pub fn offsets_topic(view: &View<'_>, now: Timestamp, rng: &mut dyn RngCore) -> Vec<Record> {
+    let mut plan = Plan::new(view, now);
+    let segment_bytes = view.settings.offsets_topic_segment_bytes.to_string();
+    let configs = [
+        (configs::CLEANUP_POLICY, "compact"),
+        (configs::COMPRESSION_TYPE, "producer"),
+        (configs::SEGMENT_BYTES, segment_bytes.as_str()),
+    ];
+    let config = |(name, value): (&'static str, &str)| CreatableTopicConfig {
+        name: Cow::Borrowed(name),
+        value: Some(Cow::Owned(value.to_owned())),
+    };
+    let topic = CreatableTopic {
+        name: Cow::Borrowed(name::CONSUMER_OFFSETS),
+        num_partitions: view.settings.offsets_topic_num_partitions,
+        // As many as there are brokers, up to offsets.topic.replication.factor.
+        replication_factor: view.settings.offsets_topic_replication_factor.min(1),
+        configs: configs.into_iter().map(config).collect(),
+        ..CreatableTopic::default()
+    };
+    let _passed_over = plan.create(&topic, rng);
     plan.records
 }
 

@@ -20,12 +20,14 @@
 //! | `describe_configs.rs` | DescribeConfigs, for topics and for this broker | `answer` |
 //! | `create_topics.rs` | CreateTopics; topics that are made because they were asked for (`auto_create`) | `decide` |
 //! | `delete_topics.rs` | DeleteTopics | `decide` |
+//! | `find_coordinator.rs` | FindCoordinator; whether it wishes for the topic of committed offsets | `answer` |
 //!
 //! A handler is a function of a decoded request and a [`View`] of what the shard knows. An `answer` borrows from both and
 //! may be given by any shard. A `decide` runs only where the metadata log is owned, on an image that has everything
 //! applied that was decided before, and its response owns its strings, because it waits for the commit
 //! ([`Decision`](crate::metadata::Decision)). What reads or writes records (Produce, Fetch, ListOffsets,
-//! OffsetForLeaderEpoch, InitProducerId) is in the table too, and answered by the shard.
+//! OffsetForLeaderEpoch, InitProducerId) is in the table too, and answered by the shard; so is what group coordinators are
+//! asked.
 //!
 //! What is deliberately absent:
 //! - **effects**: no handler writes, sends, reads a clock, or draws chance that was not passed to it, so that equal
@@ -45,6 +47,7 @@ pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_topic_partitions;
+pub mod find_coordinator;
 pub mod metadata;
 mod table;
 

@@ -11,12 +11,23 @@ pub enum Api {
     Fetch,
     ListOffsets,
     Metadata,
+    OffsetCommit,
+    OffsetFetch,
+    FindCoordinator,
+    JoinGroup,
+    Heartbeat,
+    LeaveGroup,
+    SyncGroup,
+    DescribeGroups,
+    ListGroups,
     ApiVersions,
     CreateTopics,
     DeleteTopics,
     InitProducerId,
     OffsetForLeaderEpoch,
     DescribeConfigs,
+    DeleteGroups,
+    OffsetDelete,
     DescribeCluster,
     DescribeTopicPartitions,
 }
@@ -40,17 +51,28 @@ const fn row(api: Api, key: ApiKey, min: i16, max: i16) -> Served {
 }
 
 /// The table, by key. The versions are those of an Apache Kafka 4.4 broker.
-pub static TABLE: [Served; 12] = [
+pub static TABLE: [Served; 23] = [
     Served { api: Api::Produce, key: ApiKey::PRODUCE, min: 0, max: 13, served_from: 3 },
     row(Api::Fetch, ApiKey::FETCH, 4, 18),
     row(Api::ListOffsets, ApiKey::LIST_OFFSETS, 1, 11),
     row(Api::Metadata, ApiKey::METADATA, 0, 13),
+    row(Api::OffsetCommit, ApiKey::OFFSET_COMMIT, 2, 10),
+    row(Api::OffsetFetch, ApiKey::OFFSET_FETCH, 1, 10),
+    row(Api::FindCoordinator, ApiKey::FIND_COORDINATOR, 0, 6),
+    row(Api::JoinGroup, ApiKey::JOIN_GROUP, 0, 9),
+    row(Api::Heartbeat, ApiKey::HEARTBEAT, 0, 4),
+    row(Api::LeaveGroup, ApiKey::LEAVE_GROUP, 0, 5),
+    row(Api::SyncGroup, ApiKey::SYNC_GROUP, 0, 5),
+    row(Api::DescribeGroups, ApiKey::DESCRIBE_GROUPS, 0, 6),
+    row(Api::ListGroups, ApiKey::LIST_GROUPS, 0, 5),
     row(Api::ApiVersions, ApiKey::API_VERSIONS, 0, 5),
     row(Api::CreateTopics, ApiKey::CREATE_TOPICS, 2, 7),
     row(Api::DeleteTopics, ApiKey::DELETE_TOPICS, 1, 6),
     row(Api::InitProducerId, ApiKey::INIT_PRODUCER_ID, 0, 5),
     row(Api::OffsetForLeaderEpoch, ApiKey::OFFSET_FOR_LEADER_EPOCH, 2, 4),
     row(Api::DescribeConfigs, ApiKey::DESCRIBE_CONFIGS, 1, 4),
+    row(Api::DeleteGroups, ApiKey::DELETE_GROUPS, 0, 3),
+    row(Api::OffsetDelete, ApiKey::OFFSET_DELETE, 0, 0),
     row(Api::DescribeCluster, ApiKey::DESCRIBE_CLUSTER, 0, 2),
     row(Api::DescribeTopicPartitions, ApiKey::DESCRIBE_TOPIC_PARTITIONS, 0, 0),
 ];
@@ -85,6 +107,10 @@ impl Api {
             Api::Produce => socket_request_max_bytes,
             // They name every partition that a client follows.
             Api::Fetch | Api::ListOffsets | Api::OffsetForLeaderEpoch => 8 * MIB,
+            // Members' metadata and assignments, the offsets of every partition.
+            Api::JoinGroup | Api::SyncGroup | Api::OffsetCommit | Api::OffsetFetch | Api::OffsetDelete => 8 * MIB,
+            Api::FindCoordinator | Api::Heartbeat | Api::LeaveGroup => 4 * MIB,
+            Api::DescribeGroups | Api::ListGroups | Api::DeleteGroups => 4 * MIB,
             Api::Metadata | Api::DescribeTopicPartitions | Api::CreateTopics | Api::DeleteTopics => 4 * MIB,
             Api::ApiVersions | Api::InitProducerId | Api::DescribeConfigs | Api::DescribeCluster => MIB,
         };
@@ -118,6 +144,17 @@ pub fn route(key: ApiKey, version: i16) -> Route {
         | Api::OffsetForLeaderEpoch
         | Api::DescribeConfigs
         | Api::DescribeCluster
-        | Api::DescribeTopicPartitions => Route::Version { min: row.served_from, max: row.max },
+        | Api::DescribeTopicPartitions
+        | Api::OffsetCommit
+        | Api::OffsetFetch
+        | Api::FindCoordinator
+        | Api::JoinGroup
+        | Api::Heartbeat
+        | Api::LeaveGroup
+        | Api::SyncGroup
+        | Api::DescribeGroups
+        | Api::ListGroups
+        | Api::DeleteGroups
+        | Api::OffsetDelete => Route::Version { min: row.served_from, max: row.max },
     }
 }

@@ -13,6 +13,10 @@ pub const CONNECTIONS_MAX_IDLE_MS: &str = "connections.max.idle.ms";
 pub const DEFAULT_REPLICATION_FACTOR: &str = "default.replication.factor";
 pub const DELETE_TOPIC_ENABLE: &str = "delete.topic.enable";
 pub const FETCH_MAX_BYTES: &str = "fetch.max.bytes";
+pub const GROUP_INITIAL_REBALANCE_DELAY_MS: &str = "group.initial.rebalance.delay.ms";
+pub const GROUP_MAX_SESSION_TIMEOUT_MS: &str = "group.max.session.timeout.ms";
+pub const GROUP_MAX_SIZE: &str = "group.max.size";
+pub const GROUP_MIN_SESSION_TIMEOUT_MS: &str = "group.min.session.timeout.ms";
 pub const LISTENERS: &str = "listeners";
 pub const LOG_DIR: &str = "log.dir";
 pub const LOG_DIRS: &str = "log.dirs";
@@ -20,8 +24,12 @@ pub const LOG_RETENTION_CHECK_INTERVAL_MS: &str = "log.retention.check.interval.
 pub const MAX_REQUEST_PARTITION_SIZE_LIMIT: &str = "max.request.partition.size.limit";
 pub const NODE_ID: &str = "node.id";
 pub const NUM_PARTITIONS: &str = "num.partitions";
+pub const OFFSET_METADATA_MAX_BYTES: &str = "offset.metadata.max.bytes";
+pub const OFFSETS_RETENTION_CHECK_INTERVAL_MS: &str = "offsets.retention.check.interval.ms";
+pub const OFFSETS_RETENTION_MINUTES: &str = "offsets.retention.minutes";
 pub const OFFSETS_TOPIC_NUM_PARTITIONS: &str = "offsets.topic.num.partitions";
 pub const OFFSETS_TOPIC_REPLICATION_FACTOR: &str = "offsets.topic.replication.factor";
+pub const OFFSETS_TOPIC_SEGMENT_BYTES: &str = "offsets.topic.segment.bytes";
 pub const PRODUCER_ID_EXPIRATION_MS: &str = "producer.id.expiration.ms";
 pub const SOCKET_REQUEST_MAX_BYTES: &str = "socket.request.max.bytes";
 pub const TRANSACTION_MAX_TIMEOUT_MS: &str = "transaction.max.timeout.ms";
@@ -70,6 +78,14 @@ pub static BROKER: &[Def] = &[
         "Whether DeleteTopics is served."),
     def(FETCH_MAX_BYTES, Kind::Int, "57671680", Rule::AtLeast(1024),
         "The most bytes that one fetch returns, whatever it asks for; a first batch that is larger is returned whole."),
+    def(GROUP_INITIAL_REBALANCE_DELAY_MS, Kind::Int, "3000", Rule::AtLeast(0),
+        "How long an empty group waits for more members after its first one came, in milliseconds."),
+    def(GROUP_MAX_SESSION_TIMEOUT_MS, Kind::Int, "1800000", Rule::Any,
+        "The longest session timeout that a member may ask for, in milliseconds."),
+    def(GROUP_MAX_SIZE, Kind::Int, "2147483647", Rule::AtLeast(1),
+        "How many members a group may have."),
+    def(GROUP_MIN_SESSION_TIMEOUT_MS, Kind::Int, "6000", Rule::Any,
+        "The shortest session timeout that a member may ask for, in milliseconds."),
     unset(LISTENERS, Kind::List, Rule::Flag("--listen"),
         "Where this broker listens."),
     def("log.cleaner.delete.retention.ms", Kind::Long, "86400000", Rule::AtLeast(0),
@@ -146,10 +162,18 @@ pub static BROKER: &[Def] = &[
         "This broker's id."),
     def(NUM_PARTITIONS, Kind::Int, "1", Rule::AtLeast(1),
         "How many partitions a topic gets when its creator leaves it to the broker."),
+    def(OFFSET_METADATA_MAX_BYTES, Kind::Int, "4096", Rule::AtLeast(0),
+        "How long the metadata of a committed offset may be."),
+    def(OFFSETS_RETENTION_CHECK_INTERVAL_MS, Kind::Long, "600000", Rule::AtLeast(1),
+        "How often committed offsets are looked at for those past their retention, in milliseconds."),
+    def(OFFSETS_RETENTION_MINUTES, Kind::Int, "10080", Rule::AtLeast(1),
+        "How long a group's committed offsets are kept once it has no members, in minutes."),
     def(OFFSETS_TOPIC_NUM_PARTITIONS, Kind::Int, "50", Rule::AtLeast(1),
         "How many partitions the topic of committed offsets gets when it is made."),
     def(OFFSETS_TOPIC_REPLICATION_FACTOR, Kind::Short, "3", Rule::AtLeast(1),
         "How many replicas the topic of committed offsets gets, where there are as many brokers."),
+    def(OFFSETS_TOPIC_SEGMENT_BYTES, Kind::Int, "104857600", Rule::AtLeast(1),
+        "segment.bytes of the topic of committed offsets when it is made."),
     def(PRODUCER_ID_EXPIRATION_MS, Kind::Int, "86400000", Rule::AtLeast(1),
         "How long a partition remembers a producer that has stopped writing, in milliseconds."),
     def(SOCKET_REQUEST_MAX_BYTES, Kind::Int, "104857600", Rule::AtLeast(1),

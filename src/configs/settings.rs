@@ -214,6 +214,15 @@ pub struct BrokerSettings {
     pub retention_check_interval_ms: u64,
     pub producer_id_expiration_ms: u64,
     pub transaction_max_timeout_ms: i32,
+    pub group_initial_rebalance_delay_ms: u64,
+    pub group_max_session_timeout_ms: i32,
+    pub group_max_size: i32,
+    pub group_min_session_timeout_ms: i32,
+    /// Bytes of the metadata of one committed offset.
+    pub offset_metadata_max_bytes: i32,
+    pub offsets_retention_check_interval_ms: u64,
+    pub offsets_retention_ms: i64,
+    pub offsets_topic_segment_bytes: i32,
 }
 
 impl BrokerSettings {
@@ -241,6 +250,14 @@ impl BrokerSettings {
             retention_check_interval_ms: number(keys::LOG_RETENTION_CHECK_INTERVAL_MS) as u64,
             producer_id_expiration_ms: number(keys::PRODUCER_ID_EXPIRATION_MS) as u64,
             transaction_max_timeout_ms: number(keys::TRANSACTION_MAX_TIMEOUT_MS) as i32,
+            group_initial_rebalance_delay_ms: number(keys::GROUP_INITIAL_REBALANCE_DELAY_MS) as u64,
+            group_max_session_timeout_ms: number(keys::GROUP_MAX_SESSION_TIMEOUT_MS) as i32,
+            group_max_size: number(keys::GROUP_MAX_SIZE) as i32,
+            group_min_session_timeout_ms: number(keys::GROUP_MIN_SESSION_TIMEOUT_MS) as i32,
+            offset_metadata_max_bytes: number(keys::OFFSET_METADATA_MAX_BYTES) as i32,
+            offsets_retention_check_interval_ms: number(keys::OFFSETS_RETENTION_CHECK_INTERVAL_MS) as u64,
+            offsets_retention_ms: number(keys::OFFSETS_RETENTION_MINUTES) * 60_000,
+            offsets_topic_segment_bytes: number(keys::OFFSETS_TOPIC_SEGMENT_BYTES) as i32,
         }
     }
 }

@@ -219,11 +219,12 @@ impl Shard {
         let keys: Vec<PartitionKey> = self.image.topics().flat_map(|topic| topic.keys()).collect();
         let mine = keys.into_iter().filter(|key| self.owner(*key) == self.me);
         for key in mine.collect::<Vec<_>>() {
-            let settings = self.settings_of(key.topic);
+            let (settings, machine) = (self.settings_of(key.topic), self.machine_of(key.topic));
             match self.slots.get(&key).copied() {
                 Some(slot) => {
                     if let Some(partition) = self.partition(slot) {
                         partition.settings = settings;
+                        partition.machine = machine;
                     }
                 }
                 None => {
@@ -273,6 +274,7 @@ impl Shard {
         let retention = self.fx.now.mono.after(RETENTION_FIRST);
         self.timers.set(retention, Timer::Retention);
         self.start_idle_timer();
+        self.load_all_groups();
         if self.me == ShardId(0) {
             self.remove_old_layouts();
             self.fx.ready();

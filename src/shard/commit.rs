@@ -240,6 +240,8 @@ impl Shard {
         if key == PartitionKey::METADATA {
             self.on_metadata_committed();
         }
+        self.load_groups(slot);
+        self.answer_committed(slot);
     }
 
     /// The next batch that may be answered, and where the log starts.

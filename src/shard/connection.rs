@@ -7,6 +7,7 @@
 
 use super::effects::Pending;
 use super::fetch::Fetching;
+use super::group_calls::Grouping;
 use super::produce::{Appended, Producing};
 use super::query::Querying;
 use super::timers::Timer;
@@ -105,6 +106,7 @@ pub enum Slot {
     Produce(Producing),
     Fetch(Fetching),
     Query(Querying),
+    Group(Grouping),
     /// Shard 0 decides it.
     Forwarded,
     /// Waits for a block of producer ids.
@@ -118,7 +120,7 @@ impl Slot {
         match self {
             Slot::Ready(_) => true,
             Slot::Produce(producing) => producing.is_answered(),
-            Slot::Fetch(_) | Slot::Query(_) | Slot::Forwarded | Slot::ProducerId { .. } => false,
+            Slot::Fetch(_) | Slot::Query(_) | Slot::Group(_) | Slot::Forwarded | Slot::ProducerId { .. } => false,
         }
     }
 }
@@ -172,6 +174,11 @@ impl Connections {
         let failure = producing.unanswerable();
         self.mark(ticket.conn);
         failure
+    }
+
+    /// Its address, for people.
+    pub fn peer(&self, conn: ConnId) -> Option<&str> {
+        self.by_id.get(&conn).map(|connection| connection.peer.as_str())
     }
 
     /// The answer to a request is there.
@@ -348,7 +355,7 @@ impl Shard {
         let in_turn = match connection.slots.front() {
             None => true,
             Some(Slot::Produce(_) | Slot::Ready(_)) => is_produce,
-            Some(Slot::Fetch(_) | Slot::Query(_) | Slot::Forwarded | Slot::ProducerId { .. }) => false,
+            Some(Slot::Fetch(_) | Slot::Query(_) | Slot::Group(_) | Slot::Forwarded | Slot::ProducerId { .. }) => false,
         };
         if !in_turn {
             // It is looked at again when the answers before it have gone.
@@ -369,6 +376,7 @@ impl Shard {
             return;
         }
         self.resume_backlog();
+        self.resume_groups();
         for _ in 0..self.conns.stalled.len() {
             let Some(conn) = self.conns.stalled.pop_front() else { break };
             let Some(connection) = self.conns.by_id.get_mut(&conn) else { continue };
@@ -428,6 +436,38 @@ impl Shard {
             Api::InitProducerId => {
                 self.decoded(reader, header, |shard, request| shard.init_producer_id(conn, header, &request))
             }
+            Api::JoinGroup => {
+                let client_id = decode_header(&mut Reader::new(frame)).ok().and_then(|header| header.client_id);
+                self.decoded(reader, header, |shard, request| shard.join_group(conn, header, client_id, &request))
+            }
+            Api::SyncGroup => self.decoded(reader, header, |shard, request| shard.sync_group(conn, header, &request)),
+            Api::Heartbeat => self.decoded(reader, header, |shard, request| shard.heartbeat(conn, header, &request)),
+            Api::LeaveGroup => self.decoded(reader, header, |shard, request| shard.leave_group(conn, header, &request)),
+            Api::OffsetCommit => {
+                self.decoded(reader, header, |shard, request| shard.offset_commit(conn, header, &request))
+            }
+            Api::OffsetFetch => {
+                self.decoded(reader, header, |shard, request| shard.offset_fetch(conn, header, &request))
+            }
+            Api::OffsetDelete => {
+                self.decoded(reader, header, |shard, request| shard.offset_delete(conn, header, &request))
+            }
+            Api::DeleteGroups => {
+                self.decoded(reader, header, |shard, request| shard.delete_groups(conn, header, &request))
+            }
+            Api::DescribeGroups => {
+                self.decoded(reader, header, |shard, request| shard.describe_groups(conn, header, &request))
+            }
+            Api::ListGroups => self.decoded(reader, header, |shard, request| shard.list_groups(conn, header, &request)),
+            Api::FindCoordinator => self.decoded(reader, header, |shard, request| {
+                if crate::api::find_coordinator::offsets_topic_missing(&request, &shard.view()) {
+                    shard.forward(conn, frame.clone());
+                } else {
+                    let response = crate::api::find_coordinator::answer(&request, header.version, &shard.view());
+                    let response = header.respond(&response);
+                    shard.answer_now(conn, response);
+                }
+            }),
             Api::CreateTopics | Api::DeleteTopics => {
                 self.forward(conn, frame.clone());
                 Ok(())
@@ -700,7 +740,7 @@ impl Connection {
                 producing.respond(&mut self.gathering);
                 self.out_bytes += self.gathering.len() - before;
             }
-            Slot::Fetch(_) | Slot::Query(_) | Slot::Forwarded | Slot::ProducerId { .. } => {
+            Slot::Fetch(_) | Slot::Query(_) | Slot::Group(_) | Slot::Forwarded | Slot::ProducerId { .. } => {
                 panic!("request {} of {} is not answered yet", self.next_request, self.peer)
             }
         }

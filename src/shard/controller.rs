@@ -15,8 +15,8 @@ use crate::journal::Entry;
 use crate::mail::{Letter, Ticket};
 use crate::metadata::{Decision, Image, Record, allocate_producer_ids};
 use crate::records::{self, BatchBuilder};
-use crate::wire::Reader;
 use crate::wire::frame::{decode_header, encode_response};
+use crate::wire::{ApiKey, Reader};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -179,6 +179,10 @@ impl Shard {
                 let records = api::create_topics::auto_create(&names, &view, now, &mut rng);
                 (records, Reply::Again(ticket, frame.clone()))
             }),
+            Api::FindCoordinator => {
+                let records = api::create_topics::offsets_topic(&view, now, &mut rng);
+                Ok((records, Reply::Again(ticket, frame.clone())))
+            }
             Api::Produce
             | Api::Fetch
             | Api::ListOffsets
@@ -187,7 +191,17 @@ impl Shard {
             | Api::OffsetForLeaderEpoch
             | Api::DescribeConfigs
             | Api::DescribeCluster
-            | Api::DescribeTopicPartitions => panic!("{key} is never forwarded"),
+            | Api::DescribeTopicPartitions
+            | Api::OffsetCommit
+            | Api::OffsetFetch
+            | Api::JoinGroup
+            | Api::Heartbeat
+            | Api::LeaveGroup
+            | Api::SyncGroup
+            | Api::DescribeGroups
+            | Api::ListGroups
+            | Api::DeleteGroups
+            | Api::OffsetDelete => panic!("{key} is never forwarded"),
         };
         self.rng = rng;
         match decided {
@@ -253,7 +267,10 @@ impl Shard {
                     let settings = self.settings_of(topic.id);
                     slots.extend(mine.into_iter().map(|key| self.make_partition(key, settings.clone())));
                 }
-                Record::TopicDeleted { id } => slots.extend(self.delete_topic(*id)),
+                Record::TopicDeleted { id } => {
+                    slots.extend(self.delete_topic(*id));
+                    self.forget_topic_in_groups(*id);
+                }
                 Record::ProducerIdsAllocated { .. } => {}
             }
         }
@@ -312,10 +329,16 @@ impl Shard {
             Reply::Again(ticket, frame) => {
                 let mut reader = Reader::new(&frame);
                 let header = decode_header(&mut reader).expect("it was read before");
-                let request =
-                    crate::wire::Message::decode(&mut reader, header.api_version).expect("it was read before");
-                let answer = api::metadata::answer(&request, header.api_version, &self.view());
-                let response = encode_response(header.correlation_id, header.api_key, header.api_version, &answer);
+                let (key, version, correlation) = (header.api_key, header.api_version, header.correlation_id);
+                let response = if key == ApiKey::FIND_COORDINATOR {
+                    let request = crate::wire::Message::decode(&mut reader, version).expect("it was read before");
+                    let answer = api::find_coordinator::answer(&request, version, &self.view());
+                    encode_response(correlation, key, version, &answer)
+                } else {
+                    let request = crate::wire::Message::decode(&mut reader, version).expect("it was read before");
+                    let answer = api::metadata::answer(&request, version, &self.view());
+                    encode_response(correlation, key, version, &answer)
+                };
                 self.send(ticket.shard, Letter::Forwarded { ticket, response });
             }
         }

@@ -174,7 +174,14 @@ impl Shard {
     fn fetching(&mut self, ticket: Ticket) -> Option<&mut Fetching> {
         match self.conns.slot(ticket.conn, ticket.request) {
             Some(Slot::Fetch(fetching)) => Some(fetching),
-            Some(Slot::Ready(_) | Slot::Produce(_) | Slot::Query(_) | Slot::Forwarded | Slot::ProducerId { .. })
+            Some(
+                Slot::Ready(_)
+                | Slot::Produce(_)
+                | Slot::Query(_)
+                | Slot::Group(_)
+                | Slot::Forwarded
+                | Slot::ProducerId { .. },
+            )
             | None => None,
         }
     }

@@ -22,6 +22,10 @@ mod effects;
 pub mod fetch;
 mod flush;
 mod format;
+mod group_answers;
+mod group_calls;
+mod group_loading;
+mod groups;
 mod partition;
 pub mod produce;
 pub mod query;
@@ -133,6 +137,10 @@ pub struct Shard {
     local: VecDeque<Letter>,
     /// Appends of other shards that found no room.
     backlog: VecDeque<(ShardId, Letter)>,
+    /// Coordinators whose records found no room.
+    groups_stalled: VecDeque<u32>,
+    /// About what all coordinators take in memory.
+    groups_bytes: usize,
 
     image: Image,
     leaders: BTreeMap<PartitionKey, Epoch>,
@@ -183,6 +191,8 @@ impl Shard {
             mailed_bytes: (0..config.shards).map(|_| 0).collect(),
             local: VecDeque::new(),
             backlog: VecDeque::new(),
+            groups_stalled: VecDeque::new(),
+            groups_bytes: 0,
             image: Image::default(),
             leaders: BTreeMap::new(),
             controller: Controller::default(),
@@ -317,6 +327,8 @@ impl Shard {
             Timer::ReadsWait => self.on_reads_wait_due(),
             Timer::Retention => self.on_retention_due(),
             Timer::Idle => self.on_idle_due(),
+            Timer::Groups { partition, at } => self.on_groups_due(partition, at),
+            Timer::LoadGroups { partition } => self.load_groups(partition),
             Timer::Accept { listener } => self.accept(listener),
         }
     }
@@ -395,6 +407,8 @@ impl Shard {
             Letter::Woken { ticket, round } => self.on_woken(ticket, round),
             Letter::Ask { ticket, key, query } => self.on_ask(ticket, key, query),
             Letter::Answer { ticket, answer } => self.on_answer(ticket, answer),
+            Letter::GroupAsk { ticket, key, request } => self.on_group_ask(Some(ticket), key, *request),
+            Letter::GroupReply { ticket, reply } => self.on_group_reply(ticket, reply),
         }
     }
 

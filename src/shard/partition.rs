@@ -2,6 +2,7 @@
 //!
 //! Invariant: whoever waits for an offset is answered when it is reached or the partition goes, never dropped.
 
+use super::groups::Groups;
 use crate::boundary::{ConnId, FileId};
 use crate::checkpoint::PartitionSnapshot;
 use crate::configs::TopicSettings;
@@ -11,6 +12,7 @@ use crate::log::{Log, Refusal};
 use crate::mail::Ticket;
 use crate::replica::Replica;
 use crate::replica::producers::Producers;
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec;
@@ -34,9 +36,18 @@ pub struct Watcher {
     pub round: u32,
 }
 
+/// What a partition's log is for.
+#[derive(Debug)]
+pub enum Machine {
+    Data,
+    /// A partition of `__consumer_offsets`.
+    Groups(Box<Groups>),
+}
+
 #[derive(Debug)]
 pub struct Partition {
     pub key: PartitionKey,
+    pub machine: Machine,
     pub replica: Replica,
     pub log: Log,
     pub producers: Producers,
@@ -71,6 +82,7 @@ impl Partition {
         let next_start = snapshot.replica.start;
         Partition {
             key: snapshot.key,
+            machine: Machine::Data,
             replica: Replica::new(me, vec![me], snapshot.replica),
             log: Log::new(snapshot.log),
             producers: snapshot.producers,
@@ -136,6 +148,11 @@ impl Partition {
 
     pub fn check(&self) {
         self.replica.check();
+        if let Machine::Groups(groups) = &self.machine
+            && let Some(coordinator) = groups.coordinator()
+        {
+            coordinator.check();
+        }
         assert!(self.log.flushed() <= self.replica.end().offset, "{}: segments beyond the log's end", self.key);
     }
 }

@@ -77,7 +77,7 @@ impl Shard {
     }
 
     /// The disk is full, and so is the journal: only then appends are refused rather than made to wait.
-    fn journal_refuses(&mut self) -> bool {
+    pub(super) fn journal_refuses(&mut self) -> bool {
         self.disk_full && !self.journal().ring_has_room(0)
     }
 
@@ -106,10 +106,13 @@ impl Shard {
                 13.. => self.image.topic(topic.topic_id),
                 _ => self.image.topic_named(&topic.name),
             };
+            // Only coordinators write to the broker's own topics.
+            let internal = found.is_some_and(|topic| crate::metadata::name::is_internal(&topic.name));
             let found = found.map(|topic| (topic.id, topic.partitions));
             for data in &topic.partition_data {
                 let records = data.records.as_ref().map(|records| records.contiguous()).unwrap_or_default();
                 let outcome = match found {
+                    Some(_) if internal => Some(Appended::error(ErrorCode::INVALID_TOPIC_EXCEPTION)),
                     None if header.version >= 13 => Some(Appended::error(ErrorCode::UNKNOWN_TOPIC_ID)),
                     Some((_, partitions)) if (0..partitions).contains(&data.index) => refused.clone(),
                     Some(_) | None => Some(Appended::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)),

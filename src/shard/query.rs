@@ -274,8 +274,8 @@ impl Shard {
     }
 
     pub(super) fn init_producer_id(&mut self, conn: ConnId, header: Header, request: &InitProducerIdRequest<'_>) {
-        // Transactions are not served, which FindCoordinator's absence has told every client already. An id without its
-        // epoch is nobody's.
+        // Transactions are not served, which FindCoordinator has told every client already. An id without its epoch is
+        // nobody's.
         let half_known = (request.producer_id == -1) != (request.producer_epoch == -1);
         if request.transactional_id.is_some() || half_known {
             let error_code = ErrorCode::INVALID_REQUEST;

@@ -26,7 +26,8 @@ const CAMPAIGNS_MAX: usize = 512;
 impl Shard {
     /// Makes a partition and lets it stand for election.
     pub(super) fn make_partition(&mut self, key: PartitionKey, settings: Arc<TopicSettings>) -> u32 {
-        let partition = Partition::empty(self.config.node, key, settings);
+        let mut partition = Partition::empty(self.config.node, key, settings);
+        partition.machine = self.machine_of(key.topic);
         let slot = self.add_partition(partition);
         self.campaigns.push_back(slot);
         slot
@@ -119,6 +120,7 @@ impl Shard {
             if !partition.deleted {
                 partition.deleted = true;
                 self.refuse_waiters(slot, &Appended::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+                self.refuse_group_calls(slot);
                 self.journal().append_note(Note::Deleted { key });
             }
         }

@@ -27,6 +27,10 @@ pub enum Timer {
     Retention,
     /// Close connections that have idled, or that never end what they began.
     Idle,
+    /// A member, or a group, has had its time.
+    Groups { partition: u32, at: Instant },
+    /// Reading a coordinator's log failed: try again.
+    LoadGroups { partition: u32 },
     /// Accepting failed for want of something: try again.
     Accept { listener: u16 },
 }

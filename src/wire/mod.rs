@@ -27,22 +27,34 @@ pub mod writer;
 
 pub mod api_versions;
 pub mod create_topics;
+pub mod delete_groups;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
+pub mod describe_groups;
 pub mod describe_topic_partitions;
 pub mod fetch;
+pub mod find_coordinator;
+pub mod group_records;
+pub mod heartbeat;
 pub mod init_producer_id;
+pub mod join_group;
+pub mod leave_group;
+pub mod list_groups;
 pub mod list_offsets;
 pub mod metadata;
+pub mod offset_commit;
+pub mod offset_delete;
+pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+pub mod sync_group;
 
 pub use api::ApiKey;
 pub use error::{DecodeError, Reason};
 pub use error_code::ErrorCode;
 pub use reader::Reader;
-pub use value::{Records, Str};
+pub use value::{Bin, Records, Str};
 pub use writer::Writer;
 
 /// A request or a response, all its versions. `'a` is the frame that a decoded message borrows from.

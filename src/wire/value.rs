@@ -16,6 +16,9 @@ use bytes::Bytes;
 /// A string: borrowed from the frame when decoded. Bytes that are not UTF-8 become U+FFFD, as in Java.
 pub type Str<'a> = Cow<'a, str>;
 
+/// Opaque bytes: borrowed from the frame when decoded.
+pub type Bin<'a> = Cow<'a, [u8]>;
+
 /// A type that a field may have.
 pub trait Wire<'de>: Sized {
     /// The fewest bytes that a value takes.

@@ -30,12 +30,23 @@ fn the_table_is_what_is_advertised() {
             (1, 4, 18),
             (2, 1, 11),
             (3, 0, 13),
+            (8, 2, 10),
+            (9, 1, 10),
+            (10, 0, 6),
+            (11, 0, 9),
+            (12, 0, 4),
+            (13, 0, 5),
+            (14, 0, 5),
+            (15, 0, 6),
+            (16, 0, 5),
             (18, 0, 5),
             (19, 2, 7),
             (20, 1, 6),
             (22, 0, 5),
             (23, 2, 4),
             (32, 1, 4),
+            (42, 0, 3),
+            (47, 0, 0),
             (60, 0, 2),
             (75, 0, 0),
         ]
@@ -59,7 +70,7 @@ fn requests_are_routed_by_key_and_version() {
     assert_eq!(route(ApiKey::METADATA, 14), Route::Version { min: 0, max: 13 });
     assert_eq!(route(ApiKey::FETCH, 3), Route::Version { min: 4, max: 18 });
     assert_eq!(route(ApiKey::METADATA, -1), Route::Version { min: 0, max: 13 });
-    assert_eq!(route(ApiKey::JOIN_GROUP, 0), Route::Key);
+    assert_eq!(route(ApiKey::SASL_HANDSHAKE, 0), Route::Key);
     assert_eq!(route(ApiKey(1234), 0), Route::Key);
 }
 

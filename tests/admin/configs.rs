@@ -74,6 +74,10 @@ connections.max.idle.ms LONG 600000
 default.replication.factor INT 1
 delete.topic.enable BOOLEAN true
 fetch.max.bytes INT 57671680
+group.initial.rebalance.delay.ms INT 3000
+group.max.session.timeout.ms INT 1800000
+group.max.size INT 2147483647
+group.min.session.timeout.ms INT 6000
 log.cleaner.delete.retention.ms LONG 86400000
 log.cleaner.max.compaction.lag.ms LONG 9223372036854775807
 log.cleaner.min.cleanable.ratio DOUBLE 0.5
@@ -108,8 +112,12 @@ max.request.partition.size.limit INT 2000
 message.max.bytes INT 1048588
 min.insync.replicas INT 1
 num.partitions INT 1
+offset.metadata.max.bytes INT 4096
+offsets.retention.check.interval.ms LONG 600000
+offsets.retention.minutes INT 10080
 offsets.topic.num.partitions INT 50
 offsets.topic.replication.factor SHORT 3
+offsets.topic.segment.bytes INT 104857600
 producer.id.expiration.ms INT 86400000
 socket.request.max.bytes INT 104857600
 transaction.max.timeout.ms INT 900000
@@ -369,6 +377,14 @@ fn the_brokers_defaults_are_kafkas() {
         retention_check_interval_ms: 300_000,
         producer_id_expiration_ms: 86_400_000,
         transaction_max_timeout_ms: 900_000,
+        group_initial_rebalance_delay_ms: 3_000,
+        group_max_session_timeout_ms: 1_800_000,
+        group_max_size: i32::MAX,
+        group_min_session_timeout_ms: 6_000,
+        offset_metadata_max_bytes: 4_096,
+        offsets_retention_check_interval_ms: 600_000,
+        offsets_retention_ms: 7 * 24 * 3_600_000,
+        offsets_topic_segment_bytes: 104_857_600,
     };
     assert_eq!(BrokerSettings::resolve(&Values::new()), expected);
     let idle = BrokerSettings::resolve(&values(&[("connections.max.idle.ms", "-1"), ("num.partitions", " 4 ")]));

@@ -9,6 +9,7 @@ mod describe_cluster;
 mod describe_configs;
 mod describe_topic_partitions;
 mod encoding;
+mod find_coordinator;
 mod metadata;
 mod records;
 mod world;

@@ -15,6 +15,7 @@ from pathlib import Path
 import brokers
 import checks
 import with_confluent
+import with_groups
 import with_java  # noqa: F401  (adds its checks to the list)
 import with_kafka_python  # noqa: F401
 import with_kcat  # noqa: F401
@@ -187,6 +188,7 @@ LIFE = [
     ("broker: large requests, more than memory holds", large_requests),
     ("broker: every record is there after a clean stop", survives_stop),
     ("broker: every acknowledged record is there after kill -9", survives_kill),
+    ("broker: committed offsets and members are there after kill -9", with_groups.offsets_survive_kill),
     ("java: DumpLogSegments reads our segments after a clean stop", segments_are_kafkas),
 ]
 

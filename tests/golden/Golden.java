@@ -28,7 +28,8 @@ import org.apache.kafka.common.record.internal.*;
 public class Golden {
     static final String[] APIS = {"Produce", "Fetch", "ListOffsets", "Metadata", "ApiVersions", "CreateTopics",
         "DeleteTopics", "InitProducerId", "OffsetForLeaderEpoch", "DescribeConfigs", "DescribeCluster",
-        "DescribeTopicPartitions"};
+        "DescribeTopicPartitions", "FindCoordinator", "JoinGroup", "SyncGroup", "Heartbeat", "LeaveGroup",
+        "OffsetCommit", "OffsetFetch", "OffsetDelete", "DeleteGroups", "DescribeGroups", "ListGroups"};
     static final ObjectMapper MAPPER = new ObjectMapper().configure(JsonParser.Feature.ALLOW_COMMENTS, true);
     static final JsonNodeFactory F = JsonNodeFactory.instance;
 
@@ -110,7 +111,7 @@ public class Golden {
             case "int64": { long x = seed * 1_000_003; if (plain) facts.add(snake + "=" + x); return F.numberNode(x); }
             case "string": { if (full) facts.add(snake + "=\"" + snake + nth + "\""); return F.textNode(full ? snake + nth : ""); }
             case "uuid": return F.textNode(new Uuid(seed * 3, seed * 5).toString());
-            case "records": return F.binaryNode(full ? ("records" + nth).getBytes() : new byte[0]);
+            case "records": case "bytes": return F.binaryNode(full ? ("records" + nth).getBytes() : new byte[0]);
             default: return struct(structs.get(type), structs, v, full, facts, nth);
         }
     }

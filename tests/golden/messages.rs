@@ -35,6 +35,28 @@ macro_rules! dispatch {
             "DescribeClusterResponse" => $f::<highwater::wire::describe_cluster::DescribeClusterResponse>($($arg),*),
             "DescribeTopicPartitionsRequest" => $f::<highwater::wire::describe_topic_partitions::DescribeTopicPartitionsRequest>($($arg),*),
             "DescribeTopicPartitionsResponse" => $f::<highwater::wire::describe_topic_partitions::DescribeTopicPartitionsResponse>($($arg),*),
+            "FindCoordinatorRequest" => $f::<highwater::wire::find_coordinator::FindCoordinatorRequest>($($arg),*),
+            "FindCoordinatorResponse" => $f::<highwater::wire::find_coordinator::FindCoordinatorResponse>($($arg),*),
+            "JoinGroupRequest" => $f::<highwater::wire::join_group::JoinGroupRequest>($($arg),*),
+            "JoinGroupResponse" => $f::<highwater::wire::join_group::JoinGroupResponse>($($arg),*),
+            "SyncGroupRequest" => $f::<highwater::wire::sync_group::SyncGroupRequest>($($arg),*),
+            "SyncGroupResponse" => $f::<highwater::wire::sync_group::SyncGroupResponse>($($arg),*),
+            "HeartbeatRequest" => $f::<highwater::wire::heartbeat::HeartbeatRequest>($($arg),*),
+            "HeartbeatResponse" => $f::<highwater::wire::heartbeat::HeartbeatResponse>($($arg),*),
+            "LeaveGroupRequest" => $f::<highwater::wire::leave_group::LeaveGroupRequest>($($arg),*),
+            "LeaveGroupResponse" => $f::<highwater::wire::leave_group::LeaveGroupResponse>($($arg),*),
+            "OffsetCommitRequest" => $f::<highwater::wire::offset_commit::OffsetCommitRequest>($($arg),*),
+            "OffsetCommitResponse" => $f::<highwater::wire::offset_commit::OffsetCommitResponse>($($arg),*),
+            "OffsetFetchRequest" => $f::<highwater::wire::offset_fetch::OffsetFetchRequest>($($arg),*),
+            "OffsetFetchResponse" => $f::<highwater::wire::offset_fetch::OffsetFetchResponse>($($arg),*),
+            "OffsetDeleteRequest" => $f::<highwater::wire::offset_delete::OffsetDeleteRequest>($($arg),*),
+            "OffsetDeleteResponse" => $f::<highwater::wire::offset_delete::OffsetDeleteResponse>($($arg),*),
+            "DeleteGroupsRequest" => $f::<highwater::wire::delete_groups::DeleteGroupsRequest>($($arg),*),
+            "DeleteGroupsResponse" => $f::<highwater::wire::delete_groups::DeleteGroupsResponse>($($arg),*),
+            "DescribeGroupsRequest" => $f::<highwater::wire::describe_groups::DescribeGroupsRequest>($($arg),*),
+            "DescribeGroupsResponse" => $f::<highwater::wire::describe_groups::DescribeGroupsResponse>($($arg),*),
+            "ListGroupsRequest" => $f::<highwater::wire::list_groups::ListGroupsRequest>($($arg),*),
+            "ListGroupsResponse" => $f::<highwater::wire::list_groups::ListGroupsResponse>($($arg),*),
             name => panic!("no message {name}"),
         }
     };
@@ -66,6 +88,28 @@ pub const MESSAGES: &[(&str, i16, i16)] = &[
     versions::<describe_cluster::DescribeClusterResponse>("DescribeClusterResponse"),
     versions::<describe_topic_partitions::DescribeTopicPartitionsRequest>("DescribeTopicPartitionsRequest"),
     versions::<describe_topic_partitions::DescribeTopicPartitionsResponse>("DescribeTopicPartitionsResponse"),
+    versions::<find_coordinator::FindCoordinatorRequest>("FindCoordinatorRequest"),
+    versions::<find_coordinator::FindCoordinatorResponse>("FindCoordinatorResponse"),
+    versions::<join_group::JoinGroupRequest>("JoinGroupRequest"),
+    versions::<join_group::JoinGroupResponse>("JoinGroupResponse"),
+    versions::<sync_group::SyncGroupRequest>("SyncGroupRequest"),
+    versions::<sync_group::SyncGroupResponse>("SyncGroupResponse"),
+    versions::<heartbeat::HeartbeatRequest>("HeartbeatRequest"),
+    versions::<heartbeat::HeartbeatResponse>("HeartbeatResponse"),
+    versions::<leave_group::LeaveGroupRequest>("LeaveGroupRequest"),
+    versions::<leave_group::LeaveGroupResponse>("LeaveGroupResponse"),
+    versions::<offset_commit::OffsetCommitRequest>("OffsetCommitRequest"),
+    versions::<offset_commit::OffsetCommitResponse>("OffsetCommitResponse"),
+    versions::<offset_fetch::OffsetFetchRequest>("OffsetFetchRequest"),
+    versions::<offset_fetch::OffsetFetchResponse>("OffsetFetchResponse"),
+    versions::<offset_delete::OffsetDeleteRequest>("OffsetDeleteRequest"),
+    versions::<offset_delete::OffsetDeleteResponse>("OffsetDeleteResponse"),
+    versions::<delete_groups::DeleteGroupsRequest>("DeleteGroupsRequest"),
+    versions::<delete_groups::DeleteGroupsResponse>("DeleteGroupsResponse"),
+    versions::<describe_groups::DescribeGroupsRequest>("DescribeGroupsRequest"),
+    versions::<describe_groups::DescribeGroupsResponse>("DescribeGroupsResponse"),
+    versions::<list_groups::ListGroupsRequest>("ListGroupsRequest"),
+    versions::<list_groups::ListGroupsResponse>("ListGroupsResponse"),
 ];
 
 const fn versions<'a, M: Message<'a>>(name: &'static str) -> (&'static str, i16, i16) {
@@ -135,6 +179,13 @@ impl Any for Cow<'_, str> {
         const LETTERS: [char; 5] = ['a', 'Z', '.', '\u{e9}', '\u{1f980}'];
         let len = entropy.below(12);
         (0..len).map(|_| LETTERS[entropy.below(5)]).collect()
+    }
+}
+
+impl Any for Cow<'_, [u8]> {
+    fn any(entropy: &mut Entropy<'_>) -> Self {
+        let len = entropy.below(20);
+        (0..len).map(|_| entropy.array::<1>()[0]).collect()
     }
 }
 
@@ -242,4 +293,52 @@ any_struct! {
     describe_topic_partitions::DescribeTopicPartitionsResponse<'_> { throttle_time_ms, topics, next_cursor }
     describe_topic_partitions::DescribeTopicPartitionsResponseTopic<'_> { error_code, name, topic_id, is_internal, partitions, topic_authorized_operations }
     describe_topic_partitions::DescribeTopicPartitionsResponsePartition { error_code, partition_index, leader_id, leader_epoch, replica_nodes, isr_nodes, eligible_leader_replicas, last_known_elr, offline_replicas }
+    find_coordinator::FindCoordinatorRequest<'_> { key, key_type, coordinator_keys }
+    find_coordinator::FindCoordinatorResponse<'_> { throttle_time_ms, error_code, error_message, node_id, host, port, coordinators }
+    find_coordinator::Coordinator<'_> { key, node_id, host, port, error_code, error_message }
+    join_group::JoinGroupRequest<'_> { group_id, session_timeout_ms, rebalance_timeout_ms, member_id, group_instance_id, protocol_type, protocols, reason }
+    join_group::JoinGroupRequestProtocol<'_> { name, metadata }
+    join_group::JoinGroupResponse<'_> { throttle_time_ms, error_code, generation_id, protocol_type, protocol_name, leader, skip_assignment, member_id, members }
+    join_group::JoinGroupResponseMember<'_> { member_id, group_instance_id, metadata }
+    sync_group::SyncGroupRequest<'_> { group_id, generation_id, member_id, group_instance_id, protocol_type, protocol_name, assignments }
+    sync_group::SyncGroupRequestAssignment<'_> { member_id, assignment }
+    sync_group::SyncGroupResponse<'_> { throttle_time_ms, error_code, protocol_type, protocol_name, assignment }
+    heartbeat::HeartbeatRequest<'_> { group_id, generation_id, member_id, group_instance_id }
+    heartbeat::HeartbeatResponse { throttle_time_ms, error_code }
+    leave_group::LeaveGroupRequest<'_> { group_id, member_id, members }
+    leave_group::MemberIdentity<'_> { member_id, group_instance_id, reason }
+    leave_group::LeaveGroupResponse<'_> { throttle_time_ms, error_code, members }
+    leave_group::MemberResponse<'_> { member_id, group_instance_id, error_code }
+    offset_commit::OffsetCommitRequest<'_> { group_id, generation_id_or_member_epoch, member_id, group_instance_id, retention_time_ms, topics }
+    offset_commit::OffsetCommitRequestTopic<'_> { name, topic_id, partitions }
+    offset_commit::OffsetCommitRequestPartition<'_> { partition_index, committed_offset, committed_leader_epoch, committed_metadata }
+    offset_commit::OffsetCommitResponse<'_> { throttle_time_ms, topics }
+    offset_commit::OffsetCommitResponseTopic<'_> { name, topic_id, partitions }
+    offset_commit::OffsetCommitResponsePartition { partition_index, error_code }
+    offset_fetch::OffsetFetchRequest<'_> { group_id, topics, groups, require_stable }
+    offset_fetch::OffsetFetchRequestGroup<'_> { group_id, member_id, member_epoch, topics }
+    offset_fetch::OffsetFetchRequestTopics<'_> { name, topic_id, partition_indexes }
+    offset_fetch::OffsetFetchRequestTopic<'_> { name, partition_indexes }
+    offset_fetch::OffsetFetchResponse<'_> { throttle_time_ms, topics, error_code, groups }
+    offset_fetch::OffsetFetchResponseGroup<'_> { group_id, topics, error_code }
+    offset_fetch::OffsetFetchResponseTopics<'_> { name, topic_id, partitions }
+    offset_fetch::OffsetFetchResponsePartitions<'_> { partition_index, committed_offset, committed_leader_epoch, metadata, error_code }
+    offset_fetch::OffsetFetchResponseTopic<'_> { name, partitions }
+    offset_fetch::OffsetFetchResponsePartition<'_> { partition_index, committed_offset, committed_leader_epoch, metadata, error_code }
+    offset_delete::OffsetDeleteRequest<'_> { group_id, topics }
+    offset_delete::OffsetDeleteRequestTopic<'_> { name, partitions }
+    offset_delete::OffsetDeleteRequestPartition { partition_index }
+    offset_delete::OffsetDeleteResponse<'_> { error_code, throttle_time_ms, topics }
+    offset_delete::OffsetDeleteResponseTopic<'_> { name, partitions }
+    offset_delete::OffsetDeleteResponsePartition { partition_index, error_code }
+    delete_groups::DeleteGroupsRequest<'_> { groups_names }
+    delete_groups::DeleteGroupsResponse<'_> { throttle_time_ms, results }
+    delete_groups::DeletableGroupResult<'_> { group_id, error_code, error_message }
+    describe_groups::DescribeGroupsRequest<'_> { groups, include_authorized_operations }
+    describe_groups::DescribeGroupsResponse<'_> { throttle_time_ms, groups }
+    describe_groups::DescribedGroup<'_> { error_code, error_message, group_id, group_state, protocol_type, protocol_data, members, authorized_operations }
+    describe_groups::DescribedGroupMember<'_> { member_id, group_instance_id, client_id, client_host, member_metadata, member_assignment }
+    list_groups::ListGroupsRequest<'_> { states_filter, types_filter }
+    list_groups::ListGroupsResponse<'_> { throttle_time_ms, error_code, groups }
+    list_groups::ListedGroup<'_> { group_id, protocol_type, group_state, group_type }
 }

@@ -1,4 +1,5 @@
-//! The simulated clients: producers, readers and one administrator, in real frames over a stream of bytes; and a stranger.
+//! The simulated clients: producers, readers, members of groups and one administrator, in real frames over a stream of
+//! bytes; and a stranger.
 //!
 //! They know only what a client can know, write it into the ledger, and judge every answer by it. They share a `Link`:
 //! one connection at a time, requests in order, answers in order.
@@ -7,6 +8,7 @@
 
 pub mod admin;
 pub mod batch;
+pub mod member;
 pub mod producer;
 pub mod reader;
 pub mod stranger;
@@ -80,6 +82,7 @@ pub enum Client {
     Producer(producer::Producer),
     Reader(reader::Reader),
     Admin(admin::Admin),
+    Member(member::Member),
     Stranger(stranger::Stranger),
 }
 
@@ -87,7 +90,7 @@ impl Client {
     pub fn reader(&mut self) -> Option<&mut reader::Reader> {
         match self {
             Client::Reader(reader) => Some(reader),
-            Client::Producer(_) | Client::Admin(_) | Client::Stranger(_) => None,
+            Client::Producer(_) | Client::Admin(_) | Client::Member(_) | Client::Stranger(_) => None,
         }
     }
 
@@ -98,6 +101,9 @@ impl Client {
         }
         for number in 0..plan.work.readers {
             all.push(Some(Client::Reader(reader::Reader::new(number, plan, dice))));
+        }
+        for number in 0..plan.groups.members {
+            all.push(Some(Client::Member(member::Member::new(number, &plan.groups, dice))));
         }
         if plan.work.strangers > 0 {
             all.push(Some(Client::Stranger(stranger::Stranger::new(plan))));
@@ -110,6 +116,7 @@ impl Client {
             Client::Producer(producer) => producer.on_wake(ctx),
             Client::Reader(reader) => reader.on_wake(ctx),
             Client::Admin(admin) => admin.on_wake(ctx),
+            Client::Member(member) => member.on_wake(ctx),
             Client::Stranger(stranger) => stranger.on_wake(ctx),
         }
     }
@@ -119,6 +126,7 @@ impl Client {
             Client::Producer(producer) => producer.on_wire(ctx, conn, wire),
             Client::Reader(reader) => reader.on_wire(ctx, conn, wire),
             Client::Admin(admin) => admin.on_wire(ctx, conn, wire),
+            Client::Member(member) => member.on_wire(ctx, conn, wire),
             Client::Stranger(stranger) => stranger.on_wire(ctx, conn, wire),
         }
     }
@@ -129,6 +137,7 @@ impl Client {
             Client::Producer(producer) => producer.unfinished(ledger),
             Client::Reader(reader) => reader.unfinished(ledger),
             Client::Admin(admin) => admin.unfinished(),
+            Client::Member(member) => member.unfinished(ledger),
             Client::Stranger(stranger) => stranger.unfinished(),
         }
     }
@@ -139,6 +148,7 @@ impl Client {
             Client::Producer(producer) => producer.link.retire(ctx),
             Client::Reader(reader) => reader.link.retire(ctx),
             Client::Admin(admin) => admin.link.retire(ctx),
+            Client::Member(member) => member.link.retire(ctx),
             Client::Stranger(stranger) => stranger.retire(ctx),
         }
     }

@@ -108,6 +108,10 @@ enum Purpose {
         ahead: usize,
     },
     Search(Search),
+    /// A coordinator's log, from here on.
+    Load {
+        offset: Offset,
+    },
     /// What a reader will ask for next: the chunk that holds `offset`, some behind it, and so many reads more.
     Ahead {
         offset: Offset,
@@ -157,7 +161,7 @@ impl Reads {
             Purpose::Fetch { gather, .. } => {
                 !job.impatient && self.gathers[gather].results.iter().all(|result| result.records.is_empty())
             }
-            Purpose::Search(_) => true,
+            Purpose::Search(_) | Purpose::Load { .. } => true,
             Purpose::Ahead { .. } => false,
         }
     }
@@ -188,6 +192,11 @@ impl Shard {
     /// Looks for a timestamp in the segment that holds `offset`.
     pub(super) fn search_segment(&mut self, slot: u32, offset: Offset, search: Search) {
         self.start_read(slot, offset, Purpose::Search(search));
+    }
+
+    /// Reads on in a coordinator's log.
+    pub(super) fn read_groups(&mut self, slot: u32, offset: Offset) {
+        self.start_read(slot, offset, Purpose::Load { offset });
     }
 
     fn start_read(&mut self, slot: u32, offset: Offset, purpose: Purpose) {
@@ -277,7 +286,7 @@ impl Shard {
         let (index, wanted) = match &job.purpose {
             Purpose::Fetch { part, bytes, .. } => (segment.chunk_of(part.offset)?, *bytes),
             Purpose::Search(search) => (search.chunk(&segment.chunks)?, 1),
-            Purpose::Ahead { offset, .. } => (segment.chunk_of(*offset)?, read_max),
+            Purpose::Load { offset } | Purpose::Ahead { offset, .. } => (segment.chunk_of(*offset)?, read_max),
         };
         let mut chunks: Vec<Chunk> = Vec::new();
         let mut len = 0;
@@ -558,6 +567,7 @@ impl Shard {
                 }
             }
             Purpose::Search(search) => self.on_searched(slot, search, result),
+            Purpose::Load { .. } => self.on_groups_read(slot, result),
             Purpose::Ahead { more, .. } => {
                 // Whether it was read now, before, or is on its way: on behind it.
                 if let Ok((chunks, _)) = result

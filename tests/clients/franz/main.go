@@ -60,6 +60,8 @@ func main() {
 		{"a deleted topic is gone", deleteTopic},
 		{"topic configurations with value and source", configs},
 		{"the cluster describes itself", cluster},
+		{"a group shares, loses a member, commits and resumes", group},
+		{"groups are described, their offsets changed and deleted", groupAdmin},
 	}
 	failed := false
 	for _, c := range checks {
