@@ -79,10 +79,11 @@ fn a_large_request_gets_its_memory_when_all_of_it_was_used() {
 /// files again that it frees: so it must not be lost when the power goes.
 #[test]
 fn a_checkpoint_that_a_kill_left_in_a_cache_is_durable_before_the_ring_is_used_again() {
-    let plans = (280..292).map(|seed| {
+    let plans = (280..304).map(|seed| {
         let mut plan = small(seed);
         plan.disk.sync_us = 2_000;
-        plan.chaos = (1..9).map(|turn| at_ms(turn * 400, crash(turn % 2 == 0, 6 + turn as u32))).collect();
+        let after_ops = |turn: u64| (1 + (7 * seed + 5 * turn) % 23) as u32;
+        plan.chaos = (1..9).map(|turn| at_ms(turn * 400, crash(turn % 2 == 0, after_ops(turn)))).collect();
         plan
     });
     assert!(all_hold(plans, Fault::LostRename) > 0);
