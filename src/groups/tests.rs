@@ -238,7 +238,7 @@ fn the_first_member_leads_a_first_generation() {
     assert_eq!((joined.generation, joined.error), (1, ErrorCode::NONE));
     assert_eq!((joined.leader.as_str(), joined.protocol.as_deref()), (id.as_str(), Some("range")));
     assert_eq!(joined.members.len(), 1);
-    let calls = world.sync_all(&[id.clone()]);
+    let calls = world.sync_all(core::slice::from_ref(&id));
     assert_eq!(world.state(), "Stable");
     let Reply::Synced(synced) = &world.replies[&calls[0]] else { panic!("no sync") };
     assert_eq!(synced.assignment, id.as_bytes());
@@ -350,7 +350,7 @@ fn a_static_member_comes_back_without_a_rebalance_and_fences_the_old_one() {
     world.pass(10_000);
     let old = world.joined(call).member;
     assert!(old.starts_with("i-"));
-    world.sync_all(&[old.clone()]);
+    world.sync_all(core::slice::from_ref(&old));
     let (id, call) = world.join(fixed(2));
     let joined = world.joined(call);
     assert_ne!(id, old);
