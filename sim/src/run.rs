@@ -46,11 +46,14 @@ pub fn run_seed(seed: u64, told: bool) -> Report {
     held(run_plan(Plan::draw(seed), told))
 }
 
-/// The report, failed where the run was less than a default seed promises. One beyond the budget ends early.
+/// The report, failed where the run was less than a default seed promises. One beyond the budget ends early, and where
+/// damage is refused there may be nothing left to ask for.
 pub fn held(mut report: Report) -> Report {
     let beyond = report.counts.get(Fault::Wipe) + report.counts.get(Fault::Rollback) > 0;
+    let refused = report.stats.refusals > 0;
     if report.failure.is_none()
         && !beyond
+        && !refused
         && let Some(detail) = report.stats.unkept()
     {
         report.failure = Some(Failure { invariant: Invariant::Search, detail });

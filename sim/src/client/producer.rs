@@ -487,7 +487,10 @@ impl Producer {
         let resume_at = lane.resume_at;
         self.link.wake(ctx, resume_at);
         let lane = self.lanes.get_mut(&parcel.part).expect("it was sent");
-        let place = lane.queue.partition_point(|other| other.sequence < parcel.sequence);
+        // Sequences wrap from `i32::MAX` to 0: what is before is less than half of them behind.
+        let is_before =
+            |other: &Parcel| (1..1 << 30).contains(&(parcel.sequence.wrapping_sub(other.sequence) & i32::MAX));
+        let place = lane.queue.partition_point(is_before);
         lane.queue.insert(place, parcel);
     }
 }
