@@ -145,11 +145,11 @@ impl Replica {
 
     /// A voter holds everything up to `position` durably. Counts only within the leader's own epoch.
     pub fn on_voter_durable(&mut self, voter: NodeId, position: Position) {
+        let majority = self.majority();
         let Role::Leader { durable } = &mut self.role else { return };
         let Some((_, known)) = durable.iter_mut().find(|(id, _)| *id == voter) else { return };
         *known = (*known).max(position);
         // This runs for every partition of every commit, and voters are few: counting costs less than sorting.
-        let majority = self.voters.len() / 2 + 1;
         let held_by = |position: Position| durable.iter().filter(|(_, held)| *held >= position).count();
         let held = durable.iter().map(|(_, held)| *held).filter(|held| held_by(*held) >= majority);
         let majority_holds = held.max().unwrap_or_default();

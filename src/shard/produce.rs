@@ -433,9 +433,11 @@ impl Producing {
 
     /// What went wrong, where nobody is to be told.
     pub fn unanswerable(&self) -> Option<ErrorCode> {
+        if self.acks != 0 {
+            return None;
+        }
         let outcomes = self.partitions.iter().filter_map(|(_, appended)| appended.as_ref());
-        let failed = outcomes.map(|appended| appended.error).find(|error| *error != ErrorCode::NONE);
-        failed.filter(|_| self.acks == 0)
+        outcomes.map(|appended| appended.error).find(|error| *error != ErrorCode::NONE)
     }
 
     /// Writes the response, if one was asked for, behind what is in `out`.
