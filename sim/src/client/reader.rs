@@ -298,7 +298,7 @@ impl Reader {
             let partition_max_bytes = ctx.dice.pick(&[1, 16_384, 262_144]);
             limits.parts.push(partition_max_bytes as usize);
             let known_epoch = ctx.ledger.parts[part].epoch;
-            let last_epoch = place.epoch.filter(|_| epochs && topic.retention_bytes < 0);
+            let last_epoch = place.epoch.filter(|_| epochs && ctx.ledger.keeps_all(part));
             let partition = FetchPartition {
                 partition: ctx.ledger.parts[part].index,
                 fetch_offset: offset,
@@ -472,6 +472,11 @@ impl Reader {
             return;
         }
         let bytes = answer.records.as_ref().map(|records| records.contiguous()).unwrap_or_default();
+        if asked.offset < asked.known.start && !lax {
+            let (offset, start) = (asked.offset, asked.known.start);
+            let detail = format!("{name}: a read from {offset} succeeds, though the log was known to start at {start}");
+            return ctx.fail(Invariant::Purged, detail);
+        }
         let mut rest = &bytes[..];
         let mut next = asked.offset;
         let mut epoch = None;
@@ -525,8 +530,7 @@ impl Reader {
         }
         match code {
             ErrorCode::OFFSET_OUT_OF_RANGE
-                if asked.offset < ctx.ledger.parts[part].start.max(1)
-                    || ctx.ledger.topic_of(part).retention_bytes >= 0 =>
+                if asked.offset < ctx.ledger.parts[part].start.max(1) || !ctx.ledger.keeps_all(part) =>
             {
                 if let Some(place) = self.places.iter_mut().find(|place| place.part == part) {
                     (place.next, place.from, place.epoch) = (None, EARLIEST, None);
