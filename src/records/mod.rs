@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `header.rs` | the picture of the 61 bytes, their parsed view, what is patched in place, batches in a row |
 //! | `check.rs` | what a broker holds against a producer's batch, and the error code for each fault |
+//! | `filter.rs` | taking records out of a batch, for compaction |
 //! | `iter.rs` | the records inside, and the lookups by time |
 //! | `codec.rs` | the four compressions, within a bound on memory |
 //! | `builder.rs` | making batches: simulated clients, the bench, the metadata log |
@@ -15,6 +16,7 @@ pub mod builder;
 pub mod check;
 pub mod codec;
 pub mod error;
+pub mod filter;
 pub mod header;
 pub mod iter;
 

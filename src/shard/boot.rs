@@ -273,6 +273,7 @@ impl Shard {
         }
         let retention = self.fx.now.mono.after(RETENTION_FIRST);
         self.timers.set(retention, Timer::Retention);
+        self.timers.set(retention, Timer::Compact);
         self.start_idle_timer();
         self.load_all_groups();
         if self.me == ShardId(0) {

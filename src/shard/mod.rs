@@ -16,6 +16,7 @@ mod answers;
 mod boot;
 mod checkpoints;
 mod commit;
+mod compact;
 mod connection;
 mod controller;
 mod effects;
@@ -128,6 +129,7 @@ pub struct Shard {
     staged_bytes: usize,
     flusher: Flusher,
     checkpoints: Checkpoints,
+    compactor: compact::Compactor,
     reads: Reads,
     answers: Answers,
 
@@ -188,6 +190,7 @@ impl Shard {
             staged_bytes: 0,
             flusher: Flusher::default(),
             checkpoints: Checkpoints::default(),
+            compactor: compact::Compactor::default(),
             reads: Reads::new(config.memory_bytes / 4),
             answers: Answers::new(config.memory_bytes / 8),
             conns: Connections::new(config.memory_bytes / 8),
@@ -330,6 +333,7 @@ impl Shard {
             Timer::AnswersWait => self.on_answers_wait_due(),
             Timer::ReadsWait => self.on_reads_wait_due(),
             Timer::Retention => self.on_retention_due(),
+            Timer::Compact => self.on_compact_due(),
             Timer::Idle => self.on_idle_due(),
             Timer::Groups { partition, at } => self.on_groups_due(partition, at),
             Timer::LoadGroups { partition } => self.load_groups(partition),
@@ -350,7 +354,10 @@ impl Shard {
             Then::Mended { partition } => self.on_mended(partition),
             Then::SegmentOpened { partition } => self.on_segment_opened(partition, &outcome),
             Then::Rolled { partition, base } => self.on_rolled(partition, base),
-            Then::SegmentsRemoved { partition, bases } => self.on_segments_removed(partition, &bases),
+            Then::SegmentsRemoved { partition, names } => self.on_segments_removed(partition, &names),
+            Then::Compacted { partition, sealed } => self.on_compact_written(partition, sealed, &outcome),
+            Then::StraysListed { partition } => self.on_strays_listed(partition, &outcome.names),
+            Then::StraysRemoved => self.on_strays_removed(),
             Then::PartitionRemoved { partition } => self.on_partition_removed(partition),
             Then::Synced { partition } => self.on_synced(partition),
             Then::CheckpointSaved => self.on_checkpoint_saved(),

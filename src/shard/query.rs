@@ -102,6 +102,11 @@ pub struct Search {
 }
 
 impl Search {
+    /// Where it looks on.
+    pub fn from(&self) -> Offset {
+        self.from
+    }
+
     /// The first chunk that can hold it.
     pub fn chunk(&self, chunks: &[Chunk]) -> Option<usize> {
         chunks.iter().position(|chunk| chunk.end > self.from && chunk.max_timestamp >= self.target.0)

@@ -7,6 +7,7 @@ use super::{Shard, timers::Timer};
 use crate::boundary::{Done, FileId, Halt, IoError, Level, Op, OpenMode, SECTOR};
 use crate::ids::Offset;
 use crate::journal::ring::Ring;
+use crate::log::segment::Name;
 use crate::shard::effects::Pending;
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -70,17 +71,48 @@ pub enum Then {
     FormatRead,
     FolderMade,
     FormatWritten,
-    CheckpointRead { mirror: bool },
+    CheckpointRead {
+        mirror: bool,
+    },
     FolderListed,
-    SlotOpened { slot: usize },
-    SlotFilled { slot: usize, number: u32, bytes: u64 },
+    SlotOpened {
+        slot: usize,
+    },
+    SlotFilled {
+        slot: usize,
+        number: u32,
+        bytes: u64,
+    },
     DamagedKept,
-    SegmentOpened { partition: u32 },
-    Mended { partition: u32 },
-    Rolled { partition: u32, base: Offset },
-    SegmentsRemoved { partition: u32, bases: Vec<Offset> },
-    PartitionRemoved { partition: u32 },
-    Synced { partition: Option<u32> },
+    SegmentOpened {
+        partition: u32,
+    },
+    Mended {
+        partition: u32,
+    },
+    Rolled {
+        partition: u32,
+        base: Offset,
+    },
+    SegmentsRemoved {
+        partition: u32,
+        names: Vec<Name>,
+    },
+    /// A part of a compacted segment is written; it is `sealed` with its table.
+    Compacted {
+        partition: u32,
+        sealed: bool,
+    },
+    StraysListed {
+        partition: u32,
+    },
+    StraysRemoved,
+    PartitionRemoved {
+        partition: u32,
+    },
+    Synced {
+        partition: Option<u32>,
+    },
     CheckpointSaved,
     Trimmed,
     LaidOut,
@@ -179,6 +211,12 @@ impl Shard {
                 Some(pause) => self.timers.set(self.fx.now.mono.after(pause), Timer::RetryTask(id)),
                 None => self.run_task(id),
             },
+            Err(IoError::NoSpace) if matches!(task.then, Then::Compacted { .. }) => {
+                // Nobody waits for it, and what it has written goes.
+                let mut task = self.tasks.remove(&id).expect("it was there");
+                let file = task.outcome.file.take();
+                self.on_compaction_stuck(file);
+            }
             Err(IoError::NoSpace) => {
                 let path = task.path.clone();
                 self.on_disk_full(&path);

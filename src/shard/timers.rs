@@ -25,6 +25,8 @@ pub enum Timer {
     AnswersWait,
     /// Look for segments that are past their retention.
     Retention,
+    /// Look for a log to compact.
+    Compact,
     /// Close connections that have idled, or that never end what they began.
     Idle,
     /// A member, or a group, has had its time.
