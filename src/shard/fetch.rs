@@ -97,6 +97,11 @@ struct Part {
 }
 
 impl Part {
+    /// `None`: it does not exist.
+    fn topic(&self) -> Option<TopicId> {
+        self.wanted.map(|wanted| wanted.key.topic)
+    }
+
     /// What counts for `min_bytes`: where there is more than was read, what was asked for, as in Kafka.
     fn available(&self) -> usize {
         let Some(result) = &self.result else { return 0 };
@@ -400,8 +405,20 @@ impl Shard {
         let bytes = results().map(|result| result.bytes).sum();
         let shared = results().any(|result| result.bytes > result.copied);
         self.answers.settle(ticket.conn, bytes, shared, self.fx.now.mono);
+        self.count_sent(&fetching);
         let response = fetching.response();
         self.conns.complete(ticket.conn, ticket.request, response);
+    }
+}
+
+impl Shard {
+    fn count_sent(&mut self, fetching: &Fetching) {
+        for of_topic in fetching.parts.chunk_by(|one, next| one.topic() == next.topic()) {
+            let bytes = of_topic.iter().filter_map(|part| part.result.as_ref()).map(|result| result.bytes).sum();
+            if let Some(topic) = of_topic[0].topic() {
+                self.counters.sent(topic, bytes);
+            }
+        }
     }
 }
 

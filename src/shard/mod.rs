@@ -33,6 +33,7 @@ mod reads;
 mod recovery;
 mod removal;
 mod reshard;
+mod sampling;
 mod tasks;
 mod timers;
 
@@ -44,6 +45,7 @@ use crate::journal::Journal;
 use crate::journal::frame::Place;
 use crate::mail::Letter;
 use crate::metadata::Image;
+use crate::metrics::Counters;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
@@ -130,6 +132,7 @@ pub struct Shard {
     reads: Reads,
     answers: Answers,
 
+    counters: Counters,
     conns: Connections,
     /// Bytes of batches on their way to another shard, by shard: its credits.
     mailed_bytes: Vec<usize>,
@@ -187,6 +190,7 @@ impl Shard {
             checkpoints: Checkpoints::default(),
             reads: Reads::new(config.memory_bytes / 4),
             answers: Answers::new(config.memory_bytes / 8),
+            counters: Counters::default(),
             conns: Connections::new(config.memory_bytes / 8),
             mailed_bytes: (0..config.shards).map(|_| 0).collect(),
             local: VecDeque::new(),
