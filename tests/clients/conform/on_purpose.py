@@ -54,7 +54,6 @@ RULES = [
     (r"by id", r"twice", ANY, ANY, "a partition that is named twice is read twice"),
     (ANY, r"Fetch", r"HighWatermark|LastStableOffset|LogStartOffset", r"-1", "whoever reads outside the log is told where it is"),
     (ANY, r"Fetch v\d+ isolation", ANY, ANY, "as in Kafka, with the partitions beside the error"),
-    (r"sessions", r"an unknown session, epoch 0", r"SessionId", ANY, "no sessions are kept: 0, which every client lives with"),
     (r"replicas and strangers", r"Fetch v1[5-8] replica", r"CurrentLeader|NodeEndpoints", ANY, "no follower exists that could go there"),
 ]
 
