@@ -224,15 +224,19 @@ impl Interest {
         let part = &mut self.parts[item as usize];
         let index = part.read.key.index;
         let found = if by_ids { terms.image.topic(part.topic_id) } else { terms.image.topic_named(&part.topic) };
+        // As in Kafka: an id that was known once names a topic that is gone.
+        let was_known = part.read.key.topic != TopicId::ZERO;
+        if let Some(topic) = found {
+            part.read.key.topic = topic.id;
+        }
         part.refused = match found {
-            None if by_ids => ErrorCode::UNKNOWN_TOPIC_ID,
+            None if by_ids && !was_known => ErrorCode::UNKNOWN_TOPIC_ID,
             None => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
             Some(topic) if !(0..topic.partitions).contains(&index) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
             Some(_) if terms.refused != ErrorCode::NONE => terms.refused,
             // Kafka's code for what it did not expect.
             Some(_) if part.limit < 0 => ErrorCode::UNKNOWN_SERVER_ERROR,
-            Some(topic) => {
-                part.read.key.topic = topic.id;
+            Some(_) => {
                 part.owner = part.read.key.shard(terms.shards);
                 ErrorCode::NONE
             }
@@ -434,6 +438,23 @@ mod tests {
         assert_eq!(interest.readable().count(), 1);
         interest.resolve_all(&terms(&without), 2);
         assert_eq!(codes(&interest).len(), 2);
+    }
+
+    #[test]
+    fn an_id_that_was_known_is_told_from_one_that_never_was() {
+        let (without, with) = (image(&[]), image(&[("a", 1)]));
+        let asked = |id: u8| FetchTopic {
+            topic_id: TopicId([id; 16]),
+            partitions: vec![wanted(0, 0)],
+            ..FetchTopic::default()
+        };
+        let mut interest = Interest::new(true, true);
+        let request = FetchRequest { topics: vec![asked(10), asked(9)], ..FetchRequest::default() };
+        interest.update(&request, &terms(&with));
+        let codes = |interest: &Interest| interest.refusals().map(|result| result.error).collect::<Vec<_>>();
+        assert_eq!(codes(&interest), [ErrorCode::UNKNOWN_TOPIC_ID]);
+        interest.resolve_all(&terms(&without), 1);
+        assert_eq!(codes(&interest), [ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ErrorCode::UNKNOWN_TOPIC_ID]);
     }
 
     #[test]

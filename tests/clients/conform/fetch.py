@@ -197,8 +197,6 @@ def session_epochs(talk):
         other = Session(talk, version, topic)
         other.ask("begins with nothing")
         other.ask("goes on with nothing")
-        twice = Session(talk, version, topic)
-        twice.ask("isolation 2", [part(0, 0)], IsolationLevel=2)
 
 
 @case("fetch: sessions and topics that come and go")
