@@ -89,6 +89,9 @@ faults! {
         StartMoved = "log start moved by retention",
         TimeLookup = "lookup by time",
         EpochLookup = "lookup by leader epoch",
+        Incremental = "incremental fetch",
+        SilentPart = "partition without news left out",
+        LostSession = "fetch session lost",
         FencedLeader = "stale leader epoch refused",
         RefusedPart = "damaged partition refused";
 }

@@ -112,6 +112,8 @@ pub fn config(shape: &Shape, shards: Shards, shard: u16) -> Config {
             ("offsets.topic.segment.bytes", "1048576"),
             ("group.min.session.timeout.ms", "100"),
             ("group.initial.rebalance.delay.ms", "50"),
+            // Fewer than there are readers in many a seed.
+            ("max.incremental.fetch.session.cache.slots", "6"),
         ]
         .map(|(name, value)| (name.to_string(), value.to_string()))
         .into(),

@@ -448,7 +448,9 @@ impl Shard {
             Api::Produce => self.decoded(reader, header, |shard, request| {
                 shard.produce(conn, header, &request, frame);
             }),
-            Api::Fetch => self.decoded(reader, header, |shard, request| shard.fetch(conn, header, &request)),
+            Api::Fetch => self.decoded(reader, header, |shard, request| {
+                shard.fetch(conn, header, &request, frame);
+            }),
             Api::ListOffsets => {
                 self.decoded(reader, header, |shard, request| shard.list_offsets(conn, header, &request))
             }
@@ -681,9 +683,9 @@ impl Shard {
         let Some(connection) = self.conns.by_id.remove(&conn) else { return };
         self.conns.input_bytes -= connection.owned;
         self.answers.forget(conn);
-        for waiting in &connection.slots {
-            if let Slot::Fetch(fetching) = &waiting.slot {
-                self.unwatch(conn, fetching);
+        for waiting in connection.slots {
+            if let Slot::Fetch(fetching) = waiting.slot {
+                self.abandon_fetch(conn, fetching);
             }
         }
         self.fx.submit(Op::Hangup { conn }, Pending::Hangup(conn));

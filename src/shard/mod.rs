@@ -59,6 +59,7 @@ use checkpoints::Checkpoints;
 use connection::Connections;
 use controller::{Applying, Controller};
 use effects::{Effects, Pending};
+use fetch::sessions::Sessions;
 use flush::Flusher;
 use partition::Partition;
 use rand::SeedableRng;
@@ -131,6 +132,7 @@ pub struct Shard {
     checkpoints: Checkpoints,
     reads: Reads,
     answers: Answers,
+    sessions: Sessions,
 
     counters: Counters,
     conns: Connections,
@@ -146,6 +148,8 @@ pub struct Shard {
     groups_bytes: usize,
 
     image: Image,
+    /// How often the image has changed in this run.
+    image_changes: u64,
     leaders: BTreeMap<PartitionKey, Epoch>,
     controller: Controller,
     /// Committed metadata that this shard has not carried out whole, oldest first.
@@ -159,10 +163,11 @@ impl Shard {
     /// `seed` is the only source of chance in the shard.
     pub fn new(config: Config, seed: [u8; 32], now: Now) -> Shard {
         assert!(config.shard.0 < config.shards, "shard {:?} of {}", config.shard, config.shards);
+        let settings = BrokerSettings::resolve(&config.broker);
         let mut shard = Shard {
             fx: Effects::new(config.shard, config.shards, now),
             me: config.shard,
-            settings: BrokerSettings::resolve(&config.broker),
+            settings,
             rng: ChaCha8Rng::from_seed(seed),
             phase: Phase::Booting,
             boot: Boot::default(),
@@ -191,6 +196,7 @@ impl Shard {
             reads: Reads::new(config.memory_bytes / 4),
             answers: Answers::new(config.memory_bytes / 8),
             counters: Counters::default(),
+            sessions: Sessions::new(config.shard, config.shards, settings.fetch_sessions_max, config.memory_bytes / 32),
             conns: Connections::new(config.memory_bytes / 8),
             mailed_bytes: (0..config.shards).map(|_| 0).collect(),
             local: VecDeque::new(),
@@ -198,6 +204,7 @@ impl Shard {
             groups_stalled: VecDeque::new(),
             groups_bytes: 0,
             image: Image::default(),
+            image_changes: 0,
             leaders: BTreeMap::new(),
             controller: Controller::default(),
             applying: VecDeque::new(),
@@ -404,11 +411,15 @@ impl Shard {
                 self.mailed_bytes[from.0 as usize] -= batch_bytes;
                 self.on_appended(ticket, appended);
             }
-            Letter::Read { ticket, round, parts, max_bytes } => self.on_read(ticket, round, parts, max_bytes),
+            Letter::Read { ticket, round, parts, max_bytes } => self.on_read(ticket, round, &parts, max_bytes),
             Letter::ReadDone { ticket, round, results } => self.on_read_done(ticket, round, results),
             Letter::Watch { ticket, round, parts } => self.on_watch(ticket, round, &parts),
             Letter::Unwatch { shard, conn, keys } => self.on_unwatch(shard, conn, &keys),
             Letter::Woken { ticket, round } => self.on_woken(ticket, round),
+            Letter::LendSession(claim) => self.on_lend_session(claim),
+            Letter::SessionLent { ticket, id, lent } => self.on_session_lent(ticket, id, lent),
+            Letter::SessionBack { id, interest } => self.on_session_back(id, interest),
+            Letter::CloseSession { id } => self.on_close_session(id),
             Letter::Ask { ticket, key, query } => self.on_ask(ticket, key, query),
             Letter::Answer { ticket, answer } => self.on_answer(ticket, answer),
             Letter::GroupAsk { ticket, key, request } => self.on_group_ask(Some(ticket), key, *request),
