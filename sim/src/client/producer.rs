@@ -161,7 +161,7 @@ impl Producer {
                 return;
             }
             let resend =
-                self.lanes.iter().any(|(part, lane)| self.may_send(ctx, *part, lane) && !lane.queue.is_empty());
+                self.lanes.iter().any(|(part, lane)| !lane.queue.is_empty() && self.may_send(ctx, *part, lane));
             let fresh = self.made < self.plan.requests && (ctx.now >= self.next_at || ctx.calm);
             if fresh && !resend && self.begin_anew(ctx) {
                 continue;
@@ -224,7 +224,8 @@ impl Producer {
     fn gather(&mut self, ctx: &mut Ctx, fresh: bool) -> Vec<Parcel> {
         let mut parcels: Vec<Parcel> = Vec::new();
         for (part, lane) in &mut self.lanes {
-            if parcels.len() < self.plan.partitions_per_request
+            if !lane.queue.is_empty()
+                && parcels.len() < self.plan.partitions_per_request
                 && !lane.hold
                 && lane.resume_at <= ctx.now
                 && ctx.ledger.serves(*part)
