@@ -184,7 +184,8 @@ impl Producer {
         if let Some(at) = waiting.map(|(_, lane)| lane.resume_at).min() {
             self.link.wake(ctx, at);
         }
-        if self.made < self.plan.requests {
+        // With all requests in flight, or no connection, an answer or the link's own wake comes first.
+        if self.made < self.plan.requests && self.link.is_up() && self.link.sent.len() < self.plan.in_flight {
             self.link.wake(ctx, self.next_at.max(ctx.now + 500 * MICROS));
         }
     }
