@@ -35,6 +35,7 @@ mod removal;
 mod reshard;
 mod sampling;
 mod tasks;
+mod tidy;
 mod timers;
 
 use crate::boundary::{Action, Done, Halt, Input, Instant, Level, Now};
@@ -119,6 +120,9 @@ pub struct Shard {
     file_starts: BTreeMap<u64, (Place, u64, u32)>,
     /// Replicas that are to stand for election, a few at a time.
     campaigns: VecDeque<u32>,
+    /// Partitions whose folders are still to be looked at after recovery, and how many are being.
+    untidy: VecDeque<u32>,
+    tidying: usize,
 
     /// By slot; a slot is never used again in a run.
     partitions: Vec<Option<Box<Partition>>>,
@@ -186,6 +190,8 @@ impl Shard {
             disk_full: false,
             file_starts: BTreeMap::new(),
             campaigns: VecDeque::new(),
+            untidy: VecDeque::new(),
+            tidying: 0,
             partitions: Vec::new(),
             slots: BTreeMap::new(),
             cache: VecDeque::new(),
@@ -357,6 +363,8 @@ impl Shard {
             Then::Mended { partition } => self.on_mended(partition),
             Then::SegmentOpened { partition } => self.on_segment_opened(partition, &outcome),
             Then::Rolled { partition, base } => self.on_rolled(partition, base),
+            Then::SegmentsListed { partition } => self.on_segments_listed(partition, &outcome.names),
+            Then::Tidied { partition } => self.on_tidied(partition),
             Then::SegmentsRemoved { partition, bases } => self.on_segments_removed(partition, &bases),
             Then::PartitionRemoved { partition } => self.on_partition_removed(partition),
             Then::Synced { partition } => self.on_synced(partition),
