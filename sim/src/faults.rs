@@ -87,6 +87,8 @@ faults! {
         Roll = "segment rolled",
         Wrap = "journal file used again",
         StartMoved = "log start moved by retention",
+        Purge = "records deleted by a client",
+        PurgeBeyond = "deletion beyond the high watermark refused",
         TimeLookup = "lookup by time",
         EpochLookup = "lookup by leader epoch",
         Incremental = "incremental fetch",

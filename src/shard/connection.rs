@@ -397,6 +397,7 @@ impl Shard {
         }
         self.resume_backlog();
         self.resume_groups();
+        self.resume_purges();
         for _ in 0..self.conns.stalled.len() {
             let Some(conn) = self.conns.stalled.pop_front() else { break };
             let Some(connection) = self.conns.by_id.get_mut(&conn) else { continue };
@@ -453,6 +454,9 @@ impl Shard {
             }),
             Api::ListOffsets => {
                 self.decoded(reader, header, |shard, request| shard.list_offsets(conn, header, &request))
+            }
+            Api::DeleteRecords => {
+                self.decoded(reader, header, |shard, request| shard.delete_records(conn, header, &request))
             }
             Api::OffsetForLeaderEpoch => {
                 self.decoded(reader, header, |shard, request| shard.offset_for_epoch(conn, header, &request))

@@ -28,6 +28,7 @@ mod group_loading;
 mod groups;
 mod partition;
 pub mod produce;
+mod purge;
 pub mod query;
 mod reads;
 mod recovery;
@@ -148,6 +149,8 @@ pub struct Shard {
     backlog: VecDeque<(ShardId, Letter)>,
     /// Coordinators whose records found no room.
     groups_stalled: VecDeque<u32>,
+    /// Deletions of records that found no room in the journal.
+    purges_stalled: VecDeque<purge::Stalled>,
     /// About what all coordinators take in memory.
     groups_bytes: usize,
 
@@ -208,6 +211,7 @@ impl Shard {
             local: VecDeque::new(),
             backlog: VecDeque::new(),
             groups_stalled: VecDeque::new(),
+            purges_stalled: VecDeque::new(),
             groups_bytes: 0,
             image: Image::default(),
             image_changes: 0,
