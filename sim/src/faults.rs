@@ -91,6 +91,9 @@ faults! {
         PurgeBeyond = "deletion beyond the high watermark refused",
         TimeLookup = "lookup by time",
         EpochLookup = "lookup by leader epoch",
+        Incremental = "incremental fetch",
+        SilentPart = "partition without news left out",
+        LostSession = "fetch session lost",
         FencedLeader = "stale leader epoch refused",
         RefusedPart = "damaged partition refused";
 }

@@ -149,6 +149,12 @@ pub fn sidecar_path(key: PartitionKey, base: Offset) -> String {
     format!("partitions/{key}/{:020}.chunks", base.0)
 }
 
+/// The base offset that a file's name says, where it is a segment's or its sidecar's.
+pub fn base_of(name: &str) -> Option<Offset> {
+    let stem = name.strip_suffix(".log").or_else(|| name.strip_suffix(".chunks"))?;
+    stem.parse().ok().map(Offset)
+}
+
 /// The checksum of a batch: CRC-32 (ISO) of all its bytes. crc-fast takes memory that is in no cache twice as fast as
 /// crc32fast does, whose hashers can be combined.
 pub fn batch_check(batch: &[u8]) -> u32 {

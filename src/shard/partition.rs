@@ -11,6 +11,7 @@ use crate::journal::NoteHint;
 use crate::log::segment::Segment;
 use crate::log::{Log, Refusal};
 use crate::mail::Ticket;
+use crate::metrics::Traffic;
 use crate::replica::Replica;
 use crate::replica::producers::Producers;
 use alloc::boxed::Box;
@@ -62,6 +63,8 @@ pub struct Partition {
     pub producers: Producers,
     pub settings: Arc<TopicSettings>,
     pub refusal: Option<Refusal>,
+    /// What it took since the process started.
+    pub traffic: Traffic,
     pub hint: NoteHint,
     /// `acks=all`: answered at the high watermark. `acks=1`: at the leader's durable end. In order of `end`.
     pub at_high_watermark: VecDeque<Waiter>,
@@ -101,6 +104,7 @@ impl Partition {
             producers: snapshot.producers,
             settings,
             refusal: snapshot.refusal,
+            traffic: Traffic::default(),
             hint: NoteHint::default(),
             at_high_watermark: VecDeque::new(),
             at_durable: VecDeque::new(),
