@@ -216,7 +216,7 @@ impl World {
         self.disk.process_gone();
         self.drop_all(false);
         if took < STOP_WHOLE {
-            self.check_segments();
+            self.check_segments(self.stop_for.is_none());
         }
         self.look_at_disk();
         match self.stop_for.take() {
@@ -286,9 +286,9 @@ impl World {
 
     /// Some acknowledged batches that the broker must recognise when they are sent once more.
     fn recognised(&mut self) -> Vec<Resend> {
-        let producers = self.clients.iter().flatten().filter_map(|client| match client {
+        let producers = self.clients.iter().flatten().filter_map(|client| match &**client {
             Client::Producer(producer) => Some(producer),
-            Client::Reader(_) | Client::Admin(_) | Client::Member(_) | Client::Stranger(_) => None,
+            Client::Reader(_) | Client::Admin(_) | Client::Member(_) | Client::Stranger(_) | Client::Keeper(_) => None,
         });
         let all = producers.flat_map(|producer| producer.recognised());
         let mut all: Vec<Resend> = all.map(|(part, batch, bytes)| Resend { part, batch, bytes }).collect();

@@ -7,6 +7,7 @@
 //! Invariants (each named in `report`): one batch has one place, one offset one content; an acknowledged or read batch
 //! is never gone; nothing refused is ever seen; what is told about a partition never goes back.
 
+pub mod compacted;
 mod lookups;
 mod starts;
 
@@ -108,6 +109,8 @@ pub struct Ledger {
     pub batches: Vec<Batch>,
     /// What the members of groups were told.
     pub claims: Claims,
+    /// What was written to the compacted topic.
+    pub compacted: compacted::Compacted,
     pub skew_ms: i64,
     /// The latest that the node's clock has shown.
     pub wall_max: i64,
@@ -130,6 +133,7 @@ impl Ledger {
             parts: Vec::new(),
             batches: Vec::new(),
             claims: Claims::default(),
+            compacted: compacted::Compacted::default(),
             skew_ms: 0,
             wall_max: i64::MIN,
             harmed: BTreeSet::new(),
@@ -229,15 +233,16 @@ impl Ledger {
         if self.lax(part) {
             return Ok(());
         }
-        let name = self.name(part);
         if let Some(known) = batch.base {
             if known != base {
+                let name = self.name(part);
                 let detail = format!("{name}: batch {id} {how} at {base}, and was at {known} before");
                 return Err((Invariant::Once, detail));
             }
             return Ok(());
         }
         if base < batch.after {
+            let name = self.name(part);
             let detail = format!(
                 "{name}: batch {id} {how} at {base}, though records up to {} were acknowledged before it was sent",
                 batch.after
@@ -248,43 +253,47 @@ impl Ledger {
         let batch = &self.batches[id as usize];
         let (early, late) = (placed(batch.before), placed(batch.behind));
         if early.is_some_and(|early| early > base) || late.is_some_and(|late| late < base) {
+            let name = self.name(part);
             let detail = format!(
                 "{name}: batch {id} {how} at {base}, the one sent before it lies at {early:?}, the one after it at {late:?}"
             );
             return Err((Invariant::Order, detail));
         }
-        let state = &mut self.parts[part];
+        let state = &self.parts[part];
         let end = base + i64::from(records);
         let overlap = state.places.range(..end).next_back().filter(|(at, (_, count))| *at + i64::from(*count) > base);
         if let Some((at, (other, count))) = overlap {
+            let name = self.name(part);
             let detail = format!(
                 "{name}: batch {id} {how} at {base}..{end}, where batch {other} lies at {at} with {count} records"
             );
             return Err((Invariant::Stable, detail));
         }
         if let Some(mark) = state.marks.range(base + 1..end).next() {
+            let name = self.name(part);
             let detail = format!("{name}: batch {id} {how} at {base}..{end}, though a log ended or started at {mark}");
             return Err((Invariant::Holes, detail));
         }
-        state.places.insert(base, (id, records));
+        self.parts[part].places.insert(base, (id, records));
         self.batches[id as usize].base = Some(base);
         Ok(())
     }
 
     /// An offset was told as where the log ends or starts.
     fn mark(&mut self, part: Part, offset: i64, what: &str) -> Verdict {
-        let name = self.name(part);
-        let state = &mut self.parts[part];
+        let state = &self.parts[part];
         if offset > state.offered {
+            let name = self.name(part);
             let detail = format!("{name}: {what} {offset}, and only {} records were ever sent", state.offered);
             return Err((Invariant::Genuine, detail));
         }
         let before = state.places.range(..offset).next_back();
         if let Some((base, (id, records))) = before.filter(|(base, (_, count))| *base + i64::from(*count) > offset) {
+            let name = self.name(part);
             let detail = format!("{name}: {what} {offset} lies inside batch {id} at {base} with {records} records");
             return Err((Invariant::Holes, detail));
         }
-        state.marks.insert(offset);
+        self.parts[part].marks.insert(offset);
         Ok(())
     }
 
@@ -308,8 +317,8 @@ impl Ledger {
         if self.lax(batch.part) || batch.epoch == Some(epoch) {
             return Ok(());
         }
-        let name = self.name(batch.part);
         if let Some(known) = batch.epoch {
+            let name = self.name(batch.part);
             let detail = format!("{name}: the batch at {base} has leader epoch {epoch}, and had {known} before");
             return Err((Invariant::Stable, detail));
         }
@@ -318,6 +327,7 @@ impl Ledger {
         let before = places.range(..base).rev().find_map(epoch_of).filter(|(_, other)| *other > epoch);
         let behind = places.range(base + 1..).find_map(epoch_of).filter(|(_, other)| *other < epoch);
         if let Some((at, other)) = before.or(behind).or((epoch < 0).then_some((base, epoch))) {
+            let name = self.name(batch.part);
             let detail = format!("{name}: leader epoch {epoch} in the batch at {base}, {other} in the one at {at}");
             return Err((Invariant::Monotone, detail));
         }
@@ -391,17 +401,19 @@ impl Ledger {
         if self.lax(part) {
             return Ok(());
         }
-        let name = self.name(part);
+        let name = |ledger: &Ledger| ledger.name(part);
         let whole = !self.parts[part].may_refuse;
         if whole && high_watermark < known.high_watermark.max(known.acked_end) {
             let detail = format!(
-                "{name}: high watermark {high_watermark}, though {} was told and {} acknowledged before",
-                known.high_watermark, known.acked_end
+                "{}: high watermark {high_watermark}, though {} was told and {} acknowledged before",
+                name(self),
+                known.high_watermark,
+                known.acked_end
             );
             return Err((Invariant::Monotone, detail));
         }
         if start >= 0 && start < known.start {
-            return Err((Invariant::Monotone, format!("{name}: log start {start} after {}", known.start)));
+            return Err((Invariant::Monotone, format!("{}: log start {start} after {}", name(self), known.start)));
         }
         self.mark(part, high_watermark, "high watermark")?;
         let state = &mut self.parts[part];

@@ -108,7 +108,7 @@ pub struct World {
     pub frames: BTreeMap<String, LastFrame>,
     /// Since when nobody has anything to do.
     pub quiet_since: Option<Nanos>,
-    pub clients: Vec<Option<Client>>,
+    pub clients: Vec<Option<Box<Client>>>,
     pub ledger: Ledger,
     pub streams: Streams,
     pub counts: Counts,
@@ -347,9 +347,10 @@ impl World {
     /// Where many crashes have kept the clients from what a default seed promises, the readers go on for longer.
     fn make_up(&mut self) {
         let missing = REQUESTS_MIN.saturating_sub(self.stats.produces + self.stats.fetches);
-        let mut readers: Vec<_> = self.clients.iter_mut().flatten().filter_map(Client::reader).collect();
+        let mut readers: Vec<_> = self.clients.iter_mut().flatten().filter_map(|client| client.reader()).collect();
         if self.plan.crashes_min > 0 && !readers.is_empty() {
-            let each = missing / readers.len() as u64 + 1;
+            // Some readers may find nothing left to read.
+            let each = missing * 5 / 4 / readers.len() as u64 + 1;
             readers.iter_mut().for_each(|reader| reader.fetch_at_least(each as u32));
         }
     }

@@ -100,6 +100,11 @@ impl Api {
         row.unwrap_or_else(|| panic!("{self:?} has no row"))
     }
 
+    /// The number of its row: the APIs stand in the order of the table.
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
     /// The largest request of this API, in bytes; a connection that announces a larger one is closed, as it is above
     /// `socket.request.max.bytes`. Only records take room: everything else is names and numbers, of which some bytes
     /// on the wire become a hundred in memory, so that 100 MiB of them would be more than the whole process may use.

@@ -176,11 +176,14 @@ impl Name {
         }
     }
 
-    /// Whether a file of this name was made by compaction.
-    pub fn is_compacted(file: &str) -> bool {
-        let mut parts = file.split('.').rev();
-        let of_segment = parts.next().is_some_and(|suffix| suffix == "log" || suffix == "chunks");
-        of_segment && parts.next().is_some_and(|part| part.len() < 20) && parts.next().is_some()
+    /// The segment that a file of this name belongs to, if it is one's.
+    pub fn of_file(file: &str) -> Option<Name> {
+        let stem = file.strip_suffix(".log").or_else(|| file.strip_suffix(".chunks"))?;
+        let (base, generation) = match stem.split_once('.') {
+            Some((base, generation)) => (base, generation.parse().ok()?),
+            None => (stem, 0),
+        };
+        Some(Name { base: Offset(base.parse().ok()?), generation })
     }
 }
 

@@ -32,6 +32,7 @@ pub struct InFlight {
     sealed: Sealed,
     ends: Vec<(u32, Position)>,
     written: u64,
+    begun: Instant,
 }
 
 /// What the next commit waits for, for a moment: whom the last one answered is likely to write again at once, and one
@@ -80,7 +81,7 @@ impl Shard {
                 ends.push((slot, partition.replica.end()));
             }
         }
-        self.commit = Some(InFlight { sealed, ends, written: 0 });
+        self.commit = Some(InFlight { sealed, ends, written: 0, begun: self.fx.now.mono });
         self.write_commit();
     }
 
@@ -117,6 +118,7 @@ impl Shard {
     }
 
     fn on_durable(&mut self, commit: InFlight) {
+        self.count_commit(&commit);
         let InFlight { sealed, ends, .. } = commit;
         let file_seq = sealed.place.file_seq;
         let frame = sealed.frame;
@@ -150,6 +152,13 @@ impl Shard {
         self.check_applied();
         self.check_checkpoint_due();
         self.check_stopped();
+    }
+
+    fn count_commit(&mut self, commit: &InFlight) {
+        let commits = &mut self.counters.commits;
+        commits.latency.add(self.fx.now.mono.since(commit.begun).as_micros() as u64);
+        commits.bytes.add(commit.sealed.bytes);
+        commits.batches.add(commit.sealed.batches.len() as u64);
     }
 
     pub(super) fn on_company_late(&mut self) {

@@ -29,7 +29,6 @@ use crate::shard::partition::Machine;
 use crate::wire::ErrorCode;
 use alloc::collections::BTreeSet;
 use alloc::format;
-use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -107,14 +106,6 @@ impl Shard {
             if !partition.is_compacted() || self.compactor.unable.contains(&slot) {
                 continue;
             }
-            if !partition.swept {
-                partition.swept = true;
-                let folder = segment::folder(partition.key);
-                if !partition.log.segments.is_empty() {
-                    let steps = vec![Step::MakeDir(folder.clone()), Step::List(folder.clone())];
-                    return self.start_task(steps, None, &folder, Then::StraysListed { partition: slot });
-                }
-            }
             let Some(ppm) = partition.dirty_ppm(now) else { continue };
             if best.is_none_or(|(most, _)| ppm > most) {
                 best = Some((ppm, slot));
@@ -123,24 +114,6 @@ impl Shard {
         if let Some((_, slot)) = best {
             self.start_compaction(slot);
         }
-    }
-
-    /// What an earlier run began and no checkpoint knows goes.
-    pub(super) fn on_strays_listed(&mut self, slot: u32, names: &[String]) {
-        let Some(partition) = self.partition(slot) else { return };
-        let folder = segment::folder(partition.key);
-        let known: BTreeSet<String> = partition.names().flat_map(|name| [name.log(), name.sidecar()]).collect();
-        let strays = names.iter().filter(|name| Name::is_compacted(name) && !known.contains(*name));
-        let mut steps: Vec<Step> = strays.map(|name| Step::Remove(format!("{folder}/{name}"))).collect();
-        if !steps.is_empty() && !partition.deleted {
-            steps.push(Step::SyncDir(folder.clone()));
-            return self.start_task(steps, None, &folder, Then::StraysRemoved);
-        }
-        self.compact_next();
-    }
-
-    pub(super) fn on_strays_removed(&mut self) {
-        self.compact_next();
     }
 
     fn start_compaction(&mut self, slot: u32) {
@@ -521,11 +494,5 @@ impl Partition {
             self.replaced.push((old.name(), old.open.file));
         }
         self.log.segments.insert(first, made);
-    }
-
-    /// The names of all files of segments that are known.
-    fn names(&self) -> impl Iterator<Item = Name> {
-        let gone = self.replaced.iter().chain(&self.leaving).map(|(name, _)| *name);
-        self.log.segments.iter().map(Segment::name).chain(self.doomed.iter().copied()).chain(gone)
     }
 }

@@ -35,7 +35,9 @@ mod reads;
 mod recovery;
 mod removal;
 mod reshard;
+mod sampling;
 mod tasks;
+mod tidy;
 mod timers;
 
 use crate::boundary::{Action, Done, Halt, Input, Instant, Level, Now};
@@ -46,6 +48,7 @@ use crate::journal::Journal;
 use crate::journal::frame::Place;
 use crate::mail::Letter;
 use crate::metadata::Image;
+use crate::metrics::Counters;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
@@ -59,6 +62,7 @@ use checkpoints::Checkpoints;
 use connection::Connections;
 use controller::{Applying, Controller};
 use effects::{Effects, Pending};
+use fetch::sessions::Sessions;
 use flush::Flusher;
 use partition::Partition;
 use rand::SeedableRng;
@@ -118,6 +122,9 @@ pub struct Shard {
     file_starts: BTreeMap<u64, (Place, u64, u32)>,
     /// Replicas that are to stand for election, a few at a time.
     campaigns: VecDeque<u32>,
+    /// Partitions whose folders are still to be looked at after recovery, and how many are being.
+    untidy: VecDeque<u32>,
+    tidying: usize,
 
     /// By slot; a slot is never used again in a run.
     partitions: Vec<Option<Box<Partition>>>,
@@ -132,7 +139,9 @@ pub struct Shard {
     compactor: compact::Compactor,
     reads: Reads,
     answers: Answers,
+    sessions: Sessions,
 
+    counters: Counters,
     conns: Connections,
     /// Bytes of batches on their way to another shard, by shard: its credits.
     mailed_bytes: Vec<usize>,
@@ -148,6 +157,8 @@ pub struct Shard {
     groups_bytes: usize,
 
     image: Image,
+    /// How often the image has changed in this run.
+    image_changes: u64,
     leaders: BTreeMap<PartitionKey, Epoch>,
     controller: Controller,
     /// Committed metadata that this shard has not carried out whole, oldest first.
@@ -161,10 +172,11 @@ impl Shard {
     /// `seed` is the only source of chance in the shard.
     pub fn new(config: Config, seed: [u8; 32], now: Now) -> Shard {
         assert!(config.shard.0 < config.shards, "shard {:?} of {}", config.shard, config.shards);
+        let settings = BrokerSettings::resolve(&config.broker);
         let mut shard = Shard {
             fx: Effects::new(config.shard, config.shards, now),
             me: config.shard,
-            settings: BrokerSettings::resolve(&config.broker),
+            settings,
             rng: ChaCha8Rng::from_seed(seed),
             phase: Phase::Booting,
             boot: Boot::default(),
@@ -183,6 +195,8 @@ impl Shard {
             disk_full: false,
             file_starts: BTreeMap::new(),
             campaigns: VecDeque::new(),
+            untidy: VecDeque::new(),
+            tidying: 0,
             partitions: Vec::new(),
             slots: BTreeMap::new(),
             cache: VecDeque::new(),
@@ -193,6 +207,8 @@ impl Shard {
             compactor: compact::Compactor::default(),
             reads: Reads::new(config.memory_bytes / 4),
             answers: Answers::new(config.memory_bytes / 8),
+            counters: Counters::default(),
+            sessions: Sessions::new(config.shard, config.shards, settings.fetch_sessions_max, config.memory_bytes / 32),
             conns: Connections::new(config.memory_bytes / 8),
             mailed_bytes: (0..config.shards).map(|_| 0).collect(),
             local: VecDeque::new(),
@@ -201,6 +217,7 @@ impl Shard {
             purges_stalled: VecDeque::new(),
             groups_bytes: 0,
             image: Image::default(),
+            image_changes: 0,
             leaders: BTreeMap::new(),
             controller: Controller::default(),
             applying: VecDeque::new(),
@@ -356,8 +373,8 @@ impl Shard {
             Then::Rolled { partition, base } => self.on_rolled(partition, base),
             Then::SegmentsRemoved { partition, names } => self.on_segments_removed(partition, &names),
             Then::Compacted { partition, sealed } => self.on_compact_written(partition, sealed, &outcome),
-            Then::StraysListed { partition } => self.on_strays_listed(partition, &outcome.names),
-            Then::StraysRemoved => self.on_strays_removed(),
+            Then::SegmentsListed { partition } => self.on_segments_listed(partition, &outcome.names),
+            Then::Tidied { partition } => self.on_tidied(partition),
             Then::PartitionRemoved { partition } => self.on_partition_removed(partition),
             Then::Synced { partition } => self.on_synced(partition),
             Then::CheckpointSaved => self.on_checkpoint_saved(),
@@ -411,11 +428,15 @@ impl Shard {
                 self.mailed_bytes[from.0 as usize] -= batch_bytes;
                 self.on_appended(ticket, appended);
             }
-            Letter::Read { ticket, round, parts, max_bytes } => self.on_read(ticket, round, parts, max_bytes),
+            Letter::Read { ticket, round, parts, max_bytes } => self.on_read(ticket, round, &parts, max_bytes),
             Letter::ReadDone { ticket, round, results } => self.on_read_done(ticket, round, results),
             Letter::Watch { ticket, round, parts } => self.on_watch(ticket, round, &parts),
             Letter::Unwatch { shard, conn, keys } => self.on_unwatch(shard, conn, &keys),
             Letter::Woken { ticket, round } => self.on_woken(ticket, round),
+            Letter::LendSession(claim) => self.on_lend_session(claim),
+            Letter::SessionLent { ticket, id, lent } => self.on_session_lent(ticket, id, lent),
+            Letter::SessionBack { id, interest } => self.on_session_back(id, interest),
+            Letter::CloseSession { id } => self.on_close_session(id),
             Letter::Ask { ticket, key, query } => self.on_ask(ticket, key, query),
             Letter::Answer { ticket, answer } => self.on_answer(ticket, answer),
             Letter::GroupAsk { ticket, key, request } => self.on_group_ask(Some(ticket), key, *request),

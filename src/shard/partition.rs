@@ -11,6 +11,7 @@ use crate::journal::NoteHint;
 use crate::log::segment::{Name, Segment};
 use crate::log::{Log, Refusal};
 use crate::mail::Ticket;
+use crate::metrics::Traffic;
 use crate::replica::Replica;
 use crate::replica::producers::Producers;
 use alloc::boxed::Box;
@@ -62,6 +63,8 @@ pub struct Partition {
     pub producers: Producers,
     pub settings: Arc<TopicSettings>,
     pub refusal: Option<Refusal>,
+    /// What it took since the process started.
+    pub traffic: Traffic,
     pub hint: NoteHint,
     /// `acks=all`: answered at the high watermark. `acks=1`: at the leader's durable end. In order of `end`.
     pub at_high_watermark: VecDeque<Waiter>,
@@ -82,8 +85,6 @@ pub struct Partition {
     pub leaving: Vec<(Name, Option<FileId>)>,
     /// Compaction reads it, or writes for it.
     pub compacting: bool,
-    /// What an earlier run's compaction left half done was looked for.
-    pub swept: bool,
     /// The log start that is being journalled; it moves, and segments below it go, when that is durable.
     pub next_start: Offset,
     /// Who waits for the start to move.
@@ -108,6 +109,7 @@ impl Partition {
             producers: snapshot.producers,
             settings,
             refusal: snapshot.refusal,
+            traffic: Traffic::default(),
             hint: NoteHint::default(),
             at_high_watermark: VecDeque::new(),
             at_durable: VecDeque::new(),
@@ -120,7 +122,6 @@ impl Partition {
             replaced: Vec::new(),
             leaving: Vec::new(),
             compacting: false,
-            swept: false,
             next_start,
             purges: Vec::new(),
             expiring: false,

@@ -437,6 +437,7 @@ impl Shard {
                 self.remove_partition(slot);
                 continue;
             }
+            self.tidy_later(slot);
             self.remove_doomed(slot);
             self.finish_rolls(slot);
             if self.partition(slot).is_some_and(|partition| !partition.replica.leads())
@@ -445,6 +446,7 @@ impl Shard {
                 self.campaigns.push_back(slot);
             }
         }
+        self.pump_tidying();
         self.fill_ring();
         self.dirty = true;
         if let Some(image) = self.boot.early_image.take() {

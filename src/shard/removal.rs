@@ -150,6 +150,7 @@ impl Shard {
     /// A committed deletion: refuses whoever waits, and journals it.
     pub(super) fn delete_topic(&mut self, topic: TopicId) -> Vec<u32> {
         self.topic_settings.remove(&topic);
+        self.counters.sent_bytes.remove(&topic);
         let from = PartitionKey { topic, index: 0 };
         let to = PartitionKey { topic, index: i32::MAX };
         let mine: Vec<(PartitionKey, u32)> = self.slots.range(from..=to).map(|(key, slot)| (*key, *slot)).collect();

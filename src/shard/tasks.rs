@@ -94,6 +94,12 @@ pub enum Then {
         partition: u32,
         base: Offset,
     },
+    SegmentsListed {
+        partition: u32,
+    },
+    Tidied {
+        partition: u32,
+    },
     SegmentsRemoved {
         partition: u32,
         names: Vec<Name>,
@@ -103,10 +109,6 @@ pub enum Then {
         partition: u32,
         sealed: bool,
     },
-    StraysListed {
-        partition: u32,
-    },
-    StraysRemoved,
     PartitionRemoved {
         partition: u32,
     },
@@ -289,6 +291,8 @@ impl Task {
             }
             // Its partition was deleted meanwhile: a folder that is gone has no names to keep.
             (Step::SyncDir(path), Done::Ended(Err(IoError::NotFound))) if path.starts_with("partitions/") => true,
+            // Nothing was ever written to its partition.
+            (Step::List(path), Done::Listed(Err(IoError::NotFound))) if path.starts_with("partitions/") => true,
             (Step::List(_), Done::Listed(result)) => {
                 self.outcome.names = result?;
                 true

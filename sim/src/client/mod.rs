@@ -8,9 +8,11 @@
 
 pub mod admin;
 pub mod batch;
+pub mod keeper;
 pub mod member;
 pub mod producer;
 pub mod reader;
+pub mod session;
 pub mod stranger;
 
 use crate::dice::Dice;
@@ -84,31 +86,35 @@ pub enum Client {
     Admin(admin::Admin),
     Member(member::Member),
     Stranger(stranger::Stranger),
+    Keeper(keeper::Keeper),
 }
 
 impl Client {
     pub fn reader(&mut self) -> Option<&mut reader::Reader> {
         match self {
             Client::Reader(reader) => Some(reader),
-            Client::Producer(_) | Client::Admin(_) | Client::Member(_) | Client::Stranger(_) => None,
+            Client::Producer(_) | Client::Admin(_) | Client::Member(_) | Client::Stranger(_) | Client::Keeper(_) => {
+                None
+            }
         }
     }
 
-    pub fn all(plan: &Plan, dice: &mut Dice) -> Vec<Option<Client>> {
-        let mut all = vec![Some(Client::Admin(admin::Admin::new(&plan.work, dice)))];
+    pub fn all(plan: &Plan, dice: &mut Dice) -> Vec<Option<Box<Client>>> {
+        let mut all = vec![Client::Admin(admin::Admin::new(&plan.work, dice))];
         for (number, _) in plan.work.producers.iter().enumerate() {
-            all.push(Some(Client::Producer(producer::Producer::new(number, &plan.work))));
+            all.push(Client::Producer(producer::Producer::new(number, &plan.work)));
         }
         for number in 0..plan.work.readers {
-            all.push(Some(Client::Reader(reader::Reader::new(number, plan, dice))));
+            all.push(Client::Reader(reader::Reader::new(number, plan, dice)));
         }
         for number in 0..plan.groups.members {
-            all.push(Some(Client::Member(member::Member::new(number, &plan.groups, dice))));
+            all.push(Client::Member(member::Member::new(number, &plan.groups, dice)));
         }
+        all.push(Client::Keeper(keeper::Keeper::new(plan, dice)));
         if plan.work.strangers > 0 {
-            all.push(Some(Client::Stranger(stranger::Stranger::new(plan))));
+            all.push(Client::Stranger(stranger::Stranger::new(plan)));
         }
-        all
+        all.into_iter().map(|client| Some(Box::new(client))).collect()
     }
 
     pub fn on_wake(&mut self, ctx: &mut Ctx) {
@@ -118,6 +124,7 @@ impl Client {
             Client::Admin(admin) => admin.on_wake(ctx),
             Client::Member(member) => member.on_wake(ctx),
             Client::Stranger(stranger) => stranger.on_wake(ctx),
+            Client::Keeper(keeper) => keeper.on_wake(ctx),
         }
     }
 
@@ -128,6 +135,7 @@ impl Client {
             Client::Admin(admin) => admin.on_wire(ctx, conn, wire),
             Client::Member(member) => member.on_wire(ctx, conn, wire),
             Client::Stranger(stranger) => stranger.on_wire(ctx, conn, wire),
+            Client::Keeper(keeper) => keeper.on_wire(ctx, conn, wire),
         }
     }
 
@@ -139,6 +147,7 @@ impl Client {
             Client::Admin(admin) => admin.unfinished(),
             Client::Member(member) => member.unfinished(ledger),
             Client::Stranger(stranger) => stranger.unfinished(),
+            Client::Keeper(keeper) => keeper.unfinished(ledger),
         }
     }
 
@@ -150,6 +159,7 @@ impl Client {
             Client::Admin(admin) => admin.link.retire(ctx),
             Client::Member(member) => member.link.retire(ctx),
             Client::Stranger(stranger) => stranger.retire(ctx),
+            Client::Keeper(keeper) => keeper.link.retire(ctx),
         }
     }
 }
