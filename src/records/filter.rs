@@ -130,3 +130,91 @@ fn put_bytes(w: &mut Writer, bytes: Option<&[u8]>) {
     w.put_varint(bytes.map_or(-1, |bytes| bytes.len() as i32));
     w.put(bytes.unwrap_or_default());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::builder::BatchBuilder;
+    use super::super::check::{Limits, check};
+    use super::super::header::patch;
+    use super::*;
+    use crate::ids::{Epoch, Offset};
+
+    const KINDS: [Compression; 5] =
+        [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+    const BASE: i64 = 40;
+
+    /// Five records of one producer; that at 43 is a tombstone.
+    fn batch(compression: Compression) -> Vec<u8> {
+        let mut builder = BatchBuilder::new().producer(7, 2, 10).compression(compression);
+        for number in 0..5u8 {
+            let value = [number; 100];
+            let value = (number != 3).then_some(&value[..]);
+            builder.push(Timestamp(1_000 + i64::from(number)), Some(&[number]), value, &[(b"h", None)]);
+        }
+        let mut batch = builder.build().to_vec();
+        patch(&mut batch, Offset(BASE), Epoch(3));
+        batch
+    }
+
+    fn records(batch: &[u8]) -> Vec<(i64, i64, Option<u8>, bool)> {
+        let header = BatchHeader::parse(batch).expect("a header");
+        let bytes = record_bytes(batch, &header, 1 << 20).expect("records");
+        let records = Records::new(&header, &bytes).map(|record| record.expect("a record"));
+        let of = |record: Record<'_>| {
+            assert_eq!(record.headers.count_left(), 1);
+            (record.offset.0, record.timestamp.0, record.key.map(|key| key[0]), record.value.is_some())
+        };
+        records.map(of).collect()
+    }
+
+    #[test]
+    fn what_is_left_keeps_its_offset_and_time_in_every_codec() {
+        for compression in KINDS {
+            let batch = batch(compression);
+            let keep = |_: &BatchHeader, record: &Record<'_>| [41, 44].contains(&record.offset.0);
+            let Ok(Filtered::Part(part)) = filter(&batch, Timestamp(9_000), 1 << 20, keep) else { panic!("a part") };
+            assert_eq!(records(&part), [(41, 1_001, Some(1), true), (44, 1_004, Some(4), true)], "{compression:?}");
+            let (old, new) = (BatchHeader::parse(&batch).unwrap(), BatchHeader::parse(&part).unwrap());
+            assert_eq!((new.end_offset(), new.last_sequence()), (old.end_offset(), old.last_sequence()));
+            assert_eq!((new.producer_id, new.producer_epoch, new.leader_epoch), (7, 2, Epoch(3)));
+            assert_eq!((new.attributes, new.records_count, new.max_timestamp), (old.attributes, 2, Timestamp(1_004)));
+            assert_eq!(new.crc, super::super::header::checksum(&part));
+        }
+    }
+
+    #[test]
+    fn a_batch_that_loses_nothing_stays_and_one_that_loses_all_is_nothing() {
+        let batch = batch(Compression::Lz4);
+        let all = filter(&batch, Timestamp(0), 1 << 20, |_, record| record.value.is_some() || record.offset.0 == 43);
+        assert!(matches!(all, Ok(Filtered::Part(_))), "the tombstone's time is noted");
+        let none = filter(&batch, Timestamp(0), 1 << 20, |_, _| false);
+        assert_eq!(none, Ok(Filtered::Nothing));
+        let Ok(Filtered::Part(part)) = filter(&batch, Timestamp(0), 1 << 20, |_, record| record.value.is_some()) else {
+            panic!("without the tombstone")
+        };
+        assert_eq!(filter(&part, Timestamp(0), 1 << 20, |_, _| true), Ok(Filtered::Whole));
+    }
+
+    #[test]
+    fn a_tombstone_is_given_the_time_after_which_it_may_go_once() {
+        let batch = batch(Compression::Zstd);
+        let Ok(Filtered::Part(part)) = filter(&batch, Timestamp(9_000), 1 << 20, |_, _| true) else { panic!("noted") };
+        let header = BatchHeader::parse(&part).unwrap();
+        assert_eq!((header.has_delete_horizon(), header.base_timestamp), (true, Timestamp(9_000)));
+        assert_eq!(records(&part), records(&batch), "the records keep their own times");
+        assert_eq!(filter(&part, Timestamp(9_999), 1 << 20, |_, _| true), Ok(Filtered::Whole), "it is noted already");
+    }
+
+    #[test]
+    fn an_emptied_batch_is_a_header_that_ends_where_it_did() {
+        let batch = batch(Compression::Gzip);
+        let empty = emptied(&batch);
+        let (old, new) = (BatchHeader::parse(&batch).unwrap(), BatchHeader::parse(&empty).unwrap());
+        assert_eq!((empty.len(), new.size(), new.records_count), (HEADER_LEN, HEADER_LEN, 0));
+        assert_eq!((new.end_offset(), new.last_sequence()), (old.end_offset(), old.last_sequence()));
+        assert_eq!(new.crc, super::super::header::checksum(&empty));
+        assert_eq!(records(&empty), []);
+        let limits = Limits { batch_bytes_max: 1 << 20, zstd: true, transactional: false };
+        assert!(check(&empty, &limits).is_err(), "no producer may send one");
+    }
+}

@@ -118,7 +118,7 @@ impl Shard {
             self.checkpoints.target = 0;
             self.checkpoints.stage = Stage::Flushing;
             self.checkpoints.behind.clear();
-        } else if self.compactor.wants_checkpoint && self.phase == Phase::Serving {
+        } else if self.compactor.wants_checkpoint() && self.phase == Phase::Serving {
             // Only then do the segments go that compaction has replaced.
             self.checkpoints.target = 0;
             self.checkpoints.stage = Stage::Flushing;

@@ -47,7 +47,7 @@ pub struct Compactor {
     /// Logs that hold what cannot be read: left alone in this run.
     unable: BTreeSet<u32>,
     /// Segments were replaced whose files wait for a checkpoint.
-    pub wants_checkpoint: bool,
+    replaced: bool,
 }
 
 struct Job {
@@ -244,7 +244,7 @@ impl Shard {
         }
         let made = core::mem::replace(&mut group.made, Segment::new(group.end, 0, 0));
         partition.replace(&group.sources, made);
-        self.compactor.wants_checkpoint = true;
+        self.compactor.replaced = true;
         self.next_group(slot);
     }
 
@@ -275,7 +275,7 @@ impl Shard {
 
     /// A snapshot is taken: what was replaced before it goes when it is durable.
     pub(super) fn replaced_in_snapshot(&mut self) {
-        self.compactor.wants_checkpoint = false;
+        self.compactor.replaced = false;
         for partition in self.partitions.iter_mut().flatten() {
             let replaced = core::mem::take(&mut partition.replaced);
             partition.leaving.extend(replaced);
@@ -300,6 +300,13 @@ impl Shard {
 
 fn unlink(key: PartitionKey, name: Name) -> Vec<Step> {
     vec![Step::Remove(segment::log_path(key, name)), Step::Remove(segment::sidecar_path(key, name))]
+}
+
+impl Compactor {
+    /// A log is compacted, and its old segments wait to go.
+    pub fn wants_checkpoint(&self) -> bool {
+        self.replaced && self.job.is_none()
+    }
 }
 
 impl Job {
