@@ -305,7 +305,7 @@ impl Shard {
                 (result.records, result.bytes, result.copied) = (Vec::new(), 0, 0);
             }
         }
-        self.answers.release(ticket.conn);
+        self.answers.release(&mut self.conns.held.budget, ticket.conn);
         self.timers.set(deadline, Timer::FetchDue { conn: ticket.conn, request: ticket.request, round });
         for (shard, parts) in by_shard {
             if shard == self.me {
@@ -397,11 +397,11 @@ impl Shard {
         let Some(slot) = self.conns.slot(ticket.conn, ticket.request) else { return };
         let Slot::Fetch(fetching) = core::mem::replace(slot, Slot::Forwarded) else { return };
         let results = || fetching.parts.iter().filter_map(|part| part.result.as_ref());
-        let bytes = results().map(|result| result.bytes).sum();
-        let shared = results().any(|result| result.bytes > result.copied);
-        self.answers.settle(ticket.conn, bytes, shared, self.fx.now.mono);
+        let shared: usize = results().map(|result| result.bytes - result.copied).sum();
+        let granted = self.answers.settle(&mut self.conns.held.budget, ticket.conn, shared > 0, self.fx.now.mono);
         let response = fetching.response();
-        self.conns.complete(ticket.conn, ticket.request, response);
+        // What goes beyond the grant (first batches are whole) counts once it has to be copied.
+        self.conns.complete_shared(ticket.conn, ticket.request, response, shared.saturating_sub(granted));
     }
 }
 

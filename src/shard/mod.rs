@@ -15,6 +15,7 @@
 mod answers;
 mod boot;
 mod checkpoints;
+mod closing;
 mod commit;
 mod connection;
 mod controller;
@@ -26,6 +27,8 @@ mod group_answers;
 mod group_calls;
 mod group_loading;
 mod groups;
+mod held;
+mod output;
 mod partition;
 pub mod produce;
 pub mod query;
@@ -43,6 +46,7 @@ use crate::ids::{Epoch, Offset, PartitionKey, ShardId, TopicId};
 use crate::journal::Journal;
 use crate::journal::frame::Place;
 use crate::mail::Letter;
+use crate::memory::Shares;
 use crate::metadata::Image;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -185,9 +189,9 @@ impl Shard {
             staged_bytes: 0,
             flusher: Flusher::default(),
             checkpoints: Checkpoints::default(),
-            reads: Reads::new(config.memory_bytes / 4),
-            answers: Answers::new(config.memory_bytes / 8),
-            conns: Connections::new(config.memory_bytes / 8),
+            reads: Reads::new(Shares::of(config.memory_bytes).reads),
+            answers: Answers::new(),
+            conns: Connections::new(Shares::of(config.memory_bytes).connections),
             mailed_bytes: (0..config.shards).map(|_| 0).collect(),
             local: VecDeque::new(),
             backlog: VecDeque::new(),
@@ -262,6 +266,9 @@ impl Shard {
         for partition in self.partitions.iter().flatten() {
             partition.check();
         }
+        if !self.dirty {
+            self.check_held();
+        }
     }
 
     /// For observers: each partition's leader epoch, log start, high watermark and end.
@@ -296,6 +303,7 @@ impl Shard {
         }
         self.deliver_locally();
         self.flush_connections();
+        self.shed_readers();
         self.fx.post();
     }
 
@@ -323,7 +331,7 @@ impl Shard {
             Timer::StopDue => self.on_stop_due(),
             Timer::Rest { frame } => self.on_rest_due(frame),
             Timer::FetchDue { conn, request, round } => self.on_fetch_due(conn, request, round),
-            Timer::AnswersWait => self.on_answers_wait_due(),
+            Timer::MemoryWait => self.on_memory_wait_due(),
             Timer::ReadsWait => self.on_reads_wait_due(),
             Timer::Retention => self.on_retention_due(),
             Timer::Idle => self.on_idle_due(),

@@ -3,6 +3,8 @@
 mod answers;
 mod broker;
 mod client;
+mod damage;
+mod duplicates;
 mod kills;
 mod operator;
 mod readers;
