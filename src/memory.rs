@@ -49,6 +49,8 @@ pub struct Shares {
     pub reads: u64,
     /// What connections hold, with few groups about.
     pub connections: u64,
+    /// Fetch sessions.
+    pub sessions: u64,
     /// Group coordinators, at most.
     pub groups: u64,
     /// The records of one compressed batch while they are looked at.
@@ -62,7 +64,8 @@ impl Shares {
         let part = memory_bytes / 16;
         Shares {
             journal: 8 * part,
-            reads: 3 * part,
+            reads: 2 * part + part / 2,
+            sessions: part / 2,
             connections: 2 * part + part / 2,
             groups: 2 * part,
             decompressed: part,
@@ -270,7 +273,13 @@ mod tests {
             let shares = Shares::of(memory);
             for groups in [0, shares.groups / 2, shares.groups] {
                 let connections = shares.connections_beside(groups);
-                let all = shares.journal + shares.reads + connections + groups + shares.decompressed + shares.mail;
+                let all = shares.journal
+                    + shares.reads
+                    + shares.sessions
+                    + connections
+                    + groups
+                    + shares.decompressed
+                    + shares.mail;
                 assert!(all <= memory && connections >= memory / 11, "{all} of {memory}, {groups} of groups");
             }
         }

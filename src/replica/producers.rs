@@ -1,7 +1,8 @@
 //! Idempotent producers (KIP-98): who has written what to one partition, so that a retry is recognised.
 //!
 //! Follows the log: changed at append, rebuilt from the journal in recovery, kept in the checkpoint. Never more than
-//! [`PRODUCERS_MAX`] producers; the one silent for longest is forgotten first.
+//! [`PRODUCERS_MAX`] producers; the one silent for longest is forgotten first. Whoever is unknown may begin at any sequence, as
+//! in Kafka; but once its first batch was refused and may come again, nothing that it sent behind it comes first.
 
 use crate::ids::Offset;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -47,6 +48,16 @@ pub enum Verdict {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Producers {
     by_id: BTreeMap<i64, Producer>,
+    /// Unknown producers whose first batch was refused for a while. A restart forgets them: their connections end with it.
+    #[serde(skip)]
+    refused: BTreeMap<i64, Refused>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Refused {
+    epoch: i16,
+    first: i32,
+    timestamp: i64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +78,13 @@ struct Batch {
 
 impl Producers {
     pub fn judge(&self, sequence: Sequence) -> Verdict {
-        let Some(producer) = self.by_id.get(&sequence.producer_id) else { return Verdict::Append };
+        let Some(producer) = self.by_id.get(&sequence.producer_id) else {
+            let refused = self.refused.get(&sequence.producer_id).filter(|refused| refused.epoch == sequence.epoch);
+            return match refused.filter(|refused| refused.first != sequence.first) {
+                Some(refused) => Verdict::OutOfOrder { expected: refused.first },
+                None => Verdict::Append,
+            };
+        };
         if sequence.epoch < producer.epoch {
             return Verdict::Fenced { current: producer.epoch };
         }
@@ -90,6 +107,7 @@ impl Producers {
         if !self.by_id.contains_key(&sequence.producer_id) && self.by_id.len() >= PRODUCERS_MAX {
             self.forget_the_most_silent();
         }
+        self.refused.remove(&sequence.producer_id);
         let producer = self.by_id.entry(sequence.producer_id).or_insert(Producer {
             epoch: sequence.epoch,
             batches: VecDeque::new(),
@@ -106,9 +124,23 @@ impl Producers {
         producer.last_timestamp = producer.last_timestamp.max(timestamp);
     }
 
+    /// The batch was refused, and will come again: what its producer sent behind it must not be appended before.
+    pub fn refuse(&mut self, sequence: Sequence, timestamp: i64) {
+        let id = sequence.producer_id;
+        let newer = self.refused.get(&id).is_none_or(|refused| refused.epoch < sequence.epoch);
+        if self.by_id.contains_key(&id) || !newer {
+            return;
+        }
+        if self.refused.len() >= PRODUCERS_MAX {
+            self.refused.pop_first();
+        }
+        self.refused.insert(id, Refused { epoch: sequence.epoch, first: sequence.first, timestamp });
+    }
+
     /// Forgets who has been silent since before `timestamp` (`producer.id.expiration.ms`).
     pub fn expire(&mut self, timestamp: i64) {
         self.by_id.retain(|_, producer| producer.last_timestamp >= timestamp);
+        self.refused.retain(|_, refused| refused.timestamp >= timestamp);
     }
 
     pub fn len(&self) -> usize {
@@ -158,6 +190,18 @@ mod tests {
         assert_eq!(producers.judge(sequence(1, 10, 11)), Verdict::OutOfOrder { expected: 0 });
         producers.apply(sequence(1, 0, 0), Offset(10), Offset(11), 0);
         assert_eq!(producers.judge(sequence(0, 10, 10)), Verdict::Fenced { current: 1 });
+    }
+
+    #[test]
+    fn what_was_sent_behind_a_refused_first_batch_does_not_come_first() {
+        let mut producers = Producers::default();
+        producers.refuse(sequence(0, 0, 4), 0);
+        producers.refuse(sequence(0, 5, 9), 0);
+        assert_eq!(producers.judge(sequence(0, 5, 9)), Verdict::OutOfOrder { expected: 0 });
+        assert_eq!(producers.judge(sequence(1, 5, 9)), Verdict::Append, "an unknown epoch begins where it likes");
+        assert_eq!(producers.judge(sequence(0, 0, 4)), Verdict::Append);
+        producers.apply(sequence(0, 0, 4), Offset(0), Offset(5), 0);
+        assert_eq!(producers.judge(sequence(0, 5, 9)), Verdict::Append);
     }
 
     #[test]

@@ -31,6 +31,7 @@ impl Shard {
     pub(super) fn refuse(&mut self, conn: ConnId, reason: &str) {
         self.report_unwritten();
         if let Some(connection) = self.conns.by_id.get(&conn) {
+            self.counters.connections_refused += 1;
             if self.conns.refusals.lines < REFUSALS_LOGGED {
                 self.conns.refusals.lines += 1;
                 let text = format!("connection of {} is closed: {reason}", connection.peer);

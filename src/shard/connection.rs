@@ -19,6 +19,7 @@ use crate::boundary::{ConnId, Done, Instant, NetError, Op};
 use crate::configs::BrokerSettings;
 use crate::mail::Ticket;
 use crate::memory::{Account, Side};
+use crate::metrics::Gauges;
 use crate::wire::frame::{decode_header, encode_response, encode_response_onto};
 use crate::wire::{ApiKey, ErrorCode, Message, Reader};
 use alloc::collections::{BTreeMap, VecDeque};
@@ -53,6 +54,8 @@ pub struct Connections {
     pub(super) stalled: VecDeque<ConnId>,
     pub held: Held,
     pub(super) refusals: Refusals,
+    /// Of the request that is being handled.
+    serving: Api,
 }
 
 pub struct Connection {
@@ -93,6 +96,8 @@ pub struct Connection {
 /// A place in the order of answers; the first is request number `next_request - slots.len()`.
 pub struct Place {
     pub slot: Slot,
+    pub api: Api,
+    pub begun: Instant,
     /// What it counts for.
     pub bytes: usize,
     /// What of its answer is in memory that others count.
@@ -162,6 +167,7 @@ impl Connections {
             stalled: VecDeque::new(),
             held: Held::new(bytes_max),
             refusals: Refusals::default(),
+            serving: Api::ApiVersions,
         }
     }
 
@@ -224,9 +230,16 @@ impl Connections {
         let len: usize = response.iter().map(Bytes::len).sum();
         let bytes = REQUEST_BYTES + len - shared;
         connection.under_way = connection.under_way + bytes - place.bytes;
-        *place = Place { slot: Slot::Ready(response), bytes, shared };
+        (place.slot, place.bytes, place.shared) = (Slot::Ready(response), bytes, shared);
         self.held.recount(connection);
         self.mark(conn);
+    }
+
+    pub fn gauge(&self, gauges: &mut Gauges) {
+        gauges.connections = self.by_id.len() as u64;
+        gauges.requests = self.by_id.values().map(|connection| connection.slots.len() as u64).sum();
+        gauges.stalled = self.stalled.len() as u64;
+        gauges.input_bytes = self.held.budget.held(Side::Input) as u64;
     }
 
     /// It has something to send, or may go on.
@@ -252,6 +265,7 @@ impl Shard {
         match result {
             Ok(accepted) => {
                 let connection = Connection::new(accepted.peer, self.fx.now.mono);
+                self.counters.connections_accepted += 1;
                 let other = self.conns.by_id.insert(accepted.conn, connection);
                 assert!(other.is_none(), "{:?} is accepted twice", accepted.conn);
                 self.receive(accepted.conn);
@@ -432,6 +446,7 @@ impl Shard {
         }
         self.resume_backlog();
         self.resume_groups();
+        self.resume_purges();
         for _ in 0..self.conns.stalled.len() {
             let Some(conn) = self.conns.stalled.pop_front() else { break };
             let Some(connection) = self.conns.by_id.get_mut(&conn) else { continue };
@@ -457,6 +472,7 @@ impl Shard {
         match route(header.api_key, header.api_version) {
             Route::Serve(api) => self.serve(conn, api, short, &mut reader, &frame),
             Route::ApiVersionsFallback => {
+                self.conns.serving = Api::ApiVersions;
                 let response = crate::api::api_versions::unsupported();
                 let frame = encode_response(short.correlation, short.key, 0, &response);
                 self.answer_now(conn, frame);
@@ -470,13 +486,19 @@ impl Shard {
     }
 
     fn serve(&mut self, conn: ConnId, api: Api, header: Header, reader: &mut Reader<'_>, frame: &Bytes) {
+        self.conns.serving = api;
         let served = match api {
             Api::Produce => self.decoded(reader, header, |shard, request| {
                 shard.produce(conn, header, &request, frame);
             }),
-            Api::Fetch => self.decoded(reader, header, |shard, request| shard.fetch(conn, header, &request)),
+            Api::Fetch => self.decoded(reader, header, |shard, request| {
+                shard.fetch(conn, header, &request, frame);
+            }),
             Api::ListOffsets => {
                 self.decoded(reader, header, |shard, request| shard.list_offsets(conn, header, &request))
+            }
+            Api::DeleteRecords => {
+                self.decoded(reader, header, |shard, request| shard.delete_records(conn, header, &request))
             }
             Api::OffsetForLeaderEpoch => {
                 self.decoded(reader, header, |shard, request| shard.offset_for_epoch(conn, header, &request))
@@ -588,10 +610,10 @@ impl Shard {
 
     /// Takes the next place in the order of answers. `item` 0 of the ticket is the whole request.
     pub(super) fn open_slot(&mut self, conn: ConnId, slot: Slot) -> Ticket {
-        let conns = &mut self.conns;
+        let (conns, begun) = (&mut self.conns, self.fx.now.mono);
         let connection = conns.by_id.get_mut(&conn).expect("a request has its connection");
         let bytes = core::mem::replace(&mut conns.held.cost, REQUEST_BYTES);
-        connection.slots.push_back(Place { slot, bytes, shared: 0 });
+        connection.slots.push_back(Place { slot, api: conns.serving, begun, bytes, shared: 0 });
         connection.under_way += bytes;
         conns.held.recount(connection);
         let request = connection.next_request;
@@ -613,9 +635,9 @@ impl Shard {
         budget.set(&mut connection.owned, 0);
         budget.set(&mut connection.output, 0);
         self.answers.forget(conn, budget);
-        for slot in &connection.slots {
-            if let Slot::Fetch(fetching) = &slot.slot {
-                self.unwatch(conn, fetching);
+        for place in connection.slots {
+            if let Slot::Fetch(fetching) = place.slot {
+                self.abandon_fetch(conn, fetching);
             }
         }
         self.fx.submit(Op::Hangup { conn }, Pending::Hangup(conn));

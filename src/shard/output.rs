@@ -31,6 +31,7 @@ impl Shard {
                 connection.moved = self.fx.now.mono;
             }
             while let Some(place) = connection.slots.pop_front_if(|place| place.slot.is_ready()) {
+                self.counters.answered(place.api, place.begun, self.fx.now.mono);
                 connection.under_way -= place.bytes;
                 connection.push_answer(place);
             }

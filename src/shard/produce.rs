@@ -204,6 +204,25 @@ impl Shard {
         batch: &[u8],
         mailed: usize,
     ) -> Result<(), Appended> {
+        let outcome = self.try_append(ticket, key, acks, version, batch, mailed);
+        if outcome.is_err()
+            && let Some(slot) = self.slots.get(&key).copied()
+            && let Some(partition) = self.partition(slot)
+        {
+            partition.traffic.refused += 1;
+        }
+        outcome
+    }
+
+    fn try_append(
+        &mut self,
+        ticket: Ticket,
+        key: PartitionKey,
+        acks: i16,
+        version: i16,
+        batch: &[u8],
+        mailed: usize,
+    ) -> Result<(), Appended> {
         let now = self.fx.now.wall;
         let batch_max = self.config.journal.file_bytes / BATCHES_PER_FILE_MIN;
         let decompressed_max = Shares::of(self.config.memory_bytes).decompressed as usize;
@@ -214,7 +233,7 @@ impl Shard {
         else {
             return Err(Appended::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
         };
-        partition.may_append(acks, serving)?;
+        partition.admit(acks, serving, batch, now)?;
         let start = partition.replica.start();
         let bounds = Bounds { batch_bytes_max: batch_max, decompressed_bytes_max: decompressed_max, start };
         let checked = check(batch, version, &partition.settings, &bounds, now)?;
@@ -248,6 +267,7 @@ impl Shard {
             }
         }
         if refuses {
+            sequence.iter().for_each(|sequence| partition.producers.refuse(*sequence, now.0));
             let text = String::from("the disk is full");
             return Err(Appended::because(ErrorCode::KAFKA_STORAGE_ERROR, text));
         }
@@ -260,6 +280,7 @@ impl Shard {
         let entry = Entry { key, slot, epoch, base, end, max_timestamp };
         journal.append_batch(entry, batch, &mut partition.hint, |copy| checked.patch(copy, base, epoch));
         (waiter.base, waiter.end) = (base, end);
+        partition.traffic.took(checked.header.records_count, batch.len());
         partition.answer_later(waiter, acks);
         Ok(())
     }
@@ -274,6 +295,17 @@ impl Shard {
 }
 
 impl Partition {
+    /// Whether anything may be appended. Who is refused for a moment only sends the same batch again, and that comes first.
+    fn admit(&mut self, acks: i16, serving: bool, batch: &[u8], now: Timestamp) -> Result<(), Appended> {
+        let refused = self.may_append(acks, serving);
+        if refused.as_ref().is_err_and(|refused| refused.error == ErrorCode::NOT_LEADER_OR_FOLLOWER)
+            && let Some(sequence) = BatchHeader::parse(batch).ok().and_then(|header| sequence_of(&header))
+        {
+            self.producers.refuse(sequence, now.0);
+        }
+        refused
+    }
+
     fn may_append(&self, acks: i16, serving: bool) -> Result<(), Appended> {
         if self.deleted {
             return Err(Appended::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));

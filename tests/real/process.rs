@@ -6,6 +6,7 @@ mod client;
 mod damage;
 mod duplicates;
 mod kills;
+mod metrics;
 mod operator;
 mod readers;
 mod reshard;

@@ -67,10 +67,10 @@ RULES = [
      "a limit below 0 is taken as 0, and the first batch is whole; Kafka fails on it"),
     (r"fetch: limits", r"^Fetch v\d+ (-?\d+ (in all|of the second partition)|[01] of each$)", r"Partitions\[\d\]\.Records$", ANY,
      "each shard has its part of the limit, and its first batch is whole", first_is_whole),
+    (r"incremental", r"in turn, with little room", ANY, ANY, "the first batch of each shard is whole beyond the limit"),
     (r"by id", r"twice", ANY, ANY, "a partition that is named twice is read twice"),
     (ANY, r"Fetch", r"HighWatermark|LastStableOffset|LogStartOffset", r"-1", "whoever reads outside the log is told where it is"),
     (ANY, r"Fetch v\d+ isolation", ANY, ANY, "as in Kafka, with the partitions beside the error"),
-    (r"sessions", r"an unknown session, epoch 0", r"SessionId", ANY, "no sessions are kept: 0, which every client lives with"),
     (r"replicas and strangers", r"Fetch v1[5-8] replica", r"CurrentLeader|NodeEndpoints", ANY, "no follower exists that could go there"),
 ]
 
