@@ -22,6 +22,7 @@ fuzz_target!(|bytes: &[u8]| {
         Api::Metadata => decode::<highwater::wire::metadata::MetadataRequest>(reader, version),
         Api::ApiVersions => decode::<highwater::wire::api_versions::ApiVersionsRequest>(reader, version),
         Api::CreateTopics => decode::<highwater::wire::create_topics::CreateTopicsRequest>(reader, version),
+        Api::DeleteRecords => decode::<highwater::wire::delete_records::DeleteRecordsRequest>(reader, version),
         Api::DeleteTopics => decode::<highwater::wire::delete_topics::DeleteTopicsRequest>(reader, version),
         Api::InitProducerId => decode::<highwater::wire::init_producer_id::InitProducerIdRequest>(reader, version),
         Api::OffsetForLeaderEpoch => {

@@ -6,6 +6,7 @@
 //!                        -> driver, one per shard  runs highwater::shard::Shard
 //!                             -> ring              the only talk with io_uring
 //!                             -> mailbox           letters between shards
+//!                        -> metrics                what shards tell of themselves, over HTTP
 //!               -> bench                          a load generator, a client like any other
 //! ```
 //!
@@ -24,6 +25,8 @@ mod folder;
 mod limits;
 mod listen;
 mod mailbox;
+mod metrics;
+mod process;
 mod ring;
 mod serve;
 mod settings;

@@ -443,7 +443,7 @@ impl Reading<'_> {
         let offset = self.wanted[&part];
         match data.error_code {
             // Retention may act while we read; where the log starts now is asked for.
-            ErrorCode::OFFSET_OUT_OF_RANGE if self.ledger.topic_of(part).retention_bytes >= 0 => {
+            ErrorCode::OFFSET_OUT_OF_RANGE if !self.ledger.keeps_all(part) => {
                 self.overtaken.push((part, offset));
                 Ok(true)
             }
@@ -466,9 +466,7 @@ impl Reading<'_> {
         let start = data.log_start_offset.max(0);
         let known = self.starts.entry(part).or_insert(start);
         *known = start.max(*known);
-        if start > 0 && self.ledger.topic_of(part).retention_bytes < 0 {
-            return Err((Invariant::Durable, format!("{name}: log start {start} without retention")));
-        }
+        self.ledger.may_start(part, start)?;
         let bytes = data.records.as_ref().map(|records| records.contiguous()).unwrap_or_default();
         let mut rest = &bytes[..];
         let mut next = offset;

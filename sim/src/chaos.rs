@@ -59,6 +59,7 @@ impl World {
             }
             Disaster::StepWall { ms } => {
                 self.counts.add(if ms < 0 { Fault::StepBack } else { Fault::StepForward });
+                self.note_wall();
                 self.ledger.skew_ms += ms;
                 if let Some(node) = &mut self.node {
                     node.skew_ms += ms;
@@ -270,6 +271,7 @@ impl World {
         if self.ledger.beyond || self.failure.is_some() {
             return;
         }
+        self.note_wall();
         let image = self.disk.worst_case();
         self.stats.audits += 1;
         self.counts.add(Fault::Look);

@@ -73,6 +73,11 @@ const CHECK_EVERY: u32 = 16;
 /// 2026-11-21, in milliseconds.
 const WALL_BASE: i64 = 1_795_219_200_000;
 
+/// What the node's clock shows at `at`, in milliseconds since 1970.
+pub fn wall(at: Nanos, skew_ms: i64) -> i64 {
+    WALL_BASE + (at / MILLIS) as i64 + skew_ms
+}
+
 /// How many shards a start is to run, and the number that it is to change them to, if that is all it does.
 #[derive(Clone, Copy)]
 pub struct Shards {
@@ -118,6 +123,8 @@ pub fn config(shape: &Shape, shards: Shards, shard: u16) -> Config {
             ("offsets.topic.segment.bytes", "1048576"),
             ("group.min.session.timeout.ms", "100"),
             ("group.initial.rebalance.delay.ms", "50"),
+            // Fewer than there are readers in many a seed.
+            ("max.incremental.fetch.session.cache.slots", "6"),
         ]
         .map(|(name, value)| (name.to_string(), value.to_string()))
         .into(),
@@ -142,8 +149,7 @@ impl Process {
     fn now(&self, at: Nanos) -> Now {
         let lived = i128::from(at - self.started);
         let mono = lived + lived * i128::from(self.drift_ppm) / 1_000_000;
-        let wall = WALL_BASE + (at / MILLIS) as i64 + self.skew_ms;
-        Now { mono: Instant(mono as u64), wall: Timestamp(wall) }
+        Now { mono: Instant(mono as u64), wall: Timestamp(wall(at, self.skew_ms)) }
     }
 
     /// The true time at which this process's clock will show `due`.

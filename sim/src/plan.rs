@@ -106,6 +106,10 @@ pub struct TopicPlan {
     pub segment_ms: u64,
     /// -1: everything is kept.
     pub retention_bytes: i64,
+    /// -1: for ever.
+    pub retention_ms: i64,
+    /// The administrator deletes records of it.
+    pub purged: bool,
     /// The administrator deletes it in the middle of the run.
     pub doomed: bool,
 }
@@ -414,14 +418,19 @@ fn workload(dice: &mut Dice, heal_at: Nanos) -> Workload {
             partitions: dice.between(5, 8) as u16,
             segment_ms: dice.pick(&[700, 2_000, 5_000]),
             retention_bytes: -1,
+            retention_ms: -1,
+            purged: false,
             doomed: false,
         })
         .collect();
     // The first topic takes the large batches: its segments roll by size.
     topics[0].segment_ms = 604_800_000;
     topics[1].retention_bytes = if dice.coin() { (dice.pick(&[4, 16]) * KIB) as i64 } else { -1 };
+    topics[2].retention_ms = if dice.coin() { dice.pick(&[1_500, 4_000]) } else { -1 };
     let last = topics.len() - 1;
     topics[last].doomed = dice.coin();
+    topics[last].purged = dice.coin();
+    topics[1].purged = dice.coin();
     let count = dice.between(5, 7);
     let requests = 2_800 / count;
     let producers = (0..count).map(|number| producer(dice, number, requests as u32, heal_at)).collect();

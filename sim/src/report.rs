@@ -24,6 +24,7 @@ invariants! {
     Order = "acknowledged appends keep their order",
     Holes = "offsets have no holes",
     Genuine = "only what was sent is served, as it was sent",
+    Purged = "nothing below the log start is served",
     Refused = "a refused batch is never visible",
     Monotone = "high watermark, leader epoch and log start never go back",
     Answers = "every request gets its own answer, in order",

@@ -11,7 +11,7 @@ use crate::disk::Disk;
 use crate::faults::Counts;
 use crate::ledger::Ledger;
 use crate::net::{Net, Wire};
-use crate::node::Process;
+use crate::node::{Process, wall};
 use crate::plan::{Disaster, Plan};
 use crate::queue::{MILLIS, Nanos, Queue, SECONDS};
 use crate::report::{Failure, Invariant, REQUESTS_MIN, Stats, Story};
@@ -262,8 +262,14 @@ impl World {
         }
     }
 
+    /// Remembers the latest time that the node's clock may have shown.
+    pub fn note_wall(&mut self) {
+        self.ledger.wall_max = self.ledger.wall_max.max(wall(self.queue.now(), self.ledger.skew_ms));
+    }
+
     /// Lets a client act, and does what it asks.
     pub fn with_client(&mut self, index: u32, act: impl FnOnce(&mut Client, &mut Ctx)) {
+        self.note_wall();
         let Some(mut client) = self.clients[index as usize].take() else { return };
         let mut ctx = Ctx {
             now: self.queue.now(),

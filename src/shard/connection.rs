@@ -16,6 +16,7 @@ use crate::api::{Api, Route, request_bytes_max, route};
 use crate::boundary::{ConnId, Done, Instant, NetError, Op};
 use crate::configs::BrokerSettings;
 use crate::mail::Ticket;
+use crate::metrics::Gauges;
 use crate::wire::frame::{decode_header, encode_response, encode_response_onto};
 use crate::wire::{ApiKey, ErrorCode, Message, Reader};
 use alloc::collections::{BTreeMap, VecDeque};
@@ -67,6 +68,8 @@ pub struct Connections {
     /// Those that wait for such bytes.
     starved: VecDeque<ConnId>,
     refusals: Refusals,
+    /// Of the request that is being handled.
+    serving: Api,
 }
 
 /// Connections that were closed in one second, so that strangers cannot flood the log.
@@ -84,7 +87,7 @@ struct Connection {
     owned: usize,
     receiving: bool,
     next_request: u64,
-    slots: VecDeque<Slot>,
+    slots: VecDeque<Waiting>,
     out: VecDeque<Bytes>,
     gathering: BytesMut,
     out_bytes: usize,
@@ -98,6 +101,13 @@ struct Connection {
     last_frame: usize,
     /// Nothing is read any more; hung up once everything is sent.
     closing: bool,
+}
+
+/// A request in its turn.
+struct Waiting {
+    slot: Slot,
+    api: Api,
+    begun: Instant,
 }
 
 /// A request that is being answered; the first is number `next_request - slots.len()`.
@@ -155,13 +165,15 @@ impl Connections {
             input_bytes_max: usize::try_from(input_bytes_max).unwrap_or(usize::MAX),
             starved: VecDeque::new(),
             refusals: Refusals::default(),
+            serving: Api::ApiVersions,
         }
     }
 
     pub fn slot(&mut self, conn: ConnId, request: u64) -> Option<&mut Slot> {
         let connection = self.by_id.get_mut(&conn)?;
         let first = connection.next_request - connection.slots.len() as u64;
-        connection.slots.get_mut(usize::try_from(request.checked_sub(first)?).ok()?)
+        let waiting = connection.slots.get_mut(usize::try_from(request.checked_sub(first)?).ok()?)?;
+        Some(&mut waiting.slot)
     }
 
     /// The outcome of one batch of a Produce. Returns what went wrong with a request that asked not to be answered.
@@ -187,6 +199,13 @@ impl Connections {
             *slot = Slot::Ready(response);
             self.mark(conn);
         }
+    }
+
+    pub fn gauge(&self, gauges: &mut Gauges) {
+        gauges.connections = self.by_id.len() as u64;
+        gauges.requests = self.by_id.values().map(|connection| connection.slots.len() as u64).sum();
+        gauges.stalled = self.stalled.len() as u64;
+        gauges.input_bytes = self.input_bytes as u64;
     }
 
     /// It has something to send, or may go on.
@@ -230,6 +249,7 @@ impl Shard {
                     last_frame: 0,
                     closing: false,
                 };
+                self.counters.connections_accepted += 1;
                 let other = self.conns.by_id.insert(accepted.conn, connection);
                 assert!(other.is_none(), "{:?} is accepted twice", accepted.conn);
                 self.receive(accepted.conn);
@@ -352,7 +372,7 @@ impl Shard {
         let connection = self.conns.by_id.get_mut(&conn).expect("it has a frame");
         let is_produce = connection.input[4..].starts_with(&ApiKey::PRODUCE.0.to_be_bytes());
         // What is no Produce begins only when nothing is before it: so it is the first, if there is one.
-        let in_turn = match connection.slots.front() {
+        let in_turn = match connection.slots.front().map(|waiting| &waiting.slot) {
             None => true,
             Some(Slot::Produce(_) | Slot::Ready(_)) => is_produce,
             Some(Slot::Fetch(_) | Slot::Query(_) | Slot::Group(_) | Slot::Forwarded | Slot::ProducerId { .. }) => false,
@@ -377,6 +397,7 @@ impl Shard {
         }
         self.resume_backlog();
         self.resume_groups();
+        self.resume_purges();
         for _ in 0..self.conns.stalled.len() {
             let Some(conn) = self.conns.stalled.pop_front() else { break };
             let Some(connection) = self.conns.by_id.get_mut(&conn) else { continue };
@@ -409,6 +430,7 @@ impl Shard {
         match route(header.api_key, header.api_version) {
             Route::Serve(api) => self.serve(conn, api, short, &mut reader, &frame),
             Route::ApiVersionsFallback => {
+                self.conns.serving = Api::ApiVersions;
                 let response = crate::api::api_versions::unsupported();
                 let frame = encode_response(short.correlation, short.key, 0, &response);
                 self.answer_now(conn, frame);
@@ -422,13 +444,19 @@ impl Shard {
     }
 
     fn serve(&mut self, conn: ConnId, api: Api, header: Header, reader: &mut Reader<'_>, frame: &Bytes) {
+        self.conns.serving = api;
         let served = match api {
             Api::Produce => self.decoded(reader, header, |shard, request| {
                 shard.produce(conn, header, &request, frame);
             }),
-            Api::Fetch => self.decoded(reader, header, |shard, request| shard.fetch(conn, header, &request)),
+            Api::Fetch => self.decoded(reader, header, |shard, request| {
+                shard.fetch(conn, header, &request, frame);
+            }),
             Api::ListOffsets => {
                 self.decoded(reader, header, |shard, request| shard.list_offsets(conn, header, &request))
+            }
+            Api::DeleteRecords => {
+                self.decoded(reader, header, |shard, request| shard.delete_records(conn, header, &request))
             }
             Api::OffsetForLeaderEpoch => {
                 self.decoded(reader, header, |shard, request| shard.offset_for_epoch(conn, header, &request))
@@ -538,8 +566,9 @@ impl Shard {
 
     /// Takes the next place in the order of answers. `item` 0 of the ticket is the whole request.
     pub(super) fn open_slot(&mut self, conn: ConnId, slot: Slot) -> Ticket {
+        let (api, begun) = (self.conns.serving, self.fx.now.mono);
         let connection = self.conns.by_id.get_mut(&conn).expect("a request has its connection");
-        connection.slots.push_back(slot);
+        connection.slots.push_back(Waiting { slot, api, begun });
         let request = connection.next_request;
         connection.next_request += 1;
         Ticket { shard: self.me, conn, request, item: 0 }
@@ -556,8 +585,9 @@ impl Shard {
             let Some(connection) = self.conns.by_id.get_mut(&conn) else { continue };
             connection.dirty = false;
             let before = connection.slots.len();
-            while let Some(slot) = connection.slots.pop_front_if(|slot| slot.is_ready()) {
-                connection.push_slot(slot);
+            while let Some(waiting) = connection.slots.pop_front_if(|waiting| waiting.slot.is_ready()) {
+                self.counters.answered(waiting.api, waiting.begun, self.fx.now.mono);
+                connection.push_slot(waiting.slot);
             }
             let answered = connection.slots.len() < before;
             if connection.out_bytes > 0 && connection.sending.is_none() {
@@ -628,6 +658,7 @@ impl Shard {
     pub(super) fn refuse(&mut self, conn: ConnId, reason: &str) {
         self.report_unwritten();
         if let Some(connection) = self.conns.by_id.get(&conn) {
+            self.counters.connections_refused += 1;
             if self.conns.refusals.lines < REFUSALS_LOGGED {
                 self.conns.refusals.lines += 1;
                 let text = format!("connection of {} is closed: {reason}", connection.peer);
@@ -656,9 +687,9 @@ impl Shard {
         let Some(connection) = self.conns.by_id.remove(&conn) else { return };
         self.conns.input_bytes -= connection.owned;
         self.answers.forget(conn);
-        for slot in &connection.slots {
-            if let Slot::Fetch(fetching) = slot {
-                self.unwatch(conn, fetching);
+        for waiting in connection.slots {
+            if let Slot::Fetch(fetching) = waiting.slot {
+                self.abandon_fetch(conn, fetching);
             }
         }
         self.fx.submit(Op::Hangup { conn }, Pending::Hangup(conn));

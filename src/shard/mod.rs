@@ -28,11 +28,13 @@ mod group_loading;
 mod groups;
 mod partition;
 pub mod produce;
+mod purge;
 pub mod query;
 mod reads;
 mod recovery;
 mod removal;
 mod reshard;
+mod sampling;
 mod tasks;
 mod tidy;
 mod timers;
@@ -45,6 +47,7 @@ use crate::journal::Journal;
 use crate::journal::frame::Place;
 use crate::mail::Letter;
 use crate::metadata::Image;
+use crate::metrics::Counters;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
@@ -58,6 +61,7 @@ use checkpoints::Checkpoints;
 use connection::Connections;
 use controller::{Applying, Controller};
 use effects::{Effects, Pending};
+use fetch::sessions::Sessions;
 use flush::Flusher;
 use partition::Partition;
 use rand::SeedableRng;
@@ -133,7 +137,9 @@ pub struct Shard {
     checkpoints: Checkpoints,
     reads: Reads,
     answers: Answers,
+    sessions: Sessions,
 
+    counters: Counters,
     conns: Connections,
     /// Bytes of batches on their way to another shard, by shard: its credits.
     mailed_bytes: Vec<usize>,
@@ -143,10 +149,14 @@ pub struct Shard {
     backlog: VecDeque<(ShardId, Letter)>,
     /// Coordinators whose records found no room.
     groups_stalled: VecDeque<u32>,
+    /// Deletions of records that found no room in the journal.
+    purges_stalled: VecDeque<purge::Stalled>,
     /// About what all coordinators take in memory.
     groups_bytes: usize,
 
     image: Image,
+    /// How often the image has changed in this run.
+    image_changes: u64,
     leaders: BTreeMap<PartitionKey, Epoch>,
     controller: Controller,
     /// Committed metadata that this shard has not carried out whole, oldest first.
@@ -160,10 +170,11 @@ impl Shard {
     /// `seed` is the only source of chance in the shard.
     pub fn new(config: Config, seed: [u8; 32], now: Now) -> Shard {
         assert!(config.shard.0 < config.shards, "shard {:?} of {}", config.shard, config.shards);
+        let settings = BrokerSettings::resolve(&config.broker);
         let mut shard = Shard {
             fx: Effects::new(config.shard, config.shards, now),
             me: config.shard,
-            settings: BrokerSettings::resolve(&config.broker),
+            settings,
             rng: ChaCha8Rng::from_seed(seed),
             phase: Phase::Booting,
             boot: Boot::default(),
@@ -193,13 +204,17 @@ impl Shard {
             checkpoints: Checkpoints::default(),
             reads: Reads::new(config.memory_bytes / 4),
             answers: Answers::new(config.memory_bytes / 8),
+            counters: Counters::default(),
+            sessions: Sessions::new(config.shard, config.shards, settings.fetch_sessions_max, config.memory_bytes / 32),
             conns: Connections::new(config.memory_bytes / 8),
             mailed_bytes: (0..config.shards).map(|_| 0).collect(),
             local: VecDeque::new(),
             backlog: VecDeque::new(),
             groups_stalled: VecDeque::new(),
+            purges_stalled: VecDeque::new(),
             groups_bytes: 0,
             image: Image::default(),
+            image_changes: 0,
             leaders: BTreeMap::new(),
             controller: Controller::default(),
             applying: VecDeque::new(),
@@ -408,11 +423,15 @@ impl Shard {
                 self.mailed_bytes[from.0 as usize] -= batch_bytes;
                 self.on_appended(ticket, appended);
             }
-            Letter::Read { ticket, round, parts, max_bytes } => self.on_read(ticket, round, parts, max_bytes),
+            Letter::Read { ticket, round, parts, max_bytes } => self.on_read(ticket, round, &parts, max_bytes),
             Letter::ReadDone { ticket, round, results } => self.on_read_done(ticket, round, results),
             Letter::Watch { ticket, round, parts } => self.on_watch(ticket, round, &parts),
             Letter::Unwatch { shard, conn, keys } => self.on_unwatch(shard, conn, &keys),
             Letter::Woken { ticket, round } => self.on_woken(ticket, round),
+            Letter::LendSession(claim) => self.on_lend_session(claim),
+            Letter::SessionLent { ticket, id, lent } => self.on_session_lent(ticket, id, lent),
+            Letter::SessionBack { id, interest } => self.on_session_back(id, interest),
+            Letter::CloseSession { id } => self.on_close_session(id),
             Letter::Ask { ticket, key, query } => self.on_ask(ticket, key, query),
             Letter::Answer { ticket, answer } => self.on_answer(ticket, answer),
             Letter::GroupAsk { ticket, key, request } => self.on_group_ask(Some(ticket), key, *request),

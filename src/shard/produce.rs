@@ -206,6 +206,25 @@ impl Shard {
         batch: &[u8],
         mailed: usize,
     ) -> Result<(), Appended> {
+        let outcome = self.try_append(ticket, key, acks, version, batch, mailed);
+        if outcome.is_err()
+            && let Some(slot) = self.slots.get(&key).copied()
+            && let Some(partition) = self.partition(slot)
+        {
+            partition.traffic.refused += 1;
+        }
+        outcome
+    }
+
+    fn try_append(
+        &mut self,
+        ticket: Ticket,
+        key: PartitionKey,
+        acks: i16,
+        version: i16,
+        batch: &[u8],
+        mailed: usize,
+    ) -> Result<(), Appended> {
         let now = self.fx.now.wall;
         let batch_max = self.config.journal.file_bytes / BATCHES_PER_FILE_MIN;
         let decompressed_max = (self.config.memory_bytes / DECOMPRESSED_PART) as usize;
@@ -261,6 +280,7 @@ impl Shard {
         let entry = Entry { key, slot, epoch, base, end, max_timestamp };
         journal.append_batch(entry, batch, &mut partition.hint, |copy| checked.patch(copy, base, epoch));
         (waiter.base, waiter.end) = (base, end);
+        partition.traffic.took(checked.header.records_count, batch.len());
         partition.answer_later(waiter, acks);
         Ok(())
     }

@@ -395,7 +395,7 @@ impl Shard {
         self.journal = Some(journal);
         for partition in self.partitions.iter_mut().flatten() {
             partition.replica.recovered();
-            partition.forget_below_start();
+            partition.forget_all_below_start();
             if let Some(active) = partition.log.segments.back_mut().filter(|_| ran_on) {
                 active.trimmed = false;
             }

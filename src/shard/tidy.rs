@@ -46,7 +46,8 @@ impl Shard {
         }
         let partition = self.partition(slot).expect("it has strays");
         let folder = segment::folder(partition.key);
-        let text = format!("{folder}: {} go, begun by a run that ended before a checkpoint knew them", strays.join(", "));
+        let text =
+            format!("{folder}: {} go, begun by a run that ended before a checkpoint knew them", strays.join(", "));
         self.fx.log(Level::Info, text);
         let mut steps: Vec<Step> = strays.iter().map(|name| Step::Remove(format!("{folder}/{name}"))).collect();
         steps.push(Step::SyncDir(folder.clone()));

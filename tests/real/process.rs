@@ -4,6 +4,7 @@ mod answers;
 mod broker;
 mod client;
 mod kills;
+mod metrics;
 mod operator;
 mod readers;
 mod reshard;

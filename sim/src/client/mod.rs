@@ -11,6 +11,7 @@ pub mod batch;
 pub mod member;
 pub mod producer;
 pub mod reader;
+pub mod session;
 pub mod stranger;
 
 use crate::dice::Dice;

@@ -116,8 +116,9 @@ impl Producer {
             lane.hold = false;
             let flying = std::mem::take(&mut lane.flying);
             if self.plan.idempotent {
-                for parcel in flying.into_iter().rev().filter(|parcel| parcel.bad.is_none() && !parcel.again) {
-                    lane.queue.push_front(parcel);
+                // One before them may have been refused, and wait already.
+                for parcel in flying.into_iter().filter(|parcel| parcel.bad.is_none() && !parcel.again) {
+                    lane.put_back(parcel);
                 }
             }
         }
@@ -406,7 +407,7 @@ impl Producer {
                 answered += 1;
                 let lane = self.lanes.get_mut(&part).expect("it was sent");
                 let Some(parcel) = lane.flying.pop_front() else { continue };
-                let kept = ctx.ledger.topic_of(part).retention_bytes < 0;
+                let kept = ctx.ledger.keeps_all(part);
                 if partition.error_code.is_none() && kept && partition.log_start_offset > 0 {
                     let detail = format!(
                         "{}: Produce tells of a log start {}",
@@ -490,12 +491,18 @@ impl Producer {
         lane.resume_at = ctx.now + ctx.dice.between(10, 60) * MILLIS;
         let resume_at = lane.resume_at;
         self.link.wake(ctx, resume_at);
-        let lane = self.lanes.get_mut(&parcel.part).expect("it was sent");
+        self.lanes.get_mut(&parcel.part).expect("it was sent").put_back(parcel);
+    }
+}
+
+impl Lane {
+    /// Among those that wait, where its sequence belongs.
+    fn put_back(&mut self, parcel: Parcel) {
         // Sequences wrap from `i32::MAX` to 0: what is before is less than half of them behind.
         let is_before =
             |other: &Parcel| (1..1 << 30).contains(&(parcel.sequence.wrapping_sub(other.sequence) & i32::MAX));
-        let place = lane.queue.partition_point(is_before);
-        lane.queue.insert(place, parcel);
+        let place = self.queue.partition_point(is_before);
+        self.queue.insert(place, parcel);
     }
 }
 

@@ -51,10 +51,10 @@ RULES = [
     (ANY, r"Fetch", r"AbortedTransactions", r"None", "an empty list beside an error, where Kafka has null in some and an empty one in others"),
     (r"fetch: limits", r"in all|of the second partition|0 of each|1 of each", ANY, ANY,
      "each shard's first batch is whole beyond the limits, and a limit below 0 is taken as 0"),
+    (r"incremental", r"in turn, with little room", ANY, ANY, "the first batch of each shard is whole beyond the limit"),
     (r"by id", r"twice", ANY, ANY, "a partition that is named twice is read twice"),
     (ANY, r"Fetch", r"HighWatermark|LastStableOffset|LogStartOffset", r"-1", "whoever reads outside the log is told where it is"),
     (ANY, r"Fetch v\d+ isolation", ANY, ANY, "as in Kafka, with the partitions beside the error"),
-    (r"sessions", r"an unknown session, epoch 0", r"SessionId", ANY, "no sessions are kept: 0, which every client lives with"),
     (r"replicas and strangers", r"Fetch v1[5-8] replica", r"CurrentLeader|NodeEndpoints", ANY, "no follower exists that could go there"),
 ]
 
