@@ -3,6 +3,7 @@
 mod answers;
 mod broker;
 mod client;
+mod commands;
 mod kills;
 mod operator;
 mod readers;
