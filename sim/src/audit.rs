@@ -83,7 +83,8 @@ impl Auditor {
         let auditor = self;
         if let Err(why) = auditor.until(|auditor| auditor.ready) {
             return match auditor.halt.take() {
-                Some(Halt::Damage { .. }) if ledger.parts.iter().any(|part| part.may_refuse) => {
+                // It may have hit the metadata log before there was any partition.
+                Some(Halt::Damage { .. }) if ledger.claims.may_refuse => {
                     Ok(Audit { records: 0, refused: ledger.parts.len() })
                 }
                 Some(halt) => Err((Invariant::Halts, format!("recovery ends in {halt}"))),
