@@ -165,7 +165,7 @@ fn chunk(base: i64) -> Chunk {
 }
 
 fn checkpoints() -> Vec<Vec<u8>> {
-    let mut segment = Segment::new(Offset(0), 5);
+    let mut segment = Segment::new(Offset(0), 5, 0);
     segment.push(chunk(0));
     let mut producers = Producers::default();
     producers.apply(Sequence { producer_id: 1, epoch: 0, first: 0, last: 4, timestamp: 9 }, Offset(0), Offset(5), 9);

@@ -44,6 +44,7 @@ faults! {
         LostWrite = "write lost",
         StaleSector = "sector gone stale",
         Stall = "disk stalled",
+        SlowJournal = "write to a slow journal",
         OutOfOrder = "completions out of order",
         Wipe = "disk wiped",
         Rollback = "disk rolled back";

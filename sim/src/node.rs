@@ -65,6 +65,8 @@ pub struct Process {
     failures: u64,
 }
 
+/// A write to a slow journal takes about this long, at the most.
+const SLOW_MAX_US: u64 = 10_000;
 /// Looks at a shard between two walks through everything in it.
 const CHECK_EVERY: u32 = 16;
 
@@ -470,8 +472,21 @@ impl World {
         now + 2 * MICROS
     }
 
+    /// How many times as long as others it takes, because one shard's journal is slow.
+    fn slowness(&mut self, op: &Op) -> u64 {
+        let (shard, by) = (self.plan.disk.slow_shard, self.plan.disk.slow_by);
+        let Op::Write { file, durable: true, .. } = op else { return 1 };
+        let path = self.disk.describe(*file).filter(|_| by > 1 && !self.calm && self.seats() > 1).map(|(path, _)| path);
+        if path.is_none_or(|path| !path.contains(&format!("shard-{shard}/"))) {
+            return 1;
+        }
+        self.counts.add(Fault::SlowJournal);
+        by
+    }
+
     /// How long an op takes, and what goes wrong with it.
     fn lot(&mut self, op: &Op) -> (Nanos, Trouble) {
+        let slow = self.slowness(op);
         let (rates, dice) = (&self.plan.disk, &mut self.streams.disk);
         let (base, fail, short) = match op {
             Op::Read { buf, .. } => (rates.write_us + buf.len() as u64 / 4096, rates.read_error, rates.short),
@@ -489,6 +504,7 @@ impl World {
                 panic!("not an op of the disk: {op:?}")
             }
         };
+        let base = if slow > 1 { (base * slow).min(SLOW_MAX_US) } else { base };
         let mut delay = dice.skewed(base.max(1)) * MICROS + dice.below(MICROS);
         if self.calm {
             return (delay, Trouble::None);

@@ -60,6 +60,9 @@ pub struct DiskRates {
     pub sync_error: u32,
     pub short: u32,
     pub stall: u32,
+    /// The journal of this shard takes so many times as long as the others': what must not depend on their order, shows.
+    pub slow_shard: u16,
+    pub slow_by: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -250,7 +253,7 @@ impl Plan {
     /// A run without a fault, for a test that adds the one it is about.
     pub fn quiet(seed: u64) -> Plan {
         let mut plan = Plan::draw(seed);
-        plan.disk = DiskRates { write_us: 50, sync_us: 50, ..DiskRates::default() };
+        plan.disk = DiskRates { write_us: 50, sync_us: 50, slow_by: 1, ..DiskRates::default() };
         plan.net = NetRates { delay_us: 50, ..NetRates::default() };
         plan.clock = ClockRates::default();
         plan.chaos.clear();
@@ -381,6 +384,8 @@ fn disk_rates(dice: &mut Dice) -> DiskRates {
         sync_error: swarm(dice, 6, 50, 800),
         short: swarm(dice, 2, 1_000, 30_000),
         stall: swarm(dice, 3, 50, 500),
+        slow_shard: dice.below(2) as u16,
+        slow_by: if dice.below(3) == 0 { dice.pick(&[20, 200]) } else { 1 },
     }
 }
 

@@ -78,6 +78,8 @@ pub struct Stats {
     pub connections: u64,
     pub partitions: u64,
     pub refusals: u64,
+    /// The disk lost more than one voter can see: there may be nothing left to ask for.
+    pub beyond: bool,
     /// Journal files that recovery has set aside because of damage.
     pub kept: u64,
     /// Errors and warnings that the core logged.

@@ -3,6 +3,7 @@
 mod answers;
 mod broker;
 mod client;
+mod commands;
 mod damage;
 mod duplicates;
 mod kills;
