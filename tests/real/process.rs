@@ -5,6 +5,7 @@ mod broker;
 mod client;
 mod commands;
 mod kills;
+mod offline;
 mod operator;
 mod readers;
 mod reshard;

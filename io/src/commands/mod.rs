@@ -13,6 +13,7 @@
 pub mod config;
 pub mod consume;
 pub mod group;
+pub mod log;
 pub mod produce;
 pub mod table;
 pub mod topic;
