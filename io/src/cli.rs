@@ -76,11 +76,14 @@ fn serve_logged(args: &ServeArgs) -> ExitCode {
         eprintln!("highwater: --log: {name:?} is not one of error, warn, info, debug, trace, off");
         return ExitCode::FAILURE;
     };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
+    let log = tracing_subscriber::fmt().with_max_level(level).with_target(false).with_writer(std::io::stderr);
+    match args.log_format.as_deref().unwrap_or("text") {
+        "text" => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        "json" => log.json().flatten_event(true).init(),
+        other => {
+            eprintln!("highwater: --log-format: {other:?} is not one of text, json");
+            return ExitCode::FAILURE;
+        }
+    }
     serve::run(args)
 }

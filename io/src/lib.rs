@@ -6,6 +6,7 @@
 //!                        -> driver, one per shard  runs highwater::shard::Shard
 //!                             -> ring              the only talk with io_uring
 //!                             -> mailbox           letters between shards
+//!                        -> metrics                what shards tell of themselves, over HTTP
 //!               -> commands                       topics, groups, records, files: clients like any other
 //!                    bench                          a load generator
 //!                        -> client                  one small client for both
@@ -28,6 +29,8 @@ mod folder;
 mod limits;
 mod listen;
 mod mailbox;
+mod metrics;
+mod process;
 mod ring;
 mod serve;
 mod settings;

@@ -116,6 +116,17 @@ impl TopicSettings {
     }
 }
 
+impl TopicSettings {
+    /// After how many milliseconds a segment rolls: as in Kafka, what must be compacted may not stay in the active one.
+    pub fn segment_ms_max(&self) -> u64 {
+        if self.cleanup.compact && self.max_compaction_lag_ms > 0 {
+            self.segment_ms.min(self.max_compaction_lag_ms)
+        } else {
+            self.segment_ms
+        }
+    }
+}
+
 /// Reads a topic's effective values by type. Each panic names a value that passed its check and should not have.
 struct Resolver<'a> {
     overrides: &'a Values,

@@ -79,7 +79,7 @@ mod tests {
     use alloc::vec::Vec;
 
     fn segment() -> (Segment, Vec<u8>) {
-        let mut segment = Segment::new(Offset(10), 0);
+        let mut segment = Segment::new(Offset(10), 0, 0);
         let mut bytes = Vec::new();
         for index in 0..3 {
             let mut builder = BatchBuilder::new();

@@ -188,6 +188,7 @@ impl Shard {
             | Api::ListOffsets
             | Api::ApiVersions
             | Api::InitProducerId
+            | Api::DeleteRecords
             | Api::OffsetForLeaderEpoch
             | Api::DescribeConfigs
             | Api::DescribeCluster

@@ -15,6 +15,7 @@
 mod answers;
 pub mod boot;
 mod checkpoints;
+mod closing;
 mod commit;
 mod connection;
 mod controller;
@@ -26,14 +27,19 @@ mod group_answers;
 mod group_calls;
 mod group_loading;
 mod groups;
+mod held;
+mod output;
 mod partition;
 pub mod produce;
+mod purge;
 pub mod query;
 mod reads;
 mod recovery;
 mod removal;
 mod reshard;
+mod sampling;
 mod tasks;
+mod tidy;
 mod timers;
 
 use crate::boundary::{Action, Done, Halt, Input, Instant, Level, Now};
@@ -43,7 +49,9 @@ use crate::ids::{Epoch, Offset, PartitionKey, ShardId, TopicId};
 use crate::journal::Journal;
 use crate::journal::frame::Place;
 use crate::mail::Letter;
+use crate::memory::Shares;
 use crate::metadata::Image;
+use crate::metrics::Counters;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
@@ -117,6 +125,9 @@ pub struct Shard {
     file_starts: BTreeMap<u64, (Place, u64, u32)>,
     /// Replicas that are to stand for election, a few at a time.
     campaigns: VecDeque<u32>,
+    /// Partitions whose folders are still to be looked at after recovery, and how many are being.
+    untidy: VecDeque<u32>,
+    tidying: usize,
 
     /// By slot; a slot is never used again in a run.
     partitions: Vec<Option<Box<Partition>>>,
@@ -132,6 +143,7 @@ pub struct Shard {
     answers: Answers,
     sessions: Sessions,
 
+    counters: Counters,
     conns: Connections,
     /// Bytes of batches on their way to another shard, by shard: its credits.
     mailed_bytes: Vec<usize>,
@@ -141,6 +153,8 @@ pub struct Shard {
     backlog: VecDeque<(ShardId, Letter)>,
     /// Coordinators whose records found no room.
     groups_stalled: VecDeque<u32>,
+    /// Deletions of records that found no room in the journal.
+    purges_stalled: VecDeque<purge::Stalled>,
     /// About what all coordinators take in memory.
     groups_bytes: usize,
 
@@ -161,6 +175,7 @@ impl Shard {
     pub fn new(config: Config, seed: [u8; 32], now: Now) -> Shard {
         assert!(config.shard.0 < config.shards, "shard {:?} of {}", config.shard, config.shards);
         let settings = BrokerSettings::resolve(&config.broker);
+        let shares = Shares::of(config.memory_bytes);
         let mut shard = Shard {
             fx: Effects::new(config.shard, config.shards, now),
             me: config.shard,
@@ -183,6 +198,8 @@ impl Shard {
             disk_full: false,
             file_starts: BTreeMap::new(),
             campaigns: VecDeque::new(),
+            untidy: VecDeque::new(),
+            tidying: 0,
             partitions: Vec::new(),
             slots: BTreeMap::new(),
             cache: VecDeque::new(),
@@ -190,14 +207,16 @@ impl Shard {
             staged_bytes: 0,
             flusher: Flusher::default(),
             checkpoints: Checkpoints::default(),
-            reads: Reads::new(config.memory_bytes / 4),
-            answers: Answers::new(config.memory_bytes / 8),
-            sessions: Sessions::new(config.shard, config.shards, settings.fetch_sessions_max, config.memory_bytes / 32),
-            conns: Connections::new(config.memory_bytes / 8),
+            reads: Reads::new(shares.reads),
+            answers: Answers::new(),
+            counters: Counters::default(),
+            sessions: Sessions::new(config.shard, config.shards, settings.fetch_sessions_max, shares.sessions),
+            conns: Connections::new(shares.connections),
             mailed_bytes: (0..config.shards).map(|_| 0).collect(),
             local: VecDeque::new(),
             backlog: VecDeque::new(),
             groups_stalled: VecDeque::new(),
+            purges_stalled: VecDeque::new(),
             groups_bytes: 0,
             image: Image::default(),
             image_changes: 0,
@@ -269,6 +288,9 @@ impl Shard {
         for partition in self.partitions.iter().flatten() {
             partition.check();
         }
+        if !self.dirty {
+            self.check_held();
+        }
     }
 
     /// For observers: each partition's leader epoch, log start, high watermark and end.
@@ -303,6 +325,7 @@ impl Shard {
         }
         self.deliver_locally();
         self.flush_connections();
+        self.shed_readers();
         self.fx.post();
     }
 
@@ -330,7 +353,7 @@ impl Shard {
             Timer::StopDue => self.on_stop_due(),
             Timer::Rest { frame } => self.on_rest_due(frame),
             Timer::FetchDue { conn, request, round } => self.on_fetch_due(conn, request, round),
-            Timer::AnswersWait => self.on_answers_wait_due(),
+            Timer::MemoryWait => self.on_memory_wait_due(),
             Timer::ReadsWait => self.on_reads_wait_due(),
             Timer::Retention => self.on_retention_due(),
             Timer::Idle => self.on_idle_due(),
@@ -353,6 +376,8 @@ impl Shard {
             Then::Mended { partition } => self.on_mended(partition),
             Then::SegmentOpened { partition } => self.on_segment_opened(partition, &outcome),
             Then::Rolled { partition, base } => self.on_rolled(partition, base),
+            Then::SegmentsListed { partition } => self.on_segments_listed(partition, &outcome.names),
+            Then::Tidied { partition } => self.on_tidied(partition),
             Then::SegmentsRemoved { partition, bases } => self.on_segments_removed(partition, &bases),
             Then::PartitionRemoved { partition } => self.on_partition_removed(partition),
             Then::Synced { partition } => self.on_synced(partition),

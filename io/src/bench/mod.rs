@@ -8,16 +8,15 @@ mod batch;
 mod consume;
 mod meter;
 mod net;
-mod process;
 mod produce;
 #[cfg(test)]
 mod tests;
 mod wire;
 
 use crate::client::cluster::Cluster;
+use crate::process::Process;
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use meter::{Line, Meter};
-use process::Process;
 use std::io;
 use std::num::NonZeroU64;
 use std::process::ExitCode;

@@ -6,15 +6,19 @@
 use crate::client::producer::MESSAGE_BYTES_MAX;
 use crate::client::{Ctx, Link, Sent, Turn, decode};
 use crate::dice::Dice;
-use crate::ledger::TopicState;
+use crate::faults::Fault;
+use crate::ledger::{ALL, Known, Part, TopicState};
 use crate::net::Wire;
-use crate::plan::Workload;
+use crate::plan::{TopicPlan, Workload};
 use crate::queue::{MILLIS, Nanos};
 use crate::report::Invariant;
 use highwater::boundary::ConnId;
 use highwater::wire::ErrorCode;
 use highwater::wire::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use highwater::wire::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse};
+use highwater::wire::delete_records::{
+    DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsResponse, DeleteRecordsTopic,
+};
 use highwater::wire::delete_topics::{DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse};
 use highwater::wire::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResponse};
 use highwater::wire::metadata::{MetadataRequest, MetadataResponse};
@@ -26,6 +30,13 @@ pub enum What {
     Metadata(Vec<(TopicState, Vec<i32>)>),
     Configs(usize),
     Versions,
+    /// Records of a partition, below this offset.
+    Purge {
+        part: Part,
+        offset: i64,
+        known: Known,
+        asked: i64,
+    },
 }
 
 pub struct Admin {
@@ -104,7 +115,15 @@ impl Admin {
             0 if self.churned < 4 => {
                 self.churned += 1;
                 let partitions = ctx.dice.between(1, 3) as u16;
-                ctx.ledger.add_topic(format!("churn-{}", self.churned), partitions, 500, -1, true);
+                let plan = TopicPlan {
+                    partitions,
+                    segment_ms: 500,
+                    retention_bytes: -1,
+                    retention_ms: -1,
+                    purged: false,
+                    doomed: true,
+                };
+                ctx.ledger.add_topic(format!("churn-{}", self.churned), &plan);
             }
             1 => {
                 let doomed = ctx.ledger.topics.iter().position(|topic| topic.doomed && topic.state == TopicState::Live);
@@ -122,9 +141,34 @@ impl Admin {
                 };
                 self.link.send(ctx, self.version.min(4), &request, What::Versions, true);
             }
+            4 | 5 => self.purge(ctx),
             _ => self.metadata(ctx),
         }
         self.link.maybe_leave(ctx);
+    }
+
+    /// Deletes records of some partition: up to an offset, up to the high watermark, or more than there are.
+    fn purge(&mut self, ctx: &mut Ctx) {
+        let parts = 0..ctx.ledger.parts.len();
+        let parts: Vec<Part> =
+            parts.filter(|part| ctx.ledger.topic_of(*part).purged && ctx.ledger.serves(*part)).collect();
+        if parts.is_empty() {
+            return self.metadata(ctx);
+        }
+        let part = parts[ctx.dice.index(parts.len())];
+        let known = ctx.ledger.known(part);
+        let end = known.high_watermark.max(known.acked_end);
+        let offset = match ctx.dice.below(8) {
+            0 => ALL,
+            1 => ctx.ledger.parts[part].offered + 1 + ctx.dice.below(1_000) as i64,
+            _ => ctx.dice.between(known.start as u64 / 2, end.max(known.start) as u64) as i64,
+        };
+        let asked = ctx.ledger.purges(part, offset);
+        let partitions = vec![DeleteRecordsPartition { partition_index: ctx.ledger.parts[part].index, offset }];
+        let name = ctx.ledger.topic_of(part).name.clone().into();
+        let topics = vec![DeleteRecordsTopic { name, partitions }];
+        let request = DeleteRecordsRequest { topics, timeout_ms: 30_000 };
+        self.link.send(ctx, self.version % 3, &request, What::Purge { part, offset, known, asked }, true);
     }
 
     fn create(&mut self, ctx: &mut Ctx, topics: Vec<usize>) {
@@ -143,6 +187,7 @@ impl Admin {
                 configs: vec![
                     config("segment.ms", topic.segment_ms.to_string()),
                     config("retention.bytes", topic.retention_bytes.to_string()),
+                    config("retention.ms", topic.retention_ms.to_string()),
                     config("max.message.bytes", MESSAGE_BYTES_MAX.to_string()),
                 ],
                 ..CreatableTopic::default()
@@ -207,6 +252,16 @@ impl Admin {
                     other => ctx.fail(Invariant::Answers, format!("DeleteTopics is answered {other}")),
                 }
             }
+            What::Purge { part, offset, known, asked } => {
+                let Some(answer) = decode::<DeleteRecordsResponse>(ctx, body, sent.version) else { return };
+                let result = answer.topics.first().and_then(|topic| topic.partitions.first());
+                let Some(result) = result.filter(|result| result.partition_index == ctx.ledger.parts[part].index)
+                else {
+                    let detail = "DeleteRecords answers for another partition, or for none".to_string();
+                    return ctx.fail(Invariant::Answers, detail);
+                };
+                on_purged(ctx, (part, offset, asked), known, (result.error_code, result.low_watermark));
+            }
             What::Metadata(known) => {
                 let Some(answer) = decode::<MetadataResponse>(ctx, body, sent.version) else { return };
                 on_metadata(ctx, &known, &answer);
@@ -239,6 +294,34 @@ impl Admin {
                     ctx.fail(Invariant::Answers, detail);
                 }
             }
+        }
+    }
+}
+
+fn on_purged(
+    ctx: &mut Ctx,
+    (part, offset, asked): (Part, i64, i64),
+    known: Known,
+    (error, low_watermark): (ErrorCode, i64),
+) {
+    if !ctx.ledger.serves(part) || ctx.ledger.beyond {
+        return;
+    }
+    match error {
+        ErrorCode::NONE => {
+            ctx.counts.add(Fault::Purge);
+            let verdict = ctx.ledger.purged(part, offset, known, asked, low_watermark);
+            ctx.judge(verdict);
+        }
+        ErrorCode::OFFSET_OUT_OF_RANGE if offset > known.high_watermark.max(known.acked_end) => {
+            ctx.counts.add(Fault::PurgeBeyond);
+        }
+        ErrorCode::OFFSET_OUT_OF_RANGE | ErrorCode::KAFKA_STORAGE_ERROR if ctx.ledger.parts[part].may_refuse => {}
+        ErrorCode::KAFKA_STORAGE_ERROR | ErrorCode::NOT_LEADER_OR_FOLLOWER if !ctx.calm => {}
+        other => {
+            let name = ctx.ledger.name(part);
+            let detail = format!("{name}: DeleteRecords up to {offset} is answered {other}; known were {known:?}");
+            ctx.fail(Invariant::Answers, detail);
         }
     }
 }
@@ -302,6 +385,7 @@ fn on_configs(ctx: &mut Ctx, index: usize, answer: &DescribeConfigsResponse) {
     let wanted = [
         ("segment.ms", topic.segment_ms.to_string()),
         ("retention.bytes", topic.retention_bytes.to_string()),
+        ("retention.ms", topic.retention_ms.to_string()),
         ("max.message.bytes", MESSAGE_BYTES_MAX.to_string()),
     ];
     for (name, wanted) in wanted {

@@ -311,10 +311,9 @@ impl Reader {
         for at in chosen {
             let place = &self.places[at];
             let (part, offset) = (place.part, place.next.expect("only those that know their place"));
-            let topic = ctx.ledger.topic_of(part);
             let partition_max_bytes = ctx.dice.pick(&[1, 16_384, 262_144]);
             let known_epoch = ctx.ledger.parts[part].epoch;
-            let last_epoch = place.epoch.filter(|_| epochs && topic.retention_bytes < 0);
+            let last_epoch = place.epoch.filter(|_| epochs && ctx.ledger.keeps_all(part));
             let partition = FetchPartition {
                 partition: ctx.ledger.parts[part].index,
                 fetch_offset: offset,
@@ -503,6 +502,11 @@ impl Reader {
             return;
         }
         let bytes = answer.records.as_ref().map(|records| records.contiguous()).unwrap_or_default();
+        if asked.offset < asked.known.start && !lax {
+            let (offset, start) = (asked.offset, asked.known.start);
+            let detail = format!("{name}: a read from {offset} succeeds, though the log was known to start at {start}");
+            return ctx.fail(Invariant::Purged, detail);
+        }
         let mut rest = &bytes[..];
         let mut next = asked.offset;
         let mut epoch = None;
@@ -556,8 +560,7 @@ impl Reader {
         }
         match code {
             ErrorCode::OFFSET_OUT_OF_RANGE
-                if asked.offset < ctx.ledger.parts[part].start.max(1)
-                    || ctx.ledger.topic_of(part).retention_bytes >= 0 =>
+                if asked.offset < ctx.ledger.parts[part].start.max(1) || !ctx.ledger.keeps_all(part) =>
             {
                 if let Some(place) = self.places.iter_mut().find(|place| place.part == part) {
                     (place.next, place.from, place.epoch) = (None, EARLIEST, None);
