@@ -148,10 +148,10 @@ impl Verifier {
             files.push((walk::walk(&bytes, journal.unwrap_or_default()), file_seq));
             paths.push(path);
         }
-        let known = |slot: &&highwater::checkpoint::SlotSnapshot| {
+        let missing = |slot: &&highwater::checkpoint::SlotSnapshot| {
             !names.iter().any(|name| Ring::number_of(name) == Some(slot.number))
         };
-        for slot in checkpoint.iter().flat_map(|checkpoint| &checkpoint.slots).filter(known) {
+        for slot in checkpoint.iter().flat_map(|checkpoint| &checkpoint.slots).filter(missing) {
             self.fault(&Ring::slot_path(folder, slot.number), 0, "the file is not there");
         }
         let durable = checkpoint.map_or(0, |checkpoint| checkpoint.frame);
