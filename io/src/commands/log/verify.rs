@@ -50,6 +50,8 @@ struct Verifier {
 /// What the journal decided behind the checkpoint.
 #[derive(Default)]
 struct Decided {
+    /// The newest run that wrote a frame.
+    run: u32,
     starts: BTreeMap<PartitionKey, Offset>,
     deleted: BTreeSet<PartitionKey>,
 }
@@ -101,7 +103,8 @@ impl Verifier {
             let checkpoint = self.checkpoint(&folder);
             let decided = self.journal(&folder, checkpoint.as_ref());
             for partition in checkpoint.iter().flat_map(|checkpoint| &checkpoint.partitions) {
-                self.partition(partition, &decided);
+                let served_since = checkpoint.as_ref().is_none_or(|checkpoint| decided.run > checkpoint.run);
+                self.partition(partition, &decided, served_since);
             }
         }
     }
@@ -158,7 +161,8 @@ impl Verifier {
         for fault in walk::faults(&files, &Expected { durable }) {
             self.fault(&paths[fault.file], fault.offset, fault.reason);
         }
-        let mut decided = Decided::default();
+        let runs = files.iter().flat_map(|(seen, _)| seen).map(|seen| seen.header.run);
+        let mut decided = Decided { run: runs.max().unwrap_or(0), ..Decided::default() };
         let frames = files.iter().flat_map(|(seen, _)| seen).filter_map(|seen| seen.frame.as_ref());
         for note in frames.filter(|frame| frame.header.frame >= durable).flat_map(|frame| &frame.notes) {
             match note {
@@ -175,7 +179,7 @@ impl Verifier {
         decided
     }
 
-    fn partition(&mut self, partition: &PartitionSnapshot, decided: &Decided) {
+    fn partition(&mut self, partition: &PartitionSnapshot, decided: &Decided, served_since: bool) {
         let key = partition.key;
         if partition.deleted || decided.deleted.contains(&key) {
             return;
@@ -191,7 +195,9 @@ impl Verifier {
         }
         for segment in segments {
             let is_last = partition.log.segments.last().is_some_and(|last| last.base == segment.base);
-            let partial = if is_last { &partition.log.partial[..] } else { &[] };
+            // A sector that was filled further may be torn, and is in the checkpoint for that; a clean stop leaves none.
+            let may_be_torn = is_last && (served_since || !segment.trimmed);
+            let partial = if may_be_torn { &partition.log.partial[..] } else { &[] };
             self.segment(key, segment, partial);
         }
     }
@@ -237,7 +243,6 @@ impl Verifier {
         })?;
         self.bytes += u64::from(chunk.len);
         self.progress.inc(chunk.len.into());
-        // The active segment's last sector may be torn, and is in the checkpoint for that.
         let tail = round_down(segment.bytes);
         for (index, byte) in partial.iter().enumerate() {
             let place = (tail + index as u64).checked_sub(chunk.position).map(|place| place as usize);
