@@ -13,7 +13,7 @@
 //! timer or in a queue of a partition.
 
 mod answers;
-mod boot;
+pub mod boot;
 mod checkpoints;
 mod closing;
 mod commit;
@@ -22,7 +22,7 @@ mod controller;
 mod effects;
 pub mod fetch;
 mod flush;
-mod format;
+pub mod format;
 mod group_answers;
 mod group_calls;
 mod group_loading;
