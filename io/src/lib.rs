@@ -7,7 +7,9 @@
 //!                             -> ring              the only talk with io_uring
 //!                             -> mailbox           letters between shards
 //!                        -> metrics                what shards tell of themselves, over HTTP
-//!               -> bench                          a load generator, a client like any other
+//!               -> commands                       topics, groups, records, files: clients like any other
+//!                    bench                          a load generator
+//!                        -> client                  one small client for both
 //! ```
 //!
 //! Invariants: no rule of the protocol is here (`driver` performs and answers, nothing else); `unsafe` is only in
@@ -18,7 +20,9 @@
 mod address;
 mod bench;
 pub mod cli;
+mod client;
 mod clock;
+mod commands;
 mod driver;
 mod file;
 mod folder;

@@ -4,6 +4,9 @@
 //!
 //! Invariant: it only reads; the image is a copy.
 
+#[cfg(test)]
+mod tests;
+
 use crate::client::batch::take;
 use crate::client::member::{fetch_request, seen_in};
 use crate::dice::{Dice, Purpose};
@@ -57,6 +60,8 @@ struct Auditor {
     dice: Dice,
     counts: Counts,
     correlation: i32,
+    /// Reads of the disk so far.
+    reads: u32,
     /// What the core said, for the message of a failure.
     said: Vec<String>,
 }
@@ -192,6 +197,7 @@ impl Auditor {
             dice: Dice::new(0, Purpose::Disk),
             counts: Counts::default(),
             correlation: 0,
+            reads: 0,
             said: Vec::new(),
         };
         for shard in 0..count {
@@ -273,6 +279,7 @@ impl Auditor {
             }
             Op::Hangup { .. } => self.done(shard, token, Done::Ended(Ok(()))),
             op => {
+                self.reads += u32::from(matches!(op, Op::Read { .. }));
                 let mark = self.disk.mark(&op);
                 let done = self.disk.perform(op, Trouble::None, mark, &mut self.dice, &mut self.counts);
                 self.done(shard, token, done);

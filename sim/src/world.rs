@@ -349,7 +349,8 @@ impl World {
         let missing = REQUESTS_MIN.saturating_sub(self.stats.produces + self.stats.fetches);
         let mut readers: Vec<_> = self.clients.iter_mut().flatten().filter_map(|client| client.reader()).collect();
         if self.plan.crashes_min > 0 && !readers.is_empty() {
-            let each = missing / readers.len() as u64 + 1;
+            // Some readers may find nothing left to read.
+            let each = missing * 5 / 4 / readers.len() as u64 + 1;
             readers.iter_mut().for_each(|reader| reader.fetch_at_least(each as u32));
         }
     }

@@ -20,6 +20,9 @@ pub struct Sequence {
     pub first: i32,
     /// Inclusive; wraps from `i32::MAX` to 0.
     pub last: i32,
+    /// The batch's largest timestamp as the log has it, in ms since 1970. It identifies nothing: a duplicate is answered
+    /// with the original's.
+    pub timestamp: i64,
 }
 
 /// What becomes of a batch.
@@ -30,6 +33,7 @@ pub enum Verdict {
     Duplicate {
         base: Offset,
         end: Offset,
+        timestamp: i64,
     },
     /// INVALID_PRODUCER_EPOCH: a newer incarnation of this producer has written.
     Fenced {
@@ -69,6 +73,7 @@ struct Batch {
     last: i32,
     base: Offset,
     end: Offset,
+    timestamp: i64,
 }
 
 impl Producers {
@@ -88,7 +93,8 @@ impl Producers {
         }
         let same = |batch: &&Batch| batch.first == sequence.first && batch.last == sequence.last;
         if let Some(batch) = producer.batches.iter().find(same) {
-            return Verdict::Duplicate { base: batch.base, end: batch.end };
+            let Batch { base, end, timestamp, .. } = *batch;
+            return Verdict::Duplicate { base, end, timestamp };
         }
         let last = producer.batches.back().expect("a known producer has written").last;
         let expected = if last == i32::MAX { 0 } else { last + 1 };
@@ -97,7 +103,7 @@ impl Producers {
 
     /// The batch is in the log, at append or in recovery.
     pub fn apply(&mut self, sequence: Sequence, base: Offset, end: Offset, timestamp: i64) {
-        let batch = Batch { first: sequence.first, last: sequence.last, base, end };
+        let batch = Batch { first: sequence.first, last: sequence.last, base, end, timestamp: sequence.timestamp };
         if !self.by_id.contains_key(&sequence.producer_id) && self.by_id.len() >= PRODUCERS_MAX {
             self.forget_the_most_silent();
         }
@@ -158,7 +164,7 @@ mod tests {
     use super::*;
 
     fn sequence(epoch: i16, first: i32, last: i32) -> Sequence {
-        Sequence { producer_id: 7, epoch, first, last }
+        Sequence { producer_id: 7, epoch, first, last, timestamp: 100 + i64::from(first) }
     }
 
     #[test]
@@ -171,7 +177,9 @@ mod tests {
         assert_eq!(producers.judge(sequence(0, 0, 0)), Verdict::OutOfOrder { expected: 6 });
         for n in 1..6 {
             let (base, end) = (Offset(n.into()), Offset(i64::from(n) + 1));
-            assert_eq!(producers.judge(sequence(0, n, n)), Verdict::Duplicate { base, end });
+            let timestamp = 100 + i64::from(n);
+            let retry = Sequence { timestamp: 999, ..sequence(0, n, n) };
+            assert_eq!(producers.judge(retry), Verdict::Duplicate { base, end, timestamp });
         }
     }
 

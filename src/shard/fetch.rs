@@ -421,7 +421,7 @@ impl Shard {
             // It waits perhaps for long: not with the memory of others.
             (result.records, result.bytes, result.copied) = (Vec::new(), 0, 0);
         }
-        self.answers.release(ticket.conn);
+        self.answers.release(&mut self.conns.held.budget, ticket.conn);
         self.timers.set(deadline, Timer::FetchDue { conn: ticket.conn, request: ticket.request, round });
         for (shard, parts) in by_shard {
             if shard == self.me {
@@ -526,9 +526,8 @@ impl Shard {
             Joined::New => self.sessions.admit(&interest, &mut self.rng, now),
             Joined::Session(id) => id,
         };
-        let bytes = results.iter().map(|result| result.bytes).sum();
-        let shared = results.iter().any(|result| result.bytes > result.copied);
-        self.answers.settle(ticket.conn, bytes, shared, now);
+        let shared: usize = results.iter().map(|result| result.bytes - result.copied).sum();
+        let granted = self.answers.settle(&mut self.conns.held.budget, ticket.conn, shared > 0, now);
         if session != 0 {
             results.iter().for_each(|result| interest.tell(result));
         }
@@ -537,7 +536,8 @@ impl Shard {
         self.count_sent(&interest, &results);
         let response = fetching.response(&interest, results, session);
         given.into_iter().for_each(|item| interest.move_to_end(item));
-        self.conns.complete(ticket.conn, ticket.request, response);
+        // What goes beyond the grant (first batches are whole) counts once it has to be copied.
+        self.conns.complete_shared(ticket.conn, ticket.request, response, shared.saturating_sub(granted));
         if session != 0 {
             self.return_session(session, interest);
         }

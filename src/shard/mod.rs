@@ -15,6 +15,7 @@
 mod answers;
 mod boot;
 mod checkpoints;
+mod closing;
 mod commit;
 mod connection;
 mod controller;
@@ -26,6 +27,8 @@ mod group_answers;
 mod group_calls;
 mod group_loading;
 mod groups;
+mod held;
+mod output;
 mod partition;
 pub mod produce;
 mod purge;
@@ -46,6 +49,7 @@ use crate::ids::{Epoch, Offset, PartitionKey, ShardId, TopicId};
 use crate::journal::Journal;
 use crate::journal::frame::Place;
 use crate::mail::Letter;
+use crate::memory::Shares;
 use crate::metadata::Image;
 use crate::metrics::Counters;
 use alloc::boxed::Box;
@@ -171,6 +175,7 @@ impl Shard {
     pub fn new(config: Config, seed: [u8; 32], now: Now) -> Shard {
         assert!(config.shard.0 < config.shards, "shard {:?} of {}", config.shard, config.shards);
         let settings = BrokerSettings::resolve(&config.broker);
+        let shares = Shares::of(config.memory_bytes);
         let mut shard = Shard {
             fx: Effects::new(config.shard, config.shards, now),
             me: config.shard,
@@ -202,11 +207,11 @@ impl Shard {
             staged_bytes: 0,
             flusher: Flusher::default(),
             checkpoints: Checkpoints::default(),
-            reads: Reads::new(config.memory_bytes / 4),
-            answers: Answers::new(config.memory_bytes / 8),
+            reads: Reads::new(shares.reads),
+            answers: Answers::new(),
             counters: Counters::default(),
-            sessions: Sessions::new(config.shard, config.shards, settings.fetch_sessions_max, config.memory_bytes / 32),
-            conns: Connections::new(config.memory_bytes / 8),
+            sessions: Sessions::new(config.shard, config.shards, settings.fetch_sessions_max, shares.sessions),
+            conns: Connections::new(shares.connections),
             mailed_bytes: (0..config.shards).map(|_| 0).collect(),
             local: VecDeque::new(),
             backlog: VecDeque::new(),
@@ -283,6 +288,9 @@ impl Shard {
         for partition in self.partitions.iter().flatten() {
             partition.check();
         }
+        if !self.dirty {
+            self.check_held();
+        }
     }
 
     /// For observers: each partition's leader epoch, log start, high watermark and end.
@@ -317,6 +325,7 @@ impl Shard {
         }
         self.deliver_locally();
         self.flush_connections();
+        self.shed_readers();
         self.fx.post();
     }
 
@@ -344,7 +353,7 @@ impl Shard {
             Timer::StopDue => self.on_stop_due(),
             Timer::Rest { frame } => self.on_rest_due(frame),
             Timer::FetchDue { conn, request, round } => self.on_fetch_due(conn, request, round),
-            Timer::AnswersWait => self.on_answers_wait_due(),
+            Timer::MemoryWait => self.on_memory_wait_due(),
             Timer::ReadsWait => self.on_reads_wait_due(),
             Timer::Retention => self.on_retention_due(),
             Timer::Idle => self.on_idle_due(),

@@ -17,7 +17,7 @@ use crate::journal::ring::{Ring, SlotState};
 use crate::journal::scan::{Damage, Scanner, SlotView, Step};
 use crate::journal::{Journal, Resume};
 use crate::log::Refusal;
-use crate::memory::{self, ArenaPool};
+use crate::memory::{self, ArenaPool, Shares};
 use crate::metadata::Image;
 use crate::records::BatchHeader;
 use alloc::collections::BTreeSet;
@@ -381,7 +381,7 @@ impl Shard {
             };
         }
         let journal_config = self.config.journal;
-        let pool = ArenaPool::new(journal_config.arena_bytes, self.config.memory_bytes / 2);
+        let pool = ArenaPool::new(journal_config.arena_bytes, Shares::of(self.config.memory_bytes).journal);
         let text = format!(
             "shard {} has read {} frames of its journal; run {run} goes on at file {} offset {}",
             self.me.0, self.boot.recovery.frames, resume.place.file_seq, resume.place.offset

@@ -3,6 +3,9 @@
 mod answers;
 mod broker;
 mod client;
+mod commands;
+mod damage;
+mod duplicates;
 mod kills;
 mod metrics;
 mod operator;
