@@ -469,7 +469,8 @@ impl Shard {
             let mut all = Vec::new();
             all.push(Step::Open(path, OpenMode { create: false, truncate: false, direct: false }));
             if !partial.is_empty() {
-                // A crash before this run may have torn it, and other tools read the file as it is.
+                // A crash before this run may have torn it, and other tools read the file as it is. The batches that were being
+                // written then come again and write it too, but not where the disk is full, or the partition refuses them.
                 all.push(Step::Write { offset: bytes - partial.len() as u64, data: partial });
             }
             all.push(Step::Truncate(bytes));
