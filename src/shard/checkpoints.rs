@@ -106,7 +106,10 @@ impl Shard {
                 let (log, limit) = (&partition.log, partition.replica.settled());
                 let (staged, flushed, writing) = (log.staged_bytes(), log.flushed(), log.writing);
                 let refused = partition.refusal.is_some();
-                format!("{}: {staged} bytes from {flushed} of {limit}, writing {writing}, refused {refused}", partition.key)
+                format!(
+                    "{}: {staged} bytes from {flushed} of {limit}, writing {writing}, refused {refused}",
+                    partition.key
+                )
             })
             .collect();
         let journal = self.journal.as_ref().map(|journal| (journal.place(), journal.open_notes(), journal.is_idle()));
