@@ -280,7 +280,7 @@ impl Shard {
 
     /// What the shard waits for, for people.
     pub fn waits_for(&self) -> Vec<String> {
-        self.fx.pending().map(|pending| format!("{pending:?}")).collect()
+        self.fx.pending().map(|pending| format!("{pending:?}")).chain([self.checkpoint_waits_for()]).collect()
     }
 
     /// Every invariant that can be stated of one shard, with its values. For simulators: it walks all partitions.
