@@ -27,6 +27,11 @@ fuzz_target!(|bytes: &[u8]| {
         Api::OffsetForLeaderEpoch => {
             decode::<highwater::wire::offset_for_leader_epoch::OffsetForLeaderEpochRequest>(reader, version);
         }
+        Api::IncrementalAlterConfigs => {
+            decode::<highwater::wire::incremental_alter_configs::IncrementalAlterConfigsRequest>(reader, version)
+        }
+        Api::AlterConfigs => decode::<highwater::wire::alter_configs::AlterConfigsRequest>(reader, version),
+        Api::CreatePartitions => decode::<highwater::wire::create_partitions::CreatePartitionsRequest>(reader, version),
         Api::DescribeConfigs => decode::<highwater::wire::describe_configs::DescribeConfigsRequest>(reader, version),
         Api::DescribeCluster => decode::<highwater::wire::describe_cluster::DescribeClusterRequest>(reader, version),
         Api::DescribeTopicPartitions => {

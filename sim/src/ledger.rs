@@ -12,8 +12,10 @@ mod lookups;
 pub use lookups::Found;
 
 use crate::claims::Claims;
+use crate::client::producer::MESSAGE_BYTES_MAX;
 use crate::plan::Workload;
 use crate::report::Invariant;
+use crate::settings::Settings;
 use highwater::ids::TopicId;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,11 +38,15 @@ pub struct Topic {
     pub name: String,
     pub id: Option<TopicId>,
     pub state: TopicState,
-    pub partitions: u16,
     pub segment_ms: u64,
     pub retention_bytes: i64,
     pub doomed: bool,
-    pub first_part: Part,
+    /// Its partitions, those that it is known to have.
+    pub parts: Vec<Part>,
+    /// How many it may have: a growth was asked for and not answered.
+    pub parts_max: u16,
+    /// What is set on it.
+    pub settings: Settings,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +110,9 @@ pub struct Ledger {
     pub skew_ms: i64,
     /// Batches that some damage has hit.
     harmed: BTreeSet<BatchId>,
+    /// What is set for every broker, and for the one that there is.
+    pub every_broker: Settings,
+    pub broker: Settings,
     /// A wipe or a rollback: only genuineness is still asked for.
     pub beyond: bool,
     pub records_acked: u64,
@@ -123,6 +132,8 @@ impl Ledger {
             claims: Claims::default(),
             skew_ms: 0,
             harmed: BTreeSet::new(),
+            every_broker: Settings::default(),
+            broker: Settings::default(),
             beyond: false,
             records_acked: 0,
             records_read: 0,
@@ -142,21 +153,34 @@ impl Ledger {
 
     pub fn add_topic(&mut self, name: String, partitions: u16, segment_ms: u64, retention: i64, doomed: bool) -> usize {
         let topic = self.topics.len();
-        let first_part = self.parts.len();
-        for index in 0..partitions {
-            self.parts.push(PartState { topic, index: i32::from(index), ..PartState::default() });
-        }
+        let settings = vec![
+            ("segment.ms", segment_ms.to_string()),
+            ("retention.bytes", retention.to_string()),
+            ("max.message.bytes", MESSAGE_BYTES_MAX.to_string()),
+        ];
         self.topics.push(Topic {
             name,
             id: None,
             state: TopicState::Planned,
-            partitions,
             segment_ms,
             retention_bytes: retention,
             doomed,
-            first_part,
+            parts: Vec::new(),
+            parts_max: partitions,
+            settings: Settings::with(settings),
         });
+        self.grown(topic, partitions);
         topic
+    }
+
+    /// The topic has so many partitions now.
+    pub fn grown(&mut self, topic: usize, partitions: u16) {
+        for index in self.topics[topic].parts.len()..usize::from(partitions) {
+            self.topics[topic].parts.push(self.parts.len());
+            self.parts.push(PartState { topic, index: index as i32, ..PartState::default() });
+        }
+        let most = &mut self.topics[topic].parts_max;
+        *most = partitions.max(*most);
     }
 
     pub fn topic_of(&self, part: Part) -> &Topic {
@@ -177,7 +201,7 @@ impl Ledger {
 
     pub fn find_part(&self, topic: usize, index: i32) -> Option<Part> {
         let topic = &self.topics[topic];
-        (0..i32::from(topic.partitions)).contains(&index).then(|| topic.first_part + index as usize)
+        topic.parts.get(usize::try_from(index).ok()?).copied()
     }
 
     /// True where clients may still expect to be served.
@@ -539,7 +563,7 @@ impl Ledger {
             if let Some(id) = topic.id
                 && bytes.windows(16).any(|window| window == id.0)
             {
-                parts.extend(topic.first_part..topic.first_part + usize::from(topic.partitions));
+                parts.extend(&topic.parts);
             }
         }
         parts

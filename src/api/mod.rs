@@ -18,6 +18,8 @@
 //! | `describe_topic_partitions.rs` | DescribeTopicPartitions, page by page | `answer` |
 //! | `describe_cluster.rs` | DescribeCluster | `answer` |
 //! | `describe_configs.rs` | DescribeConfigs, for topics and for this broker | `answer` |
+//! | `alter_configs.rs` | IncrementalAlterConfigs and AlterConfigs, for topics and for brokers | `decide` |
+//! | `create_partitions.rs` | CreatePartitions | `decide` |
 //! | `create_topics.rs` | CreateTopics; topics that are made because they were asked for (`auto_create`) | `decide` |
 //! | `delete_topics.rs` | DeleteTopics | `decide` |
 //! | `find_coordinator.rs` | FindCoordinator; whether it wishes for the topic of committed offsets | `answer` |
@@ -41,7 +43,9 @@
 //! To serve another API: a variant of [`Api`] and its row in [`TABLE`]; the compiler then names every place that must
 //! know it.
 
+pub mod alter_configs;
 pub mod api_versions;
+pub mod create_partitions;
 pub mod create_topics;
 pub mod delete_topics;
 pub mod describe_cluster;
@@ -53,7 +57,7 @@ mod table;
 
 pub use table::{Api, Route, Served, TABLE, request_bytes_max, route};
 
-use crate::configs::{BrokerSettings, Values};
+use crate::configs::{BrokerSettings, BrokerValues, Values};
 use crate::ids::{Epoch, NodeId, PartitionKey};
 use crate::metadata::Image;
 use alloc::collections::BTreeMap;
@@ -63,10 +67,10 @@ use alloc::collections::BTreeMap;
 pub struct View<'a> {
     /// The committed metadata; for a `decide`, with everything applied that was decided before.
     pub image: &'a Image,
-    /// The broker's configurations that were set, by Kafka's names. The driver may add what the command line told:
+    /// The broker's configurations that its file sets, by Kafka's names. The driver may add what the command line told:
     /// `listeners`, `log.dirs`.
     pub broker: &'a Values,
-    /// The same, resolved.
+    /// The same with what the image says was altered since, resolved.
     pub settings: &'a BrokerSettings,
     pub node: NodeId,
     /// Where clients connect to this node.
@@ -78,7 +82,16 @@ pub struct View<'a> {
     pub leaders: &'a BTreeMap<PartitionKey, Epoch>,
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
+    /// The broker's configurations, altered ones included.
+    pub fn values(&self) -> BrokerValues<'a> {
+        BrokerValues {
+            own: self.image.broker(Some(self.node)),
+            every: self.image.broker(None),
+            fixed: self.broker,
+        }
+    }
+
     /// The leader of a partition and its epoch, -1 and -1 where there is none.
     fn leader(&self, key: PartitionKey) -> (i32, i32) {
         match self.leaders.get(&key) {

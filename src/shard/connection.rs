@@ -468,7 +468,11 @@ impl Shard {
                     shard.answer_now(conn, response);
                 }
             }),
-            Api::CreateTopics | Api::DeleteTopics => {
+            Api::CreateTopics
+            | Api::DeleteTopics
+            | Api::CreatePartitions
+            | Api::IncrementalAlterConfigs
+            | Api::AlterConfigs => {
                 self.forward(conn, frame.clone());
                 Ok(())
             }

@@ -10,7 +10,8 @@ use super::connection::Slot;
 use super::{Phase, Shard};
 use crate::api::{self, Api, Route, View};
 use crate::boundary::ConnId;
-use crate::ids::{Offset, PartitionKey, ShardId};
+use crate::configs::{BrokerSettings, BrokerValues};
+use crate::ids::{Offset, PartitionKey, ShardId, TopicId};
 use crate::journal::Entry;
 use crate::mail::{Letter, Ticket};
 use crate::metadata::{Decision, Image, Record, allocate_producer_ids};
@@ -174,6 +175,21 @@ impl Shard {
                 let response = encode_response(correlation, key, version, &decision.response);
                 (decision.records, Reply::Response(ticket, response))
             }),
+            Api::CreatePartitions => crate::wire::Message::decode(&mut reader, version).map(|request| {
+                let decision = api::create_partitions::decide(&request, &view);
+                let response = encode_response(correlation, key, version, &decision.response);
+                (decision.records, Reply::Response(ticket, response))
+            }),
+            Api::IncrementalAlterConfigs => crate::wire::Message::decode(&mut reader, version).map(|request| {
+                let decision = api::alter_configs::decide(&request, &view);
+                let response = encode_response(correlation, key, version, &decision.response);
+                (decision.records, Reply::Response(ticket, response))
+            }),
+            Api::AlterConfigs => crate::wire::Message::decode(&mut reader, version).map(|request| {
+                let decision = api::alter_configs::decide_all_at_once(&request, &view);
+                let response = encode_response(correlation, key, version, &decision.response);
+                (decision.records, Reply::Response(ticket, response))
+            }),
             Api::Metadata => crate::wire::Message::decode(&mut reader, version).map(|request| {
                 let names = api::metadata::missing(&request, version, &view);
                 let records = api::create_topics::auto_create(&names, &view, now, &mut rng);
@@ -272,10 +288,46 @@ impl Shard {
                     self.forget_topic_in_groups(*id);
                 }
                 Record::ProducerIdsAllocated { .. } => {}
+                Record::TopicConfigured { id, .. } => self.configure_topic(*id),
+                Record::BrokersConfigured { .. } => self.configure_broker(),
+                Record::PartitionsAdded { id, .. } => {
+                    let topic = self.image.topic(*id).expect("the image has just grown it");
+                    let keys: Vec<PartitionKey> = topic.keys().filter(|key| self.owner(*key) == self.me).collect();
+                    let settings = self.settings_of(*id);
+                    let new = keys.into_iter().filter(|key| !self.slots.contains_key(key)).collect::<Vec<_>>();
+                    slots.extend(new.into_iter().map(|key| self.make_partition(key, settings.clone())));
+                }
             }
         }
         self.applying.push_back(Applying { number, slots });
         self.check_applied();
+    }
+
+    /// A topic's configurations have changed: from here on every partition of it goes by the new ones.
+    fn configure_topic(&mut self, id: TopicId) {
+        self.topic_settings.remove(&id);
+        let settings = self.settings_of(id);
+        let (from, to) = (PartitionKey { topic: id, index: 0 }, PartitionKey { topic: id, index: i32::MAX });
+        let slots: Vec<u32> = self.slots.range(from..=to).map(|(_, slot)| *slot).collect();
+        for slot in slots {
+            if let Some(partition) = self.partition(slot) {
+                partition.settings = settings.clone();
+            }
+        }
+    }
+
+    /// The broker's configurations have changed, and with them what topics leave to it.
+    fn configure_broker(&mut self) {
+        self.settings = BrokerSettings::resolve(self.broker_values());
+        let topics: Vec<TopicId> = self.image.topics().map(|topic| topic.id).collect();
+        for id in topics {
+            self.configure_topic(id);
+        }
+    }
+
+    /// The broker's configurations, altered ones included.
+    pub(super) fn broker_values(&self) -> BrokerValues<'_> {
+        self.view().values()
     }
 
     /// Tells shard 0 of what has been applied whole: its replicas lead, its deletions are durable.

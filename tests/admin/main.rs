@@ -1,8 +1,10 @@
 //! The handlers that need no log, each behaviour by its name. Expected codes and messages are what an Apache Kafka
 //! 4.4.0 broker answers to the same request, unless a test says otherwise.
 
+mod alter_configs;
 mod api_versions;
 mod configs;
+mod create_partitions;
 mod create_topics;
 mod delete_topics;
 mod describe_cluster;
