@@ -1,7 +1,7 @@
 //! CreatePartitions: more partitions for topics that exist.
 //!
-//! Kafka's checks in Kafka's order: names that stand twice, whether the topic exists, whether there are more than before,
-//! the assignments. A topic that fails does not hinder the others. Beyond Kafka: a broker holds at most
+//! Kafka's checks in Kafka's order: names that stand twice, the whole request's size, whether the topic exists, whether
+//! there are more than before, the assignments. A topic that fails does not hinder the others. Beyond Kafka: a broker holds at most
 //! [`PARTITIONS_MAX`](super::create_topics::PARTITIONS_MAX) partitions, and the topics whose number of partitions says
 //! where a coordinator is keep it (Kafka's own tool refuses them, its broker loses what was committed).
 //!
@@ -20,25 +20,28 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// An error code and the message beside it.
-type Refusal = (ErrorCode, String);
+/// An error code and the message that stands beside it, if one does.
+type Refusal = (ErrorCode, Option<String>);
 
-pub fn decide(
-    request: &CreatePartitionsRequest<'_>,
-    view: &View<'_>,
-) -> Decision<CreatePartitionsResponse<'static>> {
+pub fn decide(request: &CreatePartitionsRequest<'_>, view: &View<'_>) -> Decision<CreatePartitionsResponse<'static>> {
     let mut seen = BTreeSet::new();
     let repeated: BTreeSet<&str> =
         request.topics.iter().map(|topic| &*topic.name).filter(|name| !seen.insert(*name)).collect();
-    let twice = || (ErrorCode::INVALID_REQUEST, "Duplicate topic name.".to_owned());
+    let twice = || (ErrorCode::INVALID_REQUEST, Some("Duplicate topic name.".to_owned()));
+    let once = || request.topics.iter().filter(|topic| !repeated.contains(&*topic.name));
     let mut results: Vec<_> = repeated.iter().map(|name| result(name, Err(twice()))).collect();
     let mut records = Vec::new();
-    let (mut partitions, mut more) = (view.image.partitions(), 0);
-    for topic in request.topics.iter().filter(|topic| !repeated.contains(&*topic.name)) {
-        let grown = grow(topic, partitions, more, view);
+    let mut partitions = view.image.partitions();
+    let too_many = once().map(|topic| asked_partitions(topic, view)).sum::<i64>() > PARTITIONS_PER_REQUEST_MAX;
+    for topic in once() {
+        let grown = if too_many {
+            let text = "Excessively large number of additional partitions per request.";
+            Err((ErrorCode::POLICY_VIOLATION, Some(text.to_owned())))
+        } else {
+            grow(topic, partitions, view)
+        };
         if let Ok((record, added)) = &grown {
             partitions += *added as u64;
-            more += i64::from(*added);
             records.push(record.clone());
         }
         results.push(result(&topic.name, grown.map(|_| ())));
@@ -52,27 +55,26 @@ pub fn decide(
 fn result(name: &str, grown: Result<(), Refusal>) -> CreatePartitionsTopicResult<'static> {
     let (error_code, message) = match grown {
         Ok(()) => (ErrorCode::NONE, None),
-        Err((code, text)) => (code, Some(text)),
+        Err(refusal) => refusal,
     };
     let name = Cow::Owned(name.to_owned());
     CreatePartitionsTopicResult { name, error_code, error_message: message.map(Cow::Owned) }
 }
 
-/// The record that makes the topic's new partitions, and how many they are. The broker holds `partitions`, of which this
-/// request made `more`.
-fn grow(
-    wanted: &CreatePartitionsTopic<'_>,
-    partitions: u64,
-    more: i64,
-    view: &View<'_>,
-) -> Result<(Record, i32), Refusal> {
+/// How many partitions a topic that exists is asked to have more.
+fn asked_partitions(wanted: &CreatePartitionsTopic<'_>, view: &View<'_>) -> i64 {
+    let topic = view.image.topic_named(&wanted.name);
+    topic.map_or(0, |topic| (i64::from(wanted.count) - i64::from(topic.partitions)).max(0))
+}
+
+/// The record that makes the topic's new partitions, and how many they are. The broker holds `partitions` by then.
+fn grow(wanted: &CreatePartitionsTopic<'_>, partitions: u64, view: &View<'_>) -> Result<(Record, i32), Refusal> {
     let Some(topic) = view.image.topic_named(&wanted.name) else {
-        let text = "This server does not host this topic-partition.";
-        return Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, text.to_owned()));
+        return Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, None));
     };
     let added = check_count(wanted.count, topic)?;
     if let Some(assignments) = &wanted.assignments {
-        let wrong = |text: String| (ErrorCode::INVALID_REPLICA_ASSIGNMENT, text);
+        let wrong = |text: String| (ErrorCode::INVALID_REPLICA_ASSIGNMENT, Some(text));
         if assignments.len() != added as usize {
             return Err(wrong(format!(
                 "Attempted to add {added} additional partition(s), but only {} assignment(s) were specified.",
@@ -83,18 +85,14 @@ fn grow(
             check_assignment(&assignment.broker_ids, view.node.0).map_err(wrong)?;
         }
     }
-    if more + i64::from(added) > PARTITIONS_PER_REQUEST_MAX {
-        let text = "Excessively large number of partitions per request.";
-        return Err((ErrorCode::POLICY_VIOLATION, text.to_owned()));
-    }
-    check_room(partitions, added)?;
+    check_room(partitions, added).map_err(|(code, text)| (code, Some(text)))?;
     Ok((Record::PartitionsAdded { id: topic.id, partitions: wanted.count }, added))
 }
 
 /// How many partitions are to be added.
 fn check_count(count: i32, topic: &Topic) -> Result<i32, Refusal> {
     let before = topic.partitions;
-    let refused = |text: String| Err((ErrorCode::INVALID_PARTITIONS, text));
+    let refused = |text: String| Err((ErrorCode::INVALID_PARTITIONS, Some(text)));
     if count == before {
         return refused(format!("Topic already has {before} partition(s)."));
     }

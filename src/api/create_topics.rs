@@ -12,8 +12,8 @@ use crate::ids::TopicId;
 use crate::metadata::{Decision, Record, Topic, name};
 use crate::wire::ErrorCode;
 use crate::wire::create_topics::{
-    CreatableTopic, CreatableTopicConfig, CreatableTopicConfigs, CreatableTopicResult,
-    CreateTopicsRequest, CreateTopicsResponse,
+    CreatableTopic, CreatableTopicConfig, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest,
+    CreateTopicsResponse,
 };
 use alloc::borrow::{Cow, ToOwned};
 use alloc::collections::BTreeSet;
@@ -192,7 +192,6 @@ impl<'v, 'a> Plan<'v, 'a> {
         }
         Ok(())
     }
-
 
     /// A random UUID (version 4) that is new and does not look like an option on a command line.
     fn new_id(&mut self, rng: &mut dyn RngCore) -> TopicId {

@@ -6,7 +6,9 @@ use highwater::configs::{self, Source};
 use highwater::ids::NodeId;
 use highwater::metadata::Record;
 use highwater::wire::alter_configs as all_at_once;
-use highwater::wire::incremental_alter_configs::{AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest};
+use highwater::wire::incremental_alter_configs::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+};
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
@@ -23,11 +25,7 @@ fn resource<'a>(resource_type: i8, name: &'a str, changes: &[Change<'a>]) -> Alt
         config_operation: *operation,
         value: value.map(Into::into),
     };
-    AlterConfigsResource {
-        resource_type,
-        resource_name: name.into(),
-        configs: changes.iter().map(config).collect(),
-    }
+    AlterConfigsResource { resource_type, resource_name: name.into(), configs: changes.iter().map(config).collect() }
 }
 
 fn request(resources: Vec<AlterConfigsResource<'_>>) -> IncrementalAlterConfigsRequest<'_> {
@@ -306,10 +304,7 @@ fn one_request_sees_what_it_did_before() {
         ]),
     );
     assert_eq!(told[0], YES);
-    assert_eq!(
-        told[1],
-        no(40, "conflict topic config setting min.compaction.lag.ms (10) > max.compaction.lag.ms (5)")
-    );
+    assert_eq!(told[1], no(40, "conflict topic config setting min.compaction.lag.ms (10) > max.compaction.lag.ms (5)"));
 }
 
 #[test]

@@ -158,7 +158,8 @@ fn the_broker_is_described_with_every_key() {
         assert_eq!(names, BROKER.iter().map(|def| def.name).collect::<Vec<_>>());
         assert!(result.configs.iter().all(|entry| !entry.is_sensitive));
         // What gives topics their defaults, in its finest unit, and one more: as Kafka's DynamicBrokerConfig has it.
-        let alterable: Vec<&str> = result.configs.iter().filter(|entry| !entry.read_only).map(|entry| &*entry.name).collect();
+        let alterable: Vec<&str> =
+            result.configs.iter().filter(|entry| !entry.read_only).map(|entry| &*entry.name).collect();
         assert_eq!((alterable.len(), alterable.contains(&"producer.id.expiration.ms")), (32, true), "{alterable:?}");
         assert!(alterable.contains(&"log.retention.ms") && !alterable.contains(&"log.retention.hours"));
     });

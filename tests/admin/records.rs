@@ -61,7 +61,10 @@ fn bytes_of_another_format_are_refused() {
     assert_eq!(Record::decode(&longer), Err(FormatError::Malformed));
     longer.truncate(10);
     assert_eq!(Record::decode(&longer), Err(FormatError::Malformed));
-    assert_eq!(FormatError::Version { found: Some(2), read: 1 }.to_string(), "metadata of format 2, this broker reads 1");
+    assert_eq!(
+        FormatError::Version { found: Some(2), read: 1 }.to_string(),
+        "metadata of format 2, this broker reads 1"
+    );
 }
 
 #[test]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import brokers
 import checks
+import with_admin  # noqa: F401
 import with_confluent
 import with_groups
 import with_java  # noqa: F401  (adds its checks to the list)

@@ -14,8 +14,8 @@ use crate::queue::{MILLIS, Nanos};
 use crate::report::Invariant;
 use highwater::boundary::ConnId;
 use highwater::wire::ErrorCode;
-use highwater::wire::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use highwater::wire::alter_configs::AlterConfigsResponse;
+use highwater::wire::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use highwater::wire::create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic};
 use highwater::wire::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse};
 use highwater::wire::delete_topics::{DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse};
@@ -177,9 +177,11 @@ impl Admin {
 
     fn metadata(&mut self, ctx: &mut Ctx) {
         let request = MetadataRequest { topics: None, allow_auto_topic_creation: false, ..MetadataRequest::default() };
-        let known = ctx.ledger.topics.iter().map(|topic| {
-            (topic.state, topic.parts.iter().map(|part| ctx.ledger.parts[*part].epoch).collect())
-        });
+        let known = ctx
+            .ledger
+            .topics
+            .iter()
+            .map(|topic| (topic.state, topic.parts.iter().map(|part| ctx.ledger.parts[*part].epoch).collect()));
         let known = known.collect();
         self.link.send(ctx, 12, &request, What::Metadata(known), true);
     }
@@ -334,7 +336,11 @@ fn on_metadata(ctx: &mut Ctx, known: &[(TopicState, Vec<i32>)], answer: &Metadat
                 for partition in &listed.partitions {
                     // CreateTopics answers when all lead, and a node serves when all lead again.
                     let settled = (partition.partition_index as usize) < settled;
-                    if settled && now == TopicState::Live && (partition.leader_id != 1 || partition.isr_nodes != [1]) && !lax {
+                    if settled
+                        && now == TopicState::Live
+                        && (partition.leader_id != 1 || partition.isr_nodes != [1])
+                        && !lax
+                    {
                         let (index, leader) = (partition.partition_index, partition.leader_id);
                         let detail = format!("{name}-{index}: leader {leader}, in sync {:?}", partition.isr_nodes);
                         return ctx.fail(Invariant::Answers, detail);

@@ -8,10 +8,12 @@ use crate::client::Ctx;
 use crate::ledger::TopicState;
 use crate::report::Invariant;
 use crate::settings::{Setting, Settings};
+use highwater::wire::ErrorCode;
 use highwater::wire::alter_configs as all_at_once;
 use highwater::wire::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResponse};
-use highwater::wire::incremental_alter_configs::{AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest};
-use highwater::wire::ErrorCode;
+use highwater::wire::incremental_alter_configs::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+};
 
 /// Whose configurations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,7 +204,8 @@ pub(super) fn on_configs(ctx: &mut Ctx, target: Target, answer: &DescribeConfigs
         for name in names {
             let seen = seen(name, *source);
             if let Err(acked) = target.settings(ctx).may_be(name, seen) {
-                let detail = format!("{name} of {target:?} is {seen:?}, acknowledged was {acked:?}; {}", result.error_code);
+                let detail =
+                    format!("{name} of {target:?} is {seen:?}, acknowledged was {acked:?}; {}", result.error_code);
                 return ctx.fail(Invariant::Configured, detail);
             }
         }

@@ -332,8 +332,13 @@ impl Member {
 
     fn fetch(&mut self, ctx: &mut Ctx) {
         let topic = &ctx.ledger.topics[TOPIC];
-        let request =
-            fetch_request(&self.group, &topic.name, topic.id.expect("it serves"), topic.parts.len() as u16, self.version);
+        let request = fetch_request(
+            &self.group,
+            &topic.name,
+            topic.id.expect("it serves"),
+            topic.parts.len() as u16,
+            self.version,
+        );
         self.link.send(ctx, self.version, &request, What::Fetch, true);
     }
 

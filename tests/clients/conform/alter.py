@@ -2,6 +2,7 @@
 
 import time
 
+from . import batch
 from .talk import case
 
 TOPIC, BROKER = 2, 4
@@ -197,11 +198,39 @@ def broker_refuses(talk):
             alter(talk, 1, f"{about} of {'this broker' if where else 'the default'}, only", resource(BROKER, where, *changes), only=True)
 
 
-def appended(talk, name, about, value=b"value", key=b"key", settle=0.0):
-    """What becomes of a batch, and of the record's time."""
-    time.sleep(settle)
-    data = batch.build([batch.record(0, value=value, key=key)])
-    body = talk.produce_body(name, data, 9)
-    answer = talk.call("Produce", 9, body)
-    part = answer["Responses"][0]["PartitionResponses"][0]
-    talk.note(about, talk.plain({"ErrorCode": part["ErrorCode"], "LogAppendTimeMs": part["LogAppendTimeMs"]}))
+def appended(talk, name, about, key=b"key", size=5, timestamp=None):
+    """What becomes of a batch, and whose time it gets. A Kafka's partitions learn of a change a little later."""
+    data = batch.batch(values=[b"v" * size], key=key, timestamp=timestamp)
+    part = talk.call("Produce", 9, talk.produce_body(name, data, 9))["Responses"][0]["PartitionResponses"][0]
+    talk.note(about, {"ErrorCode": part["ErrorCode"], "stamped": part["LogAppendTimeMs"] >= 0})
+
+
+@case("alter configs: take effect")
+def take_effect(talk):
+    name = talk.create("effect")
+
+    def change(*changes, kind=TOPIC, of=name):
+        alter(talk, 1, f"{changes}", resource(kind, of, *changes))
+        time.sleep(0.5)
+
+    appended(talk, name, "at first", size=5000)
+    change(("max.message.bytes", "1000"))
+    appended(talk, name, "too large now", size=5000)
+    change(("max.message.bytes", None, DELETE))
+    appended(talk, name, "not any more", size=5000)
+    change(("message.max.bytes", "1000"), kind=BROKER, of="")
+    appended(talk, name, "too large for every broker", size=5000)
+    change(("message.max.bytes", "10000"), kind=BROKER, of=str(talk.node))
+    appended(talk, name, "not for this one", size=5000)
+    change(("message.max.bytes", None, DELETE), kind=BROKER, of=str(talk.node))
+    change(("message.max.bytes", None, DELETE), kind=BROKER, of="")
+    appended(talk, name, "as at first", size=5000)
+    change(("message.timestamp.type", "LogAppendTime"))
+    appended(talk, name, "stamped by the broker")
+    change(("message.timestamp.type", None, DELETE), ("message.timestamp.before.max.ms", "1000"))
+    appended(talk, name, "too old", timestamp=1_000_000)
+    change(("message.timestamp.before.max.ms", None, DELETE), ("cleanup.policy", "compact"))
+    appended(talk, name, "without a key", key=None)
+    appended(talk, name, "with one")
+    change(("cleanup.policy", None, DELETE))
+    appended(talk, name, "without a key again", key=None)
