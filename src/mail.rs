@@ -8,6 +8,7 @@ use crate::groups;
 use crate::ids::{Epoch, Offset, PartitionKey, ShardId};
 use crate::metadata::Record;
 use crate::shard::fetch::{ReadPart, ReadResult};
+use crate::shard::inspect::{Look, Seen};
 use crate::shard::produce::Appended;
 use crate::shard::query::{Answer, Query};
 use alloc::boxed::Box;
@@ -133,6 +134,15 @@ pub(crate) enum Letter {
     Answer {
         ticket: Ticket,
         answer: Answer,
+    },
+    Look {
+        ticket: Ticket,
+        look: Look,
+        keys: Vec<PartitionKey>,
+    },
+    Looked {
+        ticket: Ticket,
+        seen: Vec<(PartitionKey, Seen)>,
     },
 
     // Groups.

@@ -30,6 +30,16 @@ fuzz_target!(|bytes: &[u8]| {
         Api::IncrementalAlterConfigs => {
             decode::<highwater::wire::incremental_alter_configs::IncrementalAlterConfigsRequest>(reader, version)
         }
+        Api::DescribeLogDirs => decode::<highwater::wire::describe_log_dirs::DescribeLogDirsRequest>(reader, version),
+        Api::DescribeProducers => decode::<highwater::wire::describe_producers::DescribeProducersRequest>(reader, version),
+        Api::DescribeQuorum => decode::<highwater::wire::describe_quorum::DescribeQuorumRequest>(reader, version),
+        Api::ElectLeaders => decode::<highwater::wire::elect_leaders::ElectLeadersRequest>(reader, version),
+        Api::ListConfigResources => {
+            decode::<highwater::wire::list_config_resources::ListConfigResourcesRequest>(reader, version)
+        }
+        Api::ListPartitionReassignments => {
+            decode::<highwater::wire::list_partition_reassignments::ListPartitionReassignmentsRequest>(reader, version)
+        }
         Api::AlterConfigs => decode::<highwater::wire::alter_configs::AlterConfigsRequest>(reader, version),
         Api::CreatePartitions => decode::<highwater::wire::create_partitions::CreatePartitionsRequest>(reader, version),
         Api::DescribeConfigs => decode::<highwater::wire::describe_configs::DescribeConfigsRequest>(reader, version),

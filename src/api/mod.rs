@@ -22,6 +22,10 @@
 //! | `create_partitions.rs` | CreatePartitions | `decide` |
 //! | `create_topics.rs` | CreateTopics; topics that are made because they were asked for (`auto_create`) | `decide` |
 //! | `delete_topics.rs` | DeleteTopics | `decide` |
+//! | `describe_quorum.rs` | DescribeQuorum, where the metadata log is owned | `answer` |
+//! | `elect_leaders.rs` | ElectLeaders: none is needed | `answer` |
+//! | `list_config_resources.rs` | ListConfigResources | `answer` |
+//! | `list_partition_reassignments.rs` | ListPartitionReassignments: there are none | `answer` |
 //! | `find_coordinator.rs` | FindCoordinator; whether it wishes for the topic of committed offsets | `answer` |
 //!
 //! A handler is a function of a decoded request and a [`View`] of what the shard knows. An `answer` borrows from both and
@@ -50,8 +54,12 @@ pub mod create_topics;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
+pub mod describe_quorum;
 pub mod describe_topic_partitions;
+pub mod elect_leaders;
 pub mod find_coordinator;
+pub mod list_config_resources;
+pub mod list_partition_reassignments;
 pub mod metadata;
 mod table;
 
@@ -85,11 +93,7 @@ pub struct View<'a> {
 impl<'a> View<'a> {
     /// The broker's configurations, altered ones included.
     pub fn values(&self) -> BrokerValues<'a> {
-        BrokerValues {
-            own: self.image.broker(Some(self.node)),
-            every: self.image.broker(None),
-            fixed: self.broker,
-        }
+        BrokerValues { own: self.image.broker(Some(self.node)), every: self.image.broker(None), fixed: self.broker }
     }
 
     /// The leader of a partition and its epoch, -1 and -1 where there is none.

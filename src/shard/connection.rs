@@ -8,6 +8,7 @@
 use super::effects::Pending;
 use super::fetch::Fetching;
 use super::group_calls::Grouping;
+use super::inspect::Looking;
 use super::produce::{Appended, Producing};
 use super::query::Querying;
 use super::timers::Timer;
@@ -107,6 +108,7 @@ pub enum Slot {
     Fetch(Fetching),
     Query(Querying),
     Group(Grouping),
+    Look(Looking),
     /// Shard 0 decides it.
     Forwarded,
     /// Waits for a block of producer ids.
@@ -120,7 +122,12 @@ impl Slot {
         match self {
             Slot::Ready(_) => true,
             Slot::Produce(producing) => producing.is_answered(),
-            Slot::Fetch(_) | Slot::Query(_) | Slot::Group(_) | Slot::Forwarded | Slot::ProducerId { .. } => false,
+            Slot::Fetch(_)
+            | Slot::Query(_)
+            | Slot::Group(_)
+            | Slot::Look(_)
+            | Slot::Forwarded
+            | Slot::ProducerId { .. } => false,
         }
     }
 }
@@ -355,7 +362,14 @@ impl Shard {
         let in_turn = match connection.slots.front() {
             None => true,
             Some(Slot::Produce(_) | Slot::Ready(_)) => is_produce,
-            Some(Slot::Fetch(_) | Slot::Query(_) | Slot::Group(_) | Slot::Forwarded | Slot::ProducerId { .. }) => false,
+            Some(
+                Slot::Fetch(_)
+                | Slot::Query(_)
+                | Slot::Group(_)
+                | Slot::Look(_)
+                | Slot::Forwarded
+                | Slot::ProducerId { .. },
+            ) => false,
         };
         if !in_turn {
             // It is looked at again when the answers before it have gone.
@@ -472,7 +486,8 @@ impl Shard {
             | Api::DeleteTopics
             | Api::CreatePartitions
             | Api::IncrementalAlterConfigs
-            | Api::AlterConfigs => {
+            | Api::AlterConfigs
+            | Api::DescribeQuorum => {
                 self.forward(conn, frame.clone());
                 Ok(())
             }
@@ -497,6 +512,25 @@ impl Shard {
                 let response = crate::api::describe_cluster::answer(&request, &shard.view());
                 let response = header.respond(&response);
                 shard.answer_now(conn, response);
+            }),
+            Api::DescribeLogDirs => {
+                self.decoded(reader, header, |shard, request| shard.describe_log_dirs(conn, header, &request))
+            }
+            Api::DescribeProducers => {
+                self.decoded(reader, header, |shard, request| shard.describe_producers(conn, header, &request))
+            }
+            Api::ElectLeaders => self.decoded(reader, header, |shard, request| {
+                let response = crate::api::elect_leaders::answer(&request, &shard.view());
+                let response = header.respond(&response);
+                shard.answer_now(conn, response);
+            }),
+            Api::ListConfigResources => self.decoded(reader, header, |shard, request| {
+                let response = crate::api::list_config_resources::answer(&request, header.version, &shard.view());
+                let response = header.respond(&response);
+                shard.answer_now(conn, response);
+            }),
+            Api::ListPartitionReassignments => self.answered(conn, reader, header, |_, request| {
+                crate::api::list_partition_reassignments::answer(&request)
             }),
             Api::DescribeTopicPartitions => self.decoded(reader, header, |shard, request| {
                 let response = crate::api::describe_topic_partitions::answer(&request, &shard.view());
@@ -744,7 +778,12 @@ impl Connection {
                 producing.respond(&mut self.gathering);
                 self.out_bytes += self.gathering.len() - before;
             }
-            Slot::Fetch(_) | Slot::Query(_) | Slot::Group(_) | Slot::Forwarded | Slot::ProducerId { .. } => {
+            Slot::Fetch(_)
+            | Slot::Query(_)
+            | Slot::Group(_)
+            | Slot::Look(_)
+            | Slot::Forwarded
+            | Slot::ProducerId { .. } => {
                 panic!("request {} of {} is not answered yet", self.next_request, self.peer)
             }
         }

@@ -8,6 +8,7 @@
 
 use super::connection::Slot;
 use super::{Phase, Shard};
+use crate::api::describe_quorum::Quorum;
 use crate::api::{self, Api, Route, View};
 use crate::boundary::ConnId;
 use crate::configs::{BrokerSettings, BrokerValues};
@@ -163,6 +164,7 @@ impl Shard {
         let (key, version, correlation) = (header.api_key, header.api_version, header.correlation_id);
         let Route::Serve(api) = api::route(key, version) else { panic!("{key} is not served, but forwarded") };
         let (now, mut rng) = (self.fx.now.wall, self.rng.clone());
+        let quorum = self.quorum();
         let view = self.view_of(&self.controller.image);
         let decided = match api {
             Api::CreateTopics => crate::wire::Message::decode(&mut reader, version).map(|request| {
@@ -184,6 +186,11 @@ impl Shard {
                 let decision = api::alter_configs::decide(&request, &view);
                 let response = encode_response(correlation, key, version, &decision.response);
                 (decision.records, Reply::Response(ticket, response))
+            }),
+            Api::DescribeQuorum => crate::wire::Message::decode(&mut reader, version).map(|request| {
+                let answer = api::describe_quorum::answer(&request, &quorum, &view);
+                let response = encode_response(correlation, key, version, &answer);
+                (Vec::new(), Reply::Response(ticket, response))
             }),
             Api::AlterConfigs => crate::wire::Message::decode(&mut reader, version).map(|request| {
                 let decision = api::alter_configs::decide_all_at_once(&request, &view);
@@ -217,13 +224,29 @@ impl Shard {
             | Api::DescribeGroups
             | Api::ListGroups
             | Api::DeleteGroups
-            | Api::OffsetDelete => panic!("{key} is never forwarded"),
+            | Api::OffsetDelete
+            | Api::DescribeLogDirs
+            | Api::DescribeProducers
+            | Api::ElectLeaders
+            | Api::ListConfigResources
+            | Api::ListPartitionReassignments => panic!("{key} is never forwarded"),
         };
         self.rng = rng;
         match decided {
             Ok((records, reply)) => self.commit_decision(records, reply),
             // An empty answer closes the connection on the shard that has it.
             Err(_) => self.send(ticket.shard, Letter::Forwarded { ticket, response: Vec::new() }),
+        }
+    }
+
+    /// The metadata log as its one voter knows it.
+    fn quorum(&self) -> Quorum {
+        let replica = &self.partition_of(PartitionKey::METADATA).expect("shard 0 has the metadata log").replica;
+        Quorum {
+            epoch: replica.epoch(),
+            high_watermark: replica.high_watermark(),
+            end: replica.end().offset,
+            now: self.fx.now.wall,
         }
     }
 

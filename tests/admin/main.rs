@@ -10,6 +10,7 @@ mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod describe_topic_partitions;
+mod elections;
 mod encoding;
 mod find_coordinator;
 mod metadata;

@@ -1,7 +1,14 @@
 """Administration with real tools: configurations, partitions, and everything that a console for Kafka asks."""
 
+import json
 import re
 import time
+
+from confluent_kafka import ElectionType, KafkaError, KafkaException
+from confluent_kafka import TopicPartition as ConfluentPartition
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource as Resource, NewPartitions, NewTopic
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType
 
 from checks import check, expect, expect_in, java
 from with_java import topic_command
@@ -75,3 +82,117 @@ def partitions(suite):
     ends = java("GetOffsetShell", "--bootstrap-server", suite.bootstrap, "--topic", topic, "--time", "-1")
     counts = [int(line.split(":")[2]) for line in ends.split()]
     expect((len(counts), sum(counts), min(counts) > 0), (5, 5000, True), "partitions and records")
+
+
+@check("java", "LogDirsCommand, MetadataQuorumCommand, BrokerApiVersionsCommand, LeaderElectionCommand, ReassignPartitionsCommand")
+def tools(suite):
+    at = ["--bootstrap-server", suite.bootstrap]
+    topic = suite.topic("admin-tools")
+    topic_command(suite, "--create", "--topic", topic, "--partitions", "2")
+    java("ConsoleProducer", *at, "--topic", topic, input="x" * 5000 + "\n")
+    shown = java("LogDirsCommand", *at, "--describe", "--topic-list", topic)
+    found = json.loads(shown[shown.index("{"):].splitlines()[0])
+    parts = {part["partition"]: part["size"] for one in found["brokers"][0]["logDirs"] for part in one["partitions"]}
+    expect(sorted(parts), [f"{topic}-0", f"{topic}-1"], "the partitions of its folders")
+    expect(5000 < sum(parts.values()) < 6000, True, f"their sizes {parts}")
+    status = java("MetadataQuorumCommand", *at, "describe", "--status")
+    for wanted in (r"LeaderId:\s+\d+", r"HighWatermark:\s+\d+", r"MaxFollowerLag:\s+0", r"CurrentObservers:\s+\[\]"):
+        expect(bool(re.search(wanted, status)), True, f"{wanted} in {status!r:.400}")
+    replication = java("MetadataQuorumCommand", *at, "describe", "--replication")
+    expect(bool(re.search(r"\d+\s+\S+\s+\d+\s+0\s+\d+\s+\d+\s+Leader", replication)), True, f"the leader in {replication!r:.400}")
+    versions = java("BrokerApiVersionsCommand", *at)
+    for api in ("IncrementalAlterConfigs(44): 0 to 1", "DescribeLogDirs(35): 1 to 5", "DescribeQuorum(55): 0 to 2"):
+        expect_in(api, versions)
+    elected = java("LeaderElectionCommand", *at, "--election-type", "preferred", "--topic", topic, "--partition", "0")
+    expect_in(f"Valid replica already elected for partitions {topic}-0", elected)
+    expect_in("No partition reassignments found.", java("reassign.ReassignPartitionsCommand", *at, "--list"))
+
+
+def patient(ask, wanted, what):
+    """Asks again for a few seconds: Kafka's broker learns of a change after it was answered."""
+    for _ in range(10):
+        got = ask()
+        if wanted(got):
+            return got
+        time.sleep(0.5)
+    raise AssertionError(f"{what} is {got!r:.600}")
+
+
+@check("kafka-python", "everything that a console asks: brokers, topics, folders, producers, quorum, elections")
+def console(suite):
+    client = KafkaAdminClient(bootstrap_servers=suite.bootstrap)
+    topic = suite.topic("console")
+    client.create_topics({topic: {"num_partitions": 2, "replication_factor": 1, "configs": {"retention.ms": "60000"}}},
+                         wait_for_metadata=True)
+    producer = KafkaProducer(bootstrap_servers=suite.bootstrap, acks="all", enable_idempotence=True)
+    for number in range(10):
+        producer.send(topic, b"v" * 1000, partition=number % 2)
+    producer.flush(20)
+    cluster = client.describe_cluster()
+    node = cluster["brokers"][0]["broker_id"]
+    expect((len(cluster["brokers"]), cluster["controller_id"]), (1, node), "brokers and controller")
+    folders = client.describe_log_dirs()[0]["log_dirs"]
+    sizes = [part["partition_size"] for one in folders for found in one["topics"] if found["name"] == topic for part in found["partitions"]]
+    expect((len(sizes), all(5000 <= size <= 7000 for size in sizes)), (2, True), f"partitions and sizes {sizes}")
+    expect(folders[0]["total_bytes"] >= folders[0]["usable_bytes"] > 0, True, "the volume's bytes")
+    active = client.describe_producers([TopicPartition(topic, 0), TopicPartition(topic, 1)])
+    expect(sorted(len(state.active_producers) for state in active.values()), [1, 1], "active producers")
+    quorum = client.describe_metadata_quorum()["topics"][0]["partitions"][0]
+    expect((quorum["leader_id"], len(quorum["current_voters"])), (node, 1), "the quorum")
+    client.elect_leaders(0, {topic: [0, 1]}, raise_errors=False)
+    expect(client.list_partition_reassignments(), {}, "reassignments")
+    listed = client.list_config_resources()
+    expect((topic in listed["topic"], listed["broker"]), (True, [str(node)]), "configurable resources")
+    client.create_partitions({topic: 3})
+    patient(lambda: len(client.describe_topics([topic])[0]["partitions"]), lambda count: count == 3, "the partitions")
+    client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs={"retention.ms": "70000", "cleanup.policy": ("APPEND", "compact")})])
+    shown = lambda: str(client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)]))  # noqa: E731
+    patient(shown, lambda text: "70000" in text and "delete,compact" in text, "the topic's configurations")
+    client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs={"segment.ms": "80000"})], incremental=False)
+    patient(shown, lambda text: "80000" in text, "the topic's configurations")
+    producer.close()
+    client.close()
+
+
+@check("confluent-kafka", "a console's changes: configurations of topics and brokers, partitions, elections")
+def confluent_console(suite):
+    client = AdminClient({"bootstrap.servers": suite.bootstrap})
+    topic = suite.topic("confluent-console")
+    client.create_topics([NewTopic(topic, 1, 1)])[topic].result(20)
+    node = next(iter(client.list_topics(timeout=10).brokers))
+    of_topic = lambda: Resource(Resource.Type.TOPIC, topic)  # noqa: E731
+
+    def change(resource, *changes):
+        operations = {"set": AlterConfigOpType.SET, "delete": AlterConfigOpType.DELETE, "append": AlterConfigOpType.APPEND,
+                      "subtract": AlterConfigOpType.SUBTRACT}
+        for name, operation, value in changes:
+            resource.add_incremental_config(ConfigEntry(name, value, incremental_operation=operations[operation]))
+        next(iter(client.incremental_alter_configs([resource]).values())).result(20)
+
+    def values(resource):
+        found = next(iter(client.describe_configs([resource]).values())).result(20)
+        return {name: (entry.value, entry.source) for name, entry in found.items()}
+
+    change(of_topic(), ("retention.ms", "set", "1000"), ("cleanup.policy", "append", "compact"))
+    patient(lambda: values(of_topic()), lambda all: all["retention.ms"] == ("1000", 1) and all["cleanup.policy"] == ("delete,compact", 1), "values")
+    change(of_topic(), ("retention.ms", "delete", None), ("cleanup.policy", "subtract", "compact"))
+    patient(lambda: values(of_topic()), lambda all: all["retention.ms"][1] != 1 and all["cleanup.policy"] == ("delete", 1), "values")
+    older = Resource(Resource.Type.TOPIC, topic, set_config={"segment.ms": "5000"})
+    next(iter(client.alter_configs([older]).values())).result(20)
+    patient(lambda: values(of_topic()), lambda all: all["segment.ms"] == ("5000", 1) and all["cleanup.policy"][1] != 1, "values")
+    try:
+        change(of_topic(), ("retention.ms", "set", "soon"))
+        raise AssertionError("a bad value is taken")
+    except KafkaException as error:
+        expect((error.args[0].code(), error.args[0].str()),
+               (KafkaError.INVALID_CONFIG, "Invalid value soon for configuration retention.ms: Not a number of type LONG"), "the refusal")
+    of_broker = lambda: Resource(Resource.Type.BROKER, str(node))  # noqa: E731
+    change(of_broker(), ("log.segment.bytes", "set", "2000000"))
+    patient(lambda: values(of_broker()), lambda all: all["log.segment.bytes"] == ("2000000", 2), "the broker's value")
+    patient(lambda: values(of_topic()), lambda all: all["segment.bytes"] == ("2000000", 2), "the topic's value")
+    change(of_broker(), ("log.segment.bytes", "delete", None))
+    patient(lambda: values(of_topic()), lambda all: all["segment.bytes"] == ("1073741824", 5), "the topic's value")
+    client.create_partitions([NewPartitions(topic, 4)])[topic].result(20)
+    patient(lambda: len(client.list_topics(topic, timeout=10).topics[topic].partitions), lambda count: count == 4, "partitions")
+    elected = client.elect_leaders(ElectionType.PREFERRED, [ConfluentPartition(topic, 0)]).result(20)
+    expect([error.code() for error in elected.values()], [KafkaError.ELECTION_NOT_NEEDED], "the election")

@@ -24,6 +24,9 @@ RULES = [
      "Kafka fails as a whole with UNKNOWN_SERVER_ERROR; here each name has its own error, the others their answer"),
     (ANY, r"DescribeConfigs", r"min.insync.replicas.(ConfigSource|Synonyms)", ANY, "as with CreateTopics"),
     (ANY, r"DescribeConfigs", r"Documentation|log.dirs", ANY, "our own words, and our own folder"),
+    # What consoles ask.
+    (r"quorum", r"DescribeQuorum v2", r"Listeners", ANY, "the listener that clients use: there is none for controllers"),
+    (r"config resources", r"ListConfigResources v1 \[(8)?\]", r"ConfigResources", ANY, "loggers are not described yet"),
     # Changes of configurations.
     (r"alter configs", r"operation (4|-1)$", ANY, r"-1|None", "the request is wrong, where Kafka fails with UNKNOWN_SERVER_ERROR"),
     (r"alter configs: brokers", r"described the broker", r"log.retention.hours.Value", ANY,
