@@ -23,7 +23,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 const MAGIC: [u8; 4] = *b"HWK1";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const HEADER_BYTES: usize = 36;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

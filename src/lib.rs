@@ -41,9 +41,10 @@
 //! | [`wire`] | Kafka's messages: one schema, one macro, every version |
 //! | [`mail`] | what the shards of a node write to each other |
 //! | [`memory`] | aligned buffers, arenas |
+//! | [`metrics`] | what a shard counts, and tells of itself to its operators |
 //! | [`config`], [`ids`] | what a shard is told; the names of things |
 //!
-//! Layers, lowest first: `ids` · `boundary` `config` `memory` · `wire` `records` `configs` · `metadata` · `api` · `groups` · `replica`
+//! Layers, lowest first: `ids` · `boundary` `config` `memory` · `wire` `records` `configs` · `metadata` · `api` · `metrics` · `groups` · `replica`
 //! · `log` · `journal` · `checkpoint` · `shard` (with `mail`, which carries its words).
 //!
 //! # Invariants
@@ -103,6 +104,7 @@ pub mod log;
 pub mod mail;
 pub mod memory;
 pub mod metadata;
+pub mod metrics;
 pub mod records;
 pub mod replica;
 pub mod shard;

@@ -7,10 +7,13 @@ use crate::checkpoint::PartitionSnapshot;
 use crate::groups;
 use crate::ids::{Epoch, Offset, PartitionKey, ShardId};
 use crate::metadata::Record;
+use crate::shard::fetch::interest::Interest;
+use crate::shard::fetch::sessions::Claim;
 use crate::shard::fetch::{ReadPart, ReadResult};
 use crate::shard::inspect::{Look, Seen};
 use crate::shard::produce::Appended;
 use crate::shard::query::{Answer, Query};
+use crate::wire::ErrorCode;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -125,6 +128,20 @@ pub(crate) enum Letter {
     Woken {
         ticket: Ticket,
         round: u32,
+    },
+    /// A fetch names a session of yours.
+    LendSession(Claim),
+    SessionLent {
+        ticket: Ticket,
+        id: i32,
+        lent: Result<Box<Interest>, ErrorCode>,
+    },
+    SessionBack {
+        id: i32,
+        interest: Box<Interest>,
+    },
+    CloseSession {
+        id: i32,
     },
     Ask {
         ticket: Ticket,

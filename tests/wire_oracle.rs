@@ -108,6 +108,8 @@ oracle! {
     create_topics_response: create_topics::CreateTopicsResponse;
     delete_topics_request: delete_topics::DeleteTopicsRequest;
     delete_topics_response: delete_topics::DeleteTopicsResponse;
+    delete_records_request: delete_records::DeleteRecordsRequest;
+    delete_records_response: delete_records::DeleteRecordsResponse;
     init_producer_id_request: init_producer_id::InitProducerIdRequest;
     init_producer_id_response: init_producer_id::InitProducerIdResponse;
     offset_for_leader_epoch_request: offset_for_leader_epoch::OffsetForLeaderEpochRequest;

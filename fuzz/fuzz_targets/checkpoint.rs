@@ -1,15 +1,12 @@
-//! A checkpoint, a sidecar, the metadata image: read or refused.
+//! A checkpoint, the metadata image and its records. See `tests/golden/targets.rs`.
 #![no_main]
 
-use highwater::checkpoint::Checkpoint;
-use highwater::ids::{Offset, PartitionKey};
-use highwater::log::sidecar;
-use highwater::metadata::{Image, Record};
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| {
-    let _ = Checkpoint::decode(bytes);
-    let _ = sidecar::decode(PartitionKey::METADATA, Offset(0), bytes);
-    let _ = Image::decode(bytes);
-    let _ = Record::decode(bytes);
-});
+#[macro_use]
+#[path = "../../tests/golden/messages.rs"]
+mod messages;
+#[path = "../../tests/golden/targets.rs"]
+mod targets;
+
+fuzz_target!(|bytes: &[u8]| targets::checkpoint(bytes));

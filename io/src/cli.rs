@@ -1,9 +1,11 @@
 //! The command line: a table of what this program can do.
 
 use crate::bench;
+use crate::commands::{config, consume, finish, group, produce, topic};
 use crate::serve;
 use crate::settings::ServeArgs;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing_subscriber::filter::LevelFilter;
@@ -24,10 +26,25 @@ struct Cli {
 enum Command {
     /// Run a broker (the default)
     Serve(ServeArgs),
+    /// Print every configuration: its type, default and meaning
+    Config(config::Args),
+    /// Make, list, describe and delete topics
+    Topic(topic::Args),
+    /// List, describe, reset and delete consumer groups
+    Group(group::Args),
+    /// Write a record for each line of stdin
+    Produce(produce::Args),
+    /// Print the records of a topic
+    Consume(consume::Args),
     /// Drive a Kafka broker, this one or another, and measure it
     Bench(bench::Args),
     /// Replay a simulated run from its seed, or sweep many
     Sim(highwater_sim::cli::Args),
+    /// Print a shell's completions for this program
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
 }
 
 /// Does what the command line asks.
@@ -36,6 +53,15 @@ pub fn run() -> ExitCode {
     match cli.command {
         None => serve_logged(&cli.serve),
         Some(Command::Serve(args)) => serve_logged(&args),
+        Some(Command::Config(args)) => finish(config::run(&args)),
+        Some(Command::Topic(args)) => finish(topic::run(&args)),
+        Some(Command::Group(args)) => finish(group::run(&args)),
+        Some(Command::Produce(args)) => finish(produce::run(&args)),
+        Some(Command::Consume(args)) => finish(consume::run(&args)),
+        Some(Command::Completions { shell }) => {
+            clap_complete::generate(shell, &mut Cli::command(), "highwater", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
         Some(Command::Bench(args)) => bench::run(args),
         Some(Command::Sim(args)) => highwater_sim::cli::run(args),
     }
@@ -47,11 +73,14 @@ fn serve_logged(args: &ServeArgs) -> ExitCode {
         eprintln!("highwater: --log: {name:?} is not one of error, warn, info, debug, trace, off");
         return ExitCode::FAILURE;
     };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
+    let log = tracing_subscriber::fmt().with_max_level(level).with_target(false).with_writer(std::io::stderr);
+    match args.log_format.as_deref().unwrap_or("text") {
+        "text" => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        "json" => log.json().flatten_event(true).init(),
+        other => {
+            eprintln!("highwater: --log-format: {other:?} is not one of text, json");
+            return ExitCode::FAILURE;
+        }
+    }
     serve::run(args)
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 /// Our own keys; all others are Kafka's.
-const OWN: [&str; 6] = ["advertise", "data", "listen", "memory", "node.id", "shards"];
+const OWN: [&str; 7] = ["advertise", "data", "listen", "memory", "metrics", "node.id", "shards"];
 
 /// What a file says, as text. Empty where there is no file.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -18,6 +18,7 @@ pub struct ConfigFile {
     pub data: Option<PathBuf>,
     pub shards: Option<String>,
     pub memory: Option<String>,
+    pub metrics: Option<String>,
     pub node_id: Option<String>,
     pub broker: BTreeMap<String, String>,
 }
@@ -62,6 +63,7 @@ impl ConfigFile {
             "data" => self.data = Some(PathBuf::from(value)),
             "shards" => self.shards = Some(value),
             "memory" => self.memory = Some(value),
+            "metrics" => self.metrics = Some(value),
             "node.id" => self.node_id = Some(value),
             _ => {
                 check_broker_key(&name, &value)?;

@@ -6,7 +6,10 @@
 //!                        -> driver, one per shard  runs highwater::shard::Shard
 //!                             -> ring              the only talk with io_uring
 //!                             -> mailbox           letters between shards
-//!               -> bench                          a load generator, a client like any other
+//!                        -> metrics                what shards tell of themselves, over HTTP
+//!               -> commands                       topics, groups, records, files: clients like any other
+//!                    bench                          a load generator
+//!                        -> client                  one small client for both
 //! ```
 //!
 //! Invariants: no rule of the protocol is here (`driver` performs and answers, nothing else); `unsafe` is only in
@@ -17,13 +20,17 @@
 mod address;
 mod bench;
 pub mod cli;
+mod client;
 mod clock;
+mod commands;
 mod driver;
 mod file;
 mod folder;
 mod limits;
 mod listen;
 mod mailbox;
+mod metrics;
+mod process;
 mod ring;
 mod serve;
 mod settings;

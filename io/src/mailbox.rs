@@ -17,6 +17,8 @@ pub struct Mailboxes<M>(Vec<Mailbox<M>>);
 pub struct Mailbox<M> {
     letters: Mutex<Vec<(ShardId, M)>>,
     stop: AtomicBool,
+    /// Somebody wants a sample of the owner.
+    asked: AtomicBool,
     asleep: AtomicBool,
     /// The owner's ring, once it has one; -1 before.
     ring: AtomicI32,
@@ -44,6 +46,14 @@ impl<M> Mailboxes<M> {
             mailbox.ring_bell();
         }
     }
+
+    /// Asks every shard for a sample. For a thread without a ring.
+    pub fn ask_all(&self) {
+        for mailbox in &self.0 {
+            mailbox.asked.store(true, Ordering::SeqCst);
+            mailbox.ring_bell();
+        }
+    }
 }
 
 impl<M> Mailbox<M> {
@@ -51,6 +61,7 @@ impl<M> Mailbox<M> {
         Ok(Mailbox {
             letters: Mutex::new(Vec::new()),
             stop: AtomicBool::new(false),
+            asked: AtomicBool::new(false),
             asleep: AtomicBool::new(false),
             ring: AtomicI32::new(-1),
             bell: eventfd(0, EventfdFlags::CLOEXEC)?,
@@ -75,10 +86,16 @@ impl<M> Mailbox<M> {
         self.stop.load(Ordering::Relaxed) && self.stop.swap(false, Ordering::SeqCst)
     }
 
+    /// True once after [`Mailboxes::ask_all`].
+    pub fn take_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed) && self.asked.swap(false, Ordering::SeqCst)
+    }
+
     /// The owner is about to wait. False if there is something to do first.
     pub fn fall_asleep(&self) -> bool {
         self.asleep.store(true, Ordering::SeqCst);
-        let quiet = self.letters().is_empty() && !self.stop.load(Ordering::SeqCst);
+        let flagged = self.stop.load(Ordering::SeqCst) || self.asked.load(Ordering::SeqCst);
+        let quiet = self.letters().is_empty() && !flagged;
         if !quiet {
             self.wake_up();
         }

@@ -10,6 +10,7 @@ use crate::folder::Folder;
 use crate::limits::{self, Seats};
 use crate::listen::{self, Listeners};
 use crate::mailbox::Mailboxes;
+use crate::metrics::{self, Collector};
 use crate::ring::{self, Ring};
 use crate::settings::{ServeArgs, Settings};
 use highwater::boundary::Halt;
@@ -17,6 +18,7 @@ use highwater::config::{Config, JournalConfig};
 use highwater::configs;
 use highwater::ids::{NodeId, ShardId};
 use highwater::mail::Mail;
+use highwater::metrics::Sample;
 use highwater::shard::Shard;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -48,6 +50,8 @@ struct Node {
     shards: u16,
     share_bytes: u64,
     seats: Arc<Seats>,
+    collector: Arc<Collector>,
+    samples: Sender<(ShardId, Sample)>,
     listeners: Listeners,
     advertised: HostPort,
 }
@@ -62,6 +66,12 @@ fn prepare(args: &ServeArgs) -> Result<Node, String> {
     }
     // What is too little for one shard is refused before the folder is touched.
     limits::memory_share(settings.memory_bytes, settings.shards.unwrap_or(1))?;
+    let (collector, samples) = Collector::new();
+    let collector = Arc::new(collector);
+    if let Some(address) = &settings.metrics {
+        let bound = metrics::serve(address, Arc::clone(&collector))?;
+        tracing::info!("metrics on http://{bound}/metrics");
+    }
     let folder = Folder::open(&settings.data).map_err(|error| error.to_string())?;
     let default = || limits::default_shards(settings.memory_bytes);
     let shards = settings.shards.or(folder.shards()).unwrap_or_else(default);
@@ -70,7 +80,7 @@ fn prepare(args: &ServeArgs) -> Result<Node, String> {
     let first = HostPort { host: settings.listen[0].host.clone(), port: listeners.addresses[0].port() };
     let advertised = settings.advertise.clone().unwrap_or(first);
     let seats = Arc::new(Seats::new(descriptors.seats));
-    Ok(Node { settings, folder, shards, share_bytes, seats, listeners, advertised })
+    Ok(Node { settings, folder, shards, share_bytes, seats, collector, samples, listeners, advertised })
 }
 
 impl Node {
@@ -97,6 +107,7 @@ impl Node {
         let mailboxes = Mailboxes::new(crew.shards).map_err(|error| format!("no mailboxes: {error}"))?;
         let mailboxes = Arc::new(mailboxes);
         stopping.watch(&mailboxes);
+        self.collector.watch(&mailboxes);
         let processors = limits::processors();
         let pinned = usize::from(crew.shards) <= processors.len();
         let (ended, endings) = channel();
@@ -115,6 +126,7 @@ impl Node {
                 lock: self.folder.lock().map_err(|error| format!("the data folder's lock: {error}"))?,
                 listeners,
                 seats: Arc::clone(&self.seats),
+                samples: self.samples.clone(),
                 on_ready: Box::new(move || print(&ready_line)),
             };
             let config = self.config(shard, crew);

@@ -39,9 +39,15 @@ pub struct ServeArgs {
     /// A TOML file with any of listen, advertise, data, shards, memory, and broker configurations under Kafka's names
     #[arg(long, value_name = "FILE", env = "HIGHWATER_CONFIG")]
     pub config: Option<PathBuf>,
+    /// Where Prometheus reads metrics, with /health and /ready beside them, for example 127.0.0.1:9644 [default: nowhere]
+    #[arg(long, value_name = "HOST:PORT", env = "HIGHWATER_METRICS")]
+    pub metrics: Option<String>,
     /// What is logged to stderr: error, warn, info, debug, trace or off [default: info]
     #[arg(long, value_name = "LEVEL", env = "HIGHWATER_LOG")]
     pub log: Option<String>,
+    /// How it is logged: text, or json, an object a line [default: text]
+    #[arg(long, value_name = "FORMAT", env = "HIGHWATER_LOG_FORMAT")]
+    pub log_format: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +58,7 @@ pub struct Settings {
     /// As told; the data folder or the machine decides otherwise.
     pub shards: Option<u16>,
     pub memory_bytes: u64,
+    pub metrics: Option<HostPort>,
     pub node: i32,
     /// Broker configurations of the file, checked.
     pub broker: BTreeMap<String, String>,
@@ -77,6 +84,11 @@ impl Settings {
         }
         let shards = args.shards.as_deref().or(file.shards.as_deref()).map(shard_count).transpose()?;
         let memory = args.memory.as_deref().or(file.memory.as_deref()).unwrap_or(DEFAULT_MEMORY);
+        let metrics = match (&args.metrics, &file.metrics) {
+            (Some(text), _) => addresses("--metrics", std::slice::from_ref(text))?.pop(),
+            (None, Some(text)) => addresses("metrics", std::slice::from_ref(text))?.pop(),
+            (None, None) => None,
+        };
         let node = args.node_id.as_deref().or(file.node_id.as_deref()).map(node_id).transpose()?;
         Ok(Settings {
             listen,
@@ -84,6 +96,7 @@ impl Settings {
             data: args.data.clone().or(file.data).unwrap_or_else(|| PathBuf::from(DEFAULT_DATA)),
             shards,
             memory_bytes: memory_size(memory)?,
+            metrics,
             node: node.unwrap_or(DEFAULT_NODE),
             broker: file.broker,
         })

@@ -4,6 +4,9 @@
 //!
 //! Invariant: it only reads; the image is a copy.
 
+#[cfg(test)]
+mod tests;
+
 use crate::client::batch::take;
 use crate::client::member::{fetch_request, seen_in};
 use crate::dice::{Dice, Purpose};
@@ -57,6 +60,8 @@ struct Auditor {
     dice: Dice,
     counts: Counts,
     correlation: i32,
+    /// Reads of the disk so far.
+    reads: u32,
     /// What the core said, for the message of a failure.
     said: Vec<String>,
 }
@@ -77,7 +82,8 @@ impl Auditor {
         let auditor = self;
         if let Err(why) = auditor.until(|auditor| auditor.ready) {
             return match auditor.halt.take() {
-                Some(Halt::Damage { .. }) if ledger.parts.iter().any(|part| part.may_refuse) => {
+                // It may have hit the metadata log before there was any partition.
+                Some(Halt::Damage { .. }) if ledger.claims.may_refuse => {
                     Ok(Audit { records: 0, refused: ledger.parts.len() })
                 }
                 Some(halt) => Err((Invariant::Halts, format!("recovery ends in {halt}"))),
@@ -191,6 +197,7 @@ impl Auditor {
             dice: Dice::new(0, Purpose::Disk),
             counts: Counts::default(),
             correlation: 0,
+            reads: 0,
             said: Vec::new(),
         };
         for shard in 0..count {
@@ -270,6 +277,7 @@ impl Auditor {
             }
             Op::Hangup { .. } => self.done(shard, token, Done::Ended(Ok(()))),
             op => {
+                self.reads += u32::from(matches!(op, Op::Read { .. }));
                 let mark = self.disk.mark(&op);
                 let done = self.disk.perform(op, Trouble::None, mark, &mut self.dice, &mut self.counts);
                 self.done(shard, token, done);
@@ -442,7 +450,7 @@ impl Reading<'_> {
         let offset = self.wanted[&part];
         match data.error_code {
             // Retention may act while we read; where the log starts now is asked for.
-            ErrorCode::OFFSET_OUT_OF_RANGE if self.ledger.topic_of(part).retention_bytes >= 0 => {
+            ErrorCode::OFFSET_OUT_OF_RANGE if !self.ledger.keeps_all(part) => {
                 self.overtaken.push((part, offset));
                 Ok(true)
             }
@@ -465,9 +473,7 @@ impl Reading<'_> {
         let start = data.log_start_offset.max(0);
         let known = self.starts.entry(part).or_insert(start);
         *known = start.max(*known);
-        if start > 0 && self.ledger.topic_of(part).retention_bytes < 0 {
-            return Err((Invariant::Durable, format!("{name}: log start {start} without retention")));
-        }
+        self.ledger.may_start(part, start)?;
         let bytes = data.records.as_ref().map(|records| records.contiguous()).unwrap_or_default();
         let mut rest = &bytes[..];
         let mut next = offset;

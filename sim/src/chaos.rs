@@ -59,6 +59,7 @@ impl World {
             }
             Disaster::StepWall { ms } => {
                 self.counts.add(if ms < 0 { Fault::StepBack } else { Fault::StepForward });
+                self.note_wall();
                 self.ledger.skew_ms += ms;
                 if let Some(node) = &mut self.node {
                     node.skew_ms += ms;
@@ -215,7 +216,7 @@ impl World {
         self.disk.process_gone();
         self.drop_all(false);
         if took < STOP_WHOLE {
-            self.check_segments();
+            self.check_segments(self.stop_for.is_none());
         }
         self.look_at_disk();
         match self.stop_for.take() {
@@ -270,6 +271,7 @@ impl World {
         if self.ledger.beyond || self.failure.is_some() {
             return;
         }
+        self.note_wall();
         let image = self.disk.worst_case();
         self.stats.audits += 1;
         self.counts.add(Fault::Look);
@@ -284,7 +286,7 @@ impl World {
 
     /// Some acknowledged batches that the broker must recognise when they are sent once more.
     fn recognised(&mut self) -> Vec<Resend> {
-        let producers = self.clients.iter().flatten().filter_map(|client| match client {
+        let producers = self.clients.iter().flatten().filter_map(|client| match &**client {
             Client::Producer(producer) => Some(producer),
             Client::Reader(_) | Client::Admin(_) | Client::Member(_) | Client::Stranger(_) => None,
         });

@@ -44,6 +44,7 @@ faults! {
         LostWrite = "write lost",
         StaleSector = "sector gone stale",
         Stall = "disk stalled",
+        SlowJournal = "write to a slow journal",
         OutOfOrder = "completions out of order",
         Wipe = "disk wiped",
         Rollback = "disk rolled back";
@@ -87,8 +88,13 @@ faults! {
         Roll = "segment rolled",
         Wrap = "journal file used again",
         StartMoved = "log start moved by retention",
+        Purge = "records deleted by a client",
+        PurgeBeyond = "deletion beyond the high watermark refused",
         TimeLookup = "lookup by time",
         EpochLookup = "lookup by leader epoch",
+        Incremental = "incremental fetch",
+        SilentPart = "partition without news left out",
+        LostSession = "fetch session lost",
         FencedLeader = "stale leader epoch refused",
         RefusedPart = "damaged partition refused";
 }

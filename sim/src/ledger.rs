@@ -8,12 +8,14 @@
 //! is never gone; nothing refused is ever seen; what is told about a partition never goes back.
 
 mod lookups;
+mod starts;
 
 pub use lookups::Found;
+pub use starts::ALL;
 
 use crate::claims::Claims;
 use crate::client::producer::MESSAGE_BYTES_MAX;
-use crate::plan::Workload;
+use crate::plan::{TopicPlan, Workload};
 use crate::report::Invariant;
 use crate::settings::Settings;
 use highwater::ids::TopicId;
@@ -40,6 +42,8 @@ pub struct Topic {
     pub state: TopicState,
     pub segment_ms: u64,
     pub retention_bytes: i64,
+    pub retention_ms: i64,
+    pub purged: bool,
     pub doomed: bool,
     /// Its partitions, those that it is known to have.
     pub parts: Vec<Part>,
@@ -91,6 +95,9 @@ pub struct PartState {
     pub offered: i64,
     pub high_watermark: i64,
     pub start: i64,
+    /// The highest offset that a client wanted the log to start at; `i64::MAX` where one wanted its high watermark and was
+    /// not told which that was.
+    purge_asked: i64,
     pub epoch: i32,
     pub acked_end: i64,
     /// Damage that a later frame proves: it may refuse.
@@ -108,6 +115,8 @@ pub struct Ledger {
     /// What the members of groups were told.
     pub claims: Claims,
     pub skew_ms: i64,
+    /// The latest that the node's clock has shown.
+    pub wall_max: i64,
     /// Batches that some damage has hit.
     harmed: BTreeSet<BatchId>,
     /// What is set for every broker, and for the one that there is.
@@ -131,6 +140,7 @@ impl Ledger {
             batches: Vec::new(),
             claims: Claims::default(),
             skew_ms: 0,
+            wall_max: i64::MIN,
             harmed: BTreeSet::new(),
             every_broker: Settings::default(),
             broker: Settings::default(),
@@ -140,36 +150,33 @@ impl Ledger {
             producer_ids: BTreeSet::new(),
         };
         for (number, plan) in work.topics.iter().enumerate() {
-            ledger.add_topic(
-                format!("topic-{number}"),
-                plan.partitions,
-                plan.segment_ms,
-                plan.retention_bytes,
-                plan.doomed,
-            );
+            ledger.add_topic(format!("topic-{number}"), plan);
         }
         ledger
     }
 
-    pub fn add_topic(&mut self, name: String, partitions: u16, segment_ms: u64, retention: i64, doomed: bool) -> usize {
+    pub fn add_topic(&mut self, name: String, plan: &TopicPlan) -> usize {
         let topic = self.topics.len();
         let settings = vec![
-            ("segment.ms", segment_ms.to_string()),
-            ("retention.bytes", retention.to_string()),
+            ("segment.ms", plan.segment_ms.to_string()),
+            ("retention.bytes", plan.retention_bytes.to_string()),
+            ("retention.ms", plan.retention_ms.to_string()),
             ("max.message.bytes", MESSAGE_BYTES_MAX.to_string()),
         ];
         self.topics.push(Topic {
             name,
             id: None,
             state: TopicState::Planned,
-            segment_ms,
-            retention_bytes: retention,
-            doomed,
+            segment_ms: plan.segment_ms,
+            retention_bytes: plan.retention_bytes,
+            retention_ms: plan.retention_ms,
+            purged: plan.purged,
+            doomed: plan.doomed,
             parts: Vec::new(),
-            parts_max: partitions,
+            parts_max: plan.partitions,
             settings: Settings::with(settings),
         });
-        self.grown(topic, partitions);
+        self.grown(topic, plan.partitions);
         topic
     }
 
@@ -247,15 +254,16 @@ impl Ledger {
         if self.lax(part) {
             return Ok(());
         }
-        let name = self.name(part);
         if let Some(known) = batch.base {
             if known != base {
+                let name = self.name(part);
                 let detail = format!("{name}: batch {id} {how} at {base}, and was at {known} before");
                 return Err((Invariant::Once, detail));
             }
             return Ok(());
         }
         if base < batch.after {
+            let name = self.name(part);
             let detail = format!(
                 "{name}: batch {id} {how} at {base}, though records up to {} were acknowledged before it was sent",
                 batch.after
@@ -266,43 +274,47 @@ impl Ledger {
         let batch = &self.batches[id as usize];
         let (early, late) = (placed(batch.before), placed(batch.behind));
         if early.is_some_and(|early| early > base) || late.is_some_and(|late| late < base) {
+            let name = self.name(part);
             let detail = format!(
                 "{name}: batch {id} {how} at {base}, the one sent before it lies at {early:?}, the one after it at {late:?}"
             );
             return Err((Invariant::Order, detail));
         }
-        let state = &mut self.parts[part];
+        let state = &self.parts[part];
         let end = base + i64::from(records);
         let overlap = state.places.range(..end).next_back().filter(|(at, (_, count))| *at + i64::from(*count) > base);
         if let Some((at, (other, count))) = overlap {
+            let name = self.name(part);
             let detail = format!(
                 "{name}: batch {id} {how} at {base}..{end}, where batch {other} lies at {at} with {count} records"
             );
             return Err((Invariant::Stable, detail));
         }
         if let Some(mark) = state.marks.range(base + 1..end).next() {
+            let name = self.name(part);
             let detail = format!("{name}: batch {id} {how} at {base}..{end}, though a log ended or started at {mark}");
             return Err((Invariant::Holes, detail));
         }
-        state.places.insert(base, (id, records));
+        self.parts[part].places.insert(base, (id, records));
         self.batches[id as usize].base = Some(base);
         Ok(())
     }
 
     /// An offset was told as where the log ends or starts.
     fn mark(&mut self, part: Part, offset: i64, what: &str) -> Verdict {
-        let name = self.name(part);
-        let state = &mut self.parts[part];
+        let state = &self.parts[part];
         if offset > state.offered {
+            let name = self.name(part);
             let detail = format!("{name}: {what} {offset}, and only {} records were ever sent", state.offered);
             return Err((Invariant::Genuine, detail));
         }
         let before = state.places.range(..offset).next_back();
         if let Some((base, (id, records))) = before.filter(|(base, (_, count))| *base + i64::from(*count) > offset) {
+            let name = self.name(part);
             let detail = format!("{name}: {what} {offset} lies inside batch {id} at {base} with {records} records");
             return Err((Invariant::Holes, detail));
         }
-        state.marks.insert(offset);
+        self.parts[part].marks.insert(offset);
         Ok(())
     }
 
@@ -326,8 +338,8 @@ impl Ledger {
         if self.lax(batch.part) || batch.epoch == Some(epoch) {
             return Ok(());
         }
-        let name = self.name(batch.part);
         if let Some(known) = batch.epoch {
+            let name = self.name(batch.part);
             let detail = format!("{name}: the batch at {base} has leader epoch {epoch}, and had {known} before");
             return Err((Invariant::Stable, detail));
         }
@@ -336,6 +348,7 @@ impl Ledger {
         let before = places.range(..base).rev().find_map(epoch_of).filter(|(_, other)| *other > epoch);
         let behind = places.range(base + 1..).find_map(epoch_of).filter(|(_, other)| *other < epoch);
         if let Some((at, other)) = before.or(behind).or((epoch < 0).then_some((base, epoch))) {
+            let name = self.name(batch.part);
             let detail = format!("{name}: leader epoch {epoch} in the batch at {base}, {other} in the one at {at}");
             return Err((Invariant::Monotone, detail));
         }
@@ -409,29 +422,24 @@ impl Ledger {
         if self.lax(part) {
             return Ok(());
         }
-        let name = self.name(part);
+        let name = |ledger: &Ledger| ledger.name(part);
         let whole = !self.parts[part].may_refuse;
         if whole && high_watermark < known.high_watermark.max(known.acked_end) {
             let detail = format!(
-                "{name}: high watermark {high_watermark}, though {} was told and {} acknowledged before",
-                known.high_watermark, known.acked_end
+                "{}: high watermark {high_watermark}, though {} was told and {} acknowledged before",
+                name(self),
+                known.high_watermark,
+                known.acked_end
             );
             return Err((Invariant::Monotone, detail));
         }
         if start >= 0 && start < known.start {
-            return Err((Invariant::Monotone, format!("{name}: log start {start} after {}", known.start)));
-        }
-        if start > 0 && self.topic_of(part).retention_bytes < 0 {
-            return Err((Invariant::Durable, format!("{name}: log start {start} without retention")));
+            return Err((Invariant::Monotone, format!("{}: log start {start} after {}", name(self), known.start)));
         }
         self.mark(part, high_watermark, "high watermark")?;
-        if start >= 0 {
-            self.mark(part, start, "log start")?;
-        }
         let state = &mut self.parts[part];
         state.high_watermark = state.high_watermark.max(high_watermark);
-        state.start = state.start.max(start);
-        Ok(())
+        self.told_start(part, start)
     }
 
     /// Where ListOffsets says that the log ends, or starts.
@@ -446,11 +454,7 @@ impl Ledger {
             let detail = format!("{}: the {what} offset is {offset}, known was {least}", self.name(part));
             return Err((Invariant::Monotone, detail));
         }
-        if !latest && offset > 0 && self.topic_of(part).retention_bytes < 0 {
-            let detail = format!("{}: the log starts at {offset} without retention", self.name(part));
-            return Err((Invariant::Durable, detail));
-        }
-        self.mark(part, offset, if latest { "latest offset" } else { "earliest offset" })
+        if latest { self.mark(part, offset, "latest offset") } else { self.told_start(part, offset) }
     }
 
     pub fn known(&self, part: Part) -> Known {
@@ -478,10 +482,19 @@ impl Ledger {
         if self.lax(part) {
             return Ok(());
         }
+        self.may_start(part, start)?;
         let name = self.name(part);
+        if start < self.parts[part].start {
+            let told = self.parts[part].start;
+            return Err((
+                Invariant::Monotone,
+                format!("{name}: starts at {start} on the disk, {told} was told before"),
+            ));
+        }
         let kept: u64 = found.values().map(|id| u64::from(self.batches[*id as usize].len)).sum();
         let wanted = self.topic_of(part).retention_bytes.max(0) as u64;
-        if start > 0 && kept < wanted && !self.parts[part].may_refuse {
+        let by_size = start > self.parts[part].purge_asked && self.topic_of(part).retention_ms < 0;
+        if by_size && kept < wanted && !self.parts[part].may_refuse {
             let detail = format!("{name}: {kept} bytes from {start} on are left, retention keeps {wanted}");
             return Err((Invariant::Durable, detail));
         }
@@ -542,7 +555,7 @@ impl Ledger {
     pub fn missing(&self, there: &BTreeSet<BatchId>) -> Option<String> {
         for part in 0..self.parts.len() {
             let (state, topic) = (&self.parts[part], self.topic_of(part));
-            if !state.may_refuse || self.lax(part) || topic.state != TopicState::Live || topic.retention_bytes >= 0 {
+            if !state.may_refuse || self.lax(part) || topic.state != TopicState::Live || !self.keeps_all(part) {
                 continue;
             }
             for (base, (id, _)) in &state.places {

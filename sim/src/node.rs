@@ -45,6 +45,7 @@ pub struct Seat {
     tick_at: Option<Nanos>,
     /// The shard's partitions as they were after the last event.
     seen: Vec<Observed>,
+    looks: u32,
     mono: Instant,
     mail_at: Nanos,
     halted: bool,
@@ -64,8 +65,18 @@ pub struct Process {
     failures: u64,
 }
 
+/// A write to a slow journal takes about this long, at the most.
+const SLOW_MAX_US: u64 = 10_000;
+/// Looks at a shard between two walks through everything in it.
+const CHECK_EVERY: u32 = 16;
+
 /// 2026-11-21, in milliseconds.
 const WALL_BASE: i64 = 1_795_219_200_000;
+
+/// What the node's clock shows at `at`, in milliseconds since 1970.
+pub fn wall(at: Nanos, skew_ms: i64) -> i64 {
+    WALL_BASE + (at / MILLIS) as i64 + skew_ms
+}
 
 /// How many shards a start is to run, and the number that it is to change them to, if that is all it does.
 #[derive(Clone, Copy)]
@@ -112,6 +123,8 @@ pub fn config(shape: &Shape, shards: Shards, shard: u16) -> Config {
             ("offsets.topic.segment.bytes", "1048576"),
             ("group.min.session.timeout.ms", "100"),
             ("group.initial.rebalance.delay.ms", "50"),
+            // Fewer than there are readers in many a seed.
+            ("max.incremental.fetch.session.cache.slots", "6"),
         ]
         .map(|(name, value)| (name.to_string(), value.to_string()))
         .into(),
@@ -136,8 +149,7 @@ impl Process {
     fn now(&self, at: Nanos) -> Now {
         let lived = i128::from(at - self.started);
         let mono = lived + lived * i128::from(self.drift_ppm) / 1_000_000;
-        let wall = WALL_BASE + (at / MILLIS) as i64 + self.skew_ms;
-        Now { mono: Instant(mono as u64), wall: Timestamp(wall) }
+        Now { mono: Instant(mono as u64), wall: Timestamp(wall(at, self.skew_ms)) }
     }
 
     /// The true time at which this process's clock will show `due`.
@@ -178,6 +190,7 @@ impl World {
                 accepts: BTreeMap::new(),
                 tick_at: None,
                 seen: Vec::new(),
+                looks: 0,
                 mono: now.mono,
                 mail_at: 0,
                 halted: false,
@@ -228,37 +241,46 @@ impl World {
         self.look_at_shard(shard);
     }
 
-    /// The invariants of a shard's own state, after every event.
+    /// The invariants of a shard's own state: of what an event has changed after every event, of all the rest now and then.
     fn look_at_shard(&mut self, shard: u16) {
+        let run = self.runs;
         let Some(node) = &mut self.node else { return };
-        let seat = &mut node.seats[usize::from(shard)];
-        if seat.halted {
+        let Seat { shard: core, seen, halted, looks, .. } = &mut node.seats[usize::from(shard)];
+        if *halted {
             return;
         }
-        seat.shard.check();
-        let before = std::mem::take(&mut seat.seen);
-        let now: Vec<Observed> = seat.shard.observe().collect();
-        let mut known = before.iter();
-        let mut broken = None;
-        for one in &now {
+        *looks += 1;
+        if looks.is_multiple_of(CHECK_EVERY) {
+            core.check();
+        }
+        let (mut at, mut broken) = (0, None);
+        for one in core.observe() {
+            if seen.get(at) == Some(&one) {
+                at += 1;
+                continue;
+            }
             // Partitions keep their order: new ones come last, deleted ones drop out.
-            let old = known.as_slice().iter().position(|old| old.key == one.key);
-            let old = old.and_then(|index| known.nth(index));
-            if old != Some(one) {
-                // In recovery the log grows before it counts as durable.
-                broken = broken.or(ruler(one, old.filter(|old| old.leads)).filter(|_| one.leads));
-                if one.leads && old.is_none_or(|old| !old.leads || old.epoch != one.epoch) {
-                    let (epoch, run) = self.led.get(&one.key).copied().unwrap_or((Epoch(-1), 0));
-                    if run != self.runs && one.epoch <= epoch {
-                        let detail =
-                            format!("{}: run {} leads epoch {}, run {run} led {epoch}", one.key, self.runs, one.epoch);
-                        broken = broken.or(Some((Invariant::Epochs, detail)));
-                    }
-                    self.led.insert(one.key, (one.epoch, self.runs));
+            let gone = seen[at..].iter().position(|old| old.key == one.key);
+            let old = gone.map(|gone| {
+                seen.drain(at..at + gone);
+                std::mem::replace(&mut seen[at], one)
+            });
+            if old.is_none() {
+                seen.insert(at, one);
+            }
+            at += 1;
+            // In recovery the log grows before it counts as durable.
+            broken = broken.or(ruler(&one, old.as_ref().filter(|old| old.leads)).filter(|_| one.leads));
+            if one.leads && old.is_none_or(|old| !old.leads || old.epoch != one.epoch) {
+                let (epoch, led) = self.led.get(&one.key).copied().unwrap_or((Epoch(-1), 0));
+                if led != run && one.epoch <= epoch {
+                    let detail = format!("{}: run {run} leads epoch {}, run {led} led {epoch}", one.key, one.epoch);
+                    broken = broken.or(Some((Invariant::Epochs, detail)));
                 }
+                self.led.insert(one.key, (one.epoch, run));
             }
         }
-        seat.seen = now;
+        seen.truncate(at);
         if let Some((invariant, detail)) = broken {
             // A vote in a lost tail that nothing proves is forgotten, and nobody can know.
             let forgotten = self.disk.atlas.hits().iter().any(|hit| is_journal(&hit.path));
@@ -450,8 +472,21 @@ impl World {
         now + 2 * MICROS
     }
 
+    /// How many times as long as others it takes, because one shard's journal is slow.
+    fn slowness(&mut self, op: &Op) -> u64 {
+        let (shard, by) = (self.plan.disk.slow_shard, self.plan.disk.slow_by);
+        let Op::Write { file, durable: true, .. } = op else { return 1 };
+        let path = self.disk.describe(*file).filter(|_| by > 1 && !self.calm && self.seats() > 1).map(|(path, _)| path);
+        if path.is_none_or(|path| !path.contains(&format!("shard-{shard}/"))) {
+            return 1;
+        }
+        self.counts.add(Fault::SlowJournal);
+        by
+    }
+
     /// How long an op takes, and what goes wrong with it.
     fn lot(&mut self, op: &Op) -> (Nanos, Trouble) {
+        let slow = self.slowness(op);
         let (rates, dice) = (&self.plan.disk, &mut self.streams.disk);
         let (base, fail, short) = match op {
             Op::Read { buf, .. } => (rates.write_us + buf.len() as u64 / 4096, rates.read_error, rates.short),
@@ -469,6 +504,7 @@ impl World {
                 panic!("not an op of the disk: {op:?}")
             }
         };
+        let base = if slow > 1 { (base * slow).min(SLOW_MAX_US) } else { base };
         let mut delay = dice.skewed(base.max(1)) * MICROS + dice.below(MICROS);
         if self.calm {
             return (delay, Trouble::None);

@@ -60,6 +60,9 @@ pub struct DiskRates {
     pub sync_error: u32,
     pub short: u32,
     pub stall: u32,
+    /// The journal of this shard takes so many times as long as the others': what must not depend on their order, shows.
+    pub slow_shard: u16,
+    pub slow_by: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -103,6 +106,10 @@ pub struct TopicPlan {
     pub segment_ms: u64,
     /// -1: everything is kept.
     pub retention_bytes: i64,
+    /// -1: for ever.
+    pub retention_ms: i64,
+    /// The administrator deletes records of it.
+    pub purged: bool,
     /// The administrator deletes it in the middle of the run.
     pub doomed: bool,
 }
@@ -246,7 +253,7 @@ impl Plan {
     /// A run without a fault, for a test that adds the one it is about.
     pub fn quiet(seed: u64) -> Plan {
         let mut plan = Plan::draw(seed);
-        plan.disk = DiskRates { write_us: 50, sync_us: 50, ..DiskRates::default() };
+        plan.disk = DiskRates { write_us: 50, sync_us: 50, slow_by: 1, ..DiskRates::default() };
         plan.net = NetRates { delay_us: 50, ..NetRates::default() };
         plan.clock = ClockRates::default();
         plan.chaos.clear();
@@ -377,6 +384,8 @@ fn disk_rates(dice: &mut Dice) -> DiskRates {
         sync_error: swarm(dice, 6, 50, 800),
         short: swarm(dice, 2, 1_000, 30_000),
         stall: swarm(dice, 3, 50, 500),
+        slow_shard: dice.below(2) as u16,
+        slow_by: if dice.below(3) == 0 { dice.pick(&[20, 200]) } else { 1 },
     }
 }
 
@@ -409,14 +418,19 @@ fn workload(dice: &mut Dice, heal_at: Nanos) -> Workload {
             partitions: dice.between(5, 8) as u16,
             segment_ms: dice.pick(&[700, 2_000, 5_000]),
             retention_bytes: -1,
+            retention_ms: -1,
+            purged: false,
             doomed: false,
         })
         .collect();
     // The first topic takes the large batches: its segments roll by size.
     topics[0].segment_ms = 604_800_000;
     topics[1].retention_bytes = if dice.coin() { (dice.pick(&[4, 16]) * KIB) as i64 } else { -1 };
+    topics[2].retention_ms = if dice.coin() { dice.pick(&[1_500, 4_000]) } else { -1 };
     let last = topics.len() - 1;
     topics[last].doomed = dice.coin();
+    topics[last].purged = dice.coin();
+    topics[1].purged = dice.coin();
     let count = dice.between(5, 7);
     let requests = 2_800 / count;
     let producers = (0..count).map(|number| producer(dice, number, requests as u32, heal_at)).collect();

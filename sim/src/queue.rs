@@ -12,8 +12,13 @@ pub const MICROS: Nanos = 1_000;
 pub const MILLIS: Nanos = 1_000_000;
 pub const SECONDS: Nanos = 1_000_000_000;
 
+/// Bits of a slot, and of the order among equals.
+const SLOT_BITS: u32 = 24;
+const ORDER_BITS: u32 = 40;
+
 pub struct Queue<E> {
-    heap: BinaryHeap<Reverse<(Nanos, u64, u32)>>,
+    /// Time, order and slot in one number, which compares at once.
+    heap: BinaryHeap<Reverse<u128>>,
     slots: Vec<Option<E>>,
     free: Vec<u32>,
     pushed: u64,
@@ -46,7 +51,9 @@ impl<E> Queue<E> {
             (self.slots.len() - 1) as u32
         });
         self.slots[slot as usize] = Some(event);
-        self.heap.push(Reverse((at.max(self.now), self.pushed, slot)));
+        assert!(slot < 1 << SLOT_BITS && self.pushed < 1 << ORDER_BITS, "{} events, {slot} at once", self.pushed);
+        let order = u128::from(self.pushed) << SLOT_BITS | u128::from(slot);
+        self.heap.push(Reverse(u128::from(at.max(self.now)) << (ORDER_BITS + SLOT_BITS) | order));
         self.pushed += 1;
     }
 
@@ -55,7 +62,8 @@ impl<E> Queue<E> {
     }
 
     pub fn pop(&mut self) -> Option<E> {
-        let Reverse((at, _, slot)) = self.heap.pop()?;
+        let Reverse(key) = self.heap.pop()?;
+        let (at, slot) = ((key >> (ORDER_BITS + SLOT_BITS)) as Nanos, key as u32 & ((1 << SLOT_BITS) - 1));
         assert!(at >= self.now, "time went back from {} to {at}", self.now);
         self.now = at;
         self.free.push(slot);

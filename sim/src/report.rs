@@ -24,6 +24,7 @@ invariants! {
     Order = "acknowledged appends keep their order",
     Holes = "offsets have no holes",
     Genuine = "only what was sent is served, as it was sent",
+    Purged = "nothing below the log start is served",
     Refused = "a refused batch is never visible",
     Monotone = "high watermark, leader epoch and log start never go back",
     Answers = "every request gets its own answer, in order",
@@ -79,6 +80,8 @@ pub struct Stats {
     pub connections: u64,
     pub partitions: u64,
     pub refusals: u64,
+    /// The disk lost more than one voter can see: there may be nothing left to ask for.
+    pub beyond: bool,
     /// Journal files that recovery has set aside because of damage.
     pub kept: u64,
     /// Errors and warnings that the core logged.

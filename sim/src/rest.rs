@@ -77,20 +77,29 @@ impl World {
     }
 
     /// After a clean stop each partition's segments follow each other, in Kafka's format from their first byte to their last.
-    /// Files that a crash has cut out of that chain are nobody's.
-    pub fn check_segments(&mut self) {
+    /// Where all was at rest before, `last`, no file is left that is not in that chain.
+    pub fn check_segments(&mut self, last: bool) {
         let harmed: Vec<&str> = self.disk.atlas.hits().iter().map(|hit| hit.path.as_str()).collect();
         let mut broken = None;
         for (folder, bases) in segments(&self.disk) {
             let Some((_, start)) = self.find_folder(&folder) else { continue };
-            let mut next = Some(start).filter(|_| !harmed.iter().any(|hit| hit.starts_with(&folder)));
+            if harmed.iter().any(|hit| hit.starts_with(&folder)) {
+                continue;
+            }
+            // Where a log starts is told to nobody once its last reader is gone.
+            let first = if last { bases.first().copied() } else { Some(start) };
+            let (mut next, mut chained) = (first, 0);
             while let Some(base) = next.take().filter(|base| bases.contains(base)) {
+                chained += 1;
                 let path = format!("{folder}/{base:020}.log");
                 match self.disk.bytes(&path).map_or(Ok(base), |bytes| whole(bytes, base)) {
                     Ok(end) if end > base => next = Some(end),
                     Ok(_) => {}
                     Err(why) => broken = Some(format!("{path}: {why}")),
                 }
+            }
+            if last && chained < bases.len() && broken.is_none() {
+                broken = Some(format!("{folder}: of the segments {bases:?} the first {chained} follow each other"));
             }
         }
         if let Some(detail) = broken.filter(|_| !self.ledger.beyond) {

@@ -49,10 +49,9 @@ pub fn run_seed(seed: u64, told: bool) -> Report {
 /// The report, failed where the run was less than a default seed promises. One beyond the budget ends early, and where
 /// damage is refused there may be nothing left to ask for.
 pub fn held(mut report: Report) -> Report {
-    let beyond = report.counts.get(Fault::Wipe) + report.counts.get(Fault::Rollback) > 0;
     let refused = report.stats.refusals > 0;
     if report.failure.is_none()
-        && !beyond
+        && !report.stats.beyond
         && !refused
         && let Some(detail) = report.stats.unkept()
     {
@@ -79,6 +78,7 @@ pub fn run_story(plan: Plan, story: Story) -> Report {
     }
     world.stats.records_acked = world.ledger.records_acked;
     world.stats.records_read = world.ledger.records_read;
+    world.stats.beyond = world.ledger.beyond || world.ledger.parts.iter().any(|part| part.may_lose);
     world.stats.commits = world.ledger.claims.acked;
     world.stats.connections = world.net.made();
     world.stats.partitions = world.ledger.parts.len() as u64;

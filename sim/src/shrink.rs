@@ -48,6 +48,7 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
     push(&|plan| (plan.disk.read_error, plan.disk.write_error, plan.disk.sync_error) = (0, 0, 0));
     push(&|plan| plan.disk.short = 0);
     push(&|plan| plan.disk.stall = 0);
+    push(&|plan| plan.disk.slow_by = 1);
     push(&|plan| (plan.net.reset, plan.net.half_open, plan.net.leave) = (0, 0, 0));
     push(&|plan| (plan.net.fragment, plan.net.spike, plan.net.slow) = (0, 0, 0));
     push(&|plan| plan.clock = Default::default());

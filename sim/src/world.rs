@@ -11,7 +11,7 @@ use crate::disk::Disk;
 use crate::faults::Counts;
 use crate::ledger::Ledger;
 use crate::net::{Net, Wire};
-use crate::node::Process;
+use crate::node::{Process, wall};
 use crate::plan::{Disaster, Plan};
 use crate::queue::{MILLIS, Nanos, Queue, SECONDS};
 use crate::report::{Failure, Invariant, REQUESTS_MIN, Stats, Story};
@@ -108,7 +108,7 @@ pub struct World {
     pub frames: BTreeMap<String, LastFrame>,
     /// Since when nobody has anything to do.
     pub quiet_since: Option<Nanos>,
-    pub clients: Vec<Option<Client>>,
+    pub clients: Vec<Option<Box<Client>>>,
     pub ledger: Ledger,
     pub streams: Streams,
     pub counts: Counts,
@@ -262,8 +262,14 @@ impl World {
         }
     }
 
+    /// Remembers the latest time that the node's clock may have shown.
+    pub fn note_wall(&mut self) {
+        self.ledger.wall_max = self.ledger.wall_max.max(wall(self.queue.now(), self.ledger.skew_ms));
+    }
+
     /// Lets a client act, and does what it asks.
     pub fn with_client(&mut self, index: u32, act: impl FnOnce(&mut Client, &mut Ctx)) {
+        self.note_wall();
         let Some(mut client) = self.clients[index as usize].take() else { return };
         let mut ctx = Ctx {
             now: self.queue.now(),
@@ -341,9 +347,10 @@ impl World {
     /// Where many crashes have kept the clients from what a default seed promises, the readers go on for longer.
     fn make_up(&mut self) {
         let missing = REQUESTS_MIN.saturating_sub(self.stats.produces + self.stats.fetches);
-        let mut readers: Vec<_> = self.clients.iter_mut().flatten().filter_map(Client::reader).collect();
+        let mut readers: Vec<_> = self.clients.iter_mut().flatten().filter_map(|client| client.reader()).collect();
         if self.plan.crashes_min > 0 && !readers.is_empty() {
-            let each = missing / readers.len() as u64 + 1;
+            // Some readers may find nothing left to read.
+            let each = missing * 5 / 4 / readers.len() as u64 + 1;
             readers.iter_mut().for_each(|reader| reader.fetch_at_least(each as u32));
         }
     }

@@ -23,6 +23,7 @@ pub enum Api {
     ApiVersions,
     CreateTopics,
     DeleteTopics,
+    DeleteRecords,
     InitProducerId,
     OffsetForLeaderEpoch,
     DescribeConfigs,
@@ -60,7 +61,7 @@ const fn row(api: Api, key: ApiKey, min: i16, max: i16) -> Served {
 }
 
 /// The table, by key. The versions are those of an Apache Kafka 4.4 broker.
-pub static TABLE: [Served; 32] = [
+pub static TABLE: [Served; 33] = [
     Served { api: Api::Produce, key: ApiKey::PRODUCE, min: 0, max: 13, served_from: 3 },
     row(Api::Fetch, ApiKey::FETCH, 4, 18),
     row(Api::ListOffsets, ApiKey::LIST_OFFSETS, 1, 11),
@@ -77,6 +78,7 @@ pub static TABLE: [Served; 32] = [
     row(Api::ApiVersions, ApiKey::API_VERSIONS, 0, 5),
     row(Api::CreateTopics, ApiKey::CREATE_TOPICS, 2, 7),
     row(Api::DeleteTopics, ApiKey::DELETE_TOPICS, 1, 6),
+    row(Api::DeleteRecords, ApiKey::DELETE_RECORDS, 0, 2),
     row(Api::InitProducerId, ApiKey::INIT_PRODUCER_ID, 0, 5),
     row(Api::OffsetForLeaderEpoch, ApiKey::OFFSET_FOR_LEADER_EPOCH, 2, 4),
     row(Api::DescribeConfigs, ApiKey::DESCRIBE_CONFIGS, 1, 4),
@@ -116,6 +118,11 @@ impl Api {
         row.unwrap_or_else(|| panic!("{self:?} has no row"))
     }
 
+    /// The number of its row: the APIs stand in the order of the table.
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
     /// The largest request of this API, in bytes; a connection that announces a larger one is closed, as it is above
     /// `socket.request.max.bytes`. Only records take room: everything else is names and numbers, of which some bytes
     /// on the wire become a hundred in memory, so that 100 MiB of them would be more than the whole process may use.
@@ -124,7 +131,7 @@ impl Api {
         let max = match self {
             Api::Produce => socket_request_max_bytes,
             // They name every partition that a client follows.
-            Api::Fetch | Api::ListOffsets | Api::OffsetForLeaderEpoch => 8 * MIB,
+            Api::Fetch | Api::ListOffsets | Api::OffsetForLeaderEpoch | Api::DeleteRecords => 8 * MIB,
             // Members' metadata and assignments, the offsets of every partition.
             Api::JoinGroup | Api::SyncGroup | Api::OffsetCommit | Api::OffsetFetch | Api::OffsetDelete => 8 * MIB,
             Api::FindCoordinator | Api::Heartbeat | Api::LeaveGroup => 4 * MIB,
@@ -161,6 +168,7 @@ pub fn route(key: ApiKey, version: i16) -> Route {
         | Api::Metadata
         | Api::CreateTopics
         | Api::DeleteTopics
+        | Api::DeleteRecords
         | Api::InitProducerId
         | Api::OffsetForLeaderEpoch
         | Api::DescribeConfigs

@@ -21,6 +21,7 @@ pub const LISTENERS: &str = "listeners";
 pub const LOG_DIR: &str = "log.dir";
 pub const LOG_DIRS: &str = "log.dirs";
 pub const LOG_RETENTION_CHECK_INTERVAL_MS: &str = "log.retention.check.interval.ms";
+pub const MAX_INCREMENTAL_FETCH_SESSION_CACHE_SLOTS: &str = "max.incremental.fetch.session.cache.slots";
 pub const MAX_REQUEST_PARTITION_SIZE_LIMIT: &str = "max.request.partition.size.limit";
 pub const NODE_ID: &str = "node.id";
 pub const NUM_PARTITIONS: &str = "num.partitions";
@@ -152,6 +153,8 @@ pub static BROKER: &[Def] = &[
         default_of!("file.delete.delay.ms")),
     def("max.decompressed.message.bytes", Kind::Int, "2147483639", Rule::Between(1, JAVA_ARRAY_MAX),
         default_of!("max.decompressed.message.bytes")),
+    def(MAX_INCREMENTAL_FETCH_SESSION_CACHE_SLOTS, Kind::Int, "1000", Rule::AtLeast(0),
+        "How many fetch sessions are kept; consumers without one name all their partitions in every fetch."),
     def(MAX_REQUEST_PARTITION_SIZE_LIMIT, Kind::Int, "2000", Rule::AtLeast(1),
         "The most partitions that one answer of DescribeTopicPartitions holds."),
     def("message.max.bytes", Kind::Int, "1048588", Rule::AtLeast(0),

@@ -116,6 +116,17 @@ impl TopicSettings {
     }
 }
 
+impl TopicSettings {
+    /// After how many milliseconds a segment rolls: as in Kafka, what must be compacted may not stay in the active one.
+    pub fn segment_ms_max(&self) -> u64 {
+        if self.cleanup.compact && self.max_compaction_lag_ms > 0 {
+            self.segment_ms.min(self.max_compaction_lag_ms)
+        } else {
+            self.segment_ms
+        }
+    }
+}
+
 /// Reads a topic's effective values by type. Each panic names a value that passed its check and should not have.
 struct Resolver<'a> {
     overrides: &'a Values,
@@ -209,6 +220,8 @@ pub struct BrokerSettings {
     pub connections_max_idle_ms: Option<u64>,
     pub socket_request_max_bytes: u32,
     pub fetch_max_bytes: u32,
+    /// `max.incremental.fetch.session.cache.slots`.
+    pub fetch_sessions_max: usize,
     /// Partitions in one answer of DescribeTopicPartitions.
     pub max_request_partition_size_limit: i32,
     pub retention_check_interval_ms: u64,
@@ -247,6 +260,7 @@ impl BrokerSettings {
             connections_max_idle_ms: u64::try_from(number(keys::CONNECTIONS_MAX_IDLE_MS)).ok(),
             socket_request_max_bytes: number(keys::SOCKET_REQUEST_MAX_BYTES) as u32,
             fetch_max_bytes: number(keys::FETCH_MAX_BYTES) as u32,
+            fetch_sessions_max: number(keys::MAX_INCREMENTAL_FETCH_SESSION_CACHE_SLOTS) as usize,
             max_request_partition_size_limit: number(keys::MAX_REQUEST_PARTITION_SIZE_LIMIT) as i32,
             retention_check_interval_ms: number(keys::LOG_RETENTION_CHECK_INTERVAL_MS) as u64,
             producer_id_expiration_ms: number(keys::PRODUCER_ID_EXPIRATION_MS) as u64,

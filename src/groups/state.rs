@@ -252,9 +252,20 @@ impl Coordinator {
         self.settings.memory_max = bytes;
     }
 
-    /// For observers: every group's phase and generation.
-    pub fn observe(&self) -> impl Iterator<Item = (&str, &'static str, i32)> {
-        self.groups.iter().map(|(name, group)| (&**name, group.phase.name(), group.generation))
+    /// For observers: every group's phase and generation, and how many members it has.
+    pub fn observe(&self) -> impl Iterator<Item = (&str, &'static str, i32, usize)> {
+        let groups = self.groups.iter();
+        groups.map(|(name, group)| (&**name, group.phase.name(), group.generation, group.members.len()))
+    }
+
+    /// For observers: every committed offset, by group, topic and partition.
+    pub fn committed(&self) -> impl Iterator<Item = (&str, &str, i32, i64)> {
+        self.groups.iter().flat_map(|(name, group)| {
+            let topics = group.offsets.iter();
+            topics.flat_map(move |(topic, offsets)| {
+                offsets.iter().map(move |(index, stored)| (&**name, &**topic, *index, stored.committed.offset))
+            })
+        })
     }
 
     /// Every invariant of the state, with its values.

@@ -104,6 +104,11 @@ impl Ring {
         self.live(place.file_seq).map_or(0, |slot| slot.bytes - place.offset) + free.sum::<u64>()
     }
 
+    /// Bytes of all its files.
+    pub fn bytes(&self) -> u64 {
+        self.slots.iter().map(|slot| slot.bytes).sum()
+    }
+
     pub fn live(&self, file_seq: u64) -> Option<&Slot> {
         self.slots.iter().find(|slot| slot.state == SlotState::Live { file_seq })
     }

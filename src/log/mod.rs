@@ -70,6 +70,19 @@ pub struct LogSnapshot {
 pub struct Run {
     pub chunk: Chunk,
     pub batches: usize,
+    /// The largest timestamp of its first batch.
+    pub first_timestamp: i64,
+}
+
+/// What the active segment can still take.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Bytes; an empty segment takes any batch.
+    pub bytes: u64,
+    /// `segment.ms`, of which each segment's jitter is taken.
+    pub segment_ms: u64,
+    /// Wall-clock time, in milliseconds since 1970.
+    pub now: i64,
 }
 
 impl Log {
@@ -159,17 +172,19 @@ impl Log {
         Some(self.tail_from(offset).next().map_or(0, |batch| self.position - batch.position))
     }
 
-    /// The next run: staged batches below `limit`, as many as fit in `bytes_max`, at least one; `room` is what the active
-    /// segment can still take, and an empty segment takes any batch. `None` where the segment must roll first.
-    pub fn next_run(&self, limit: Offset, bytes_max: usize, room: u64) -> Option<Run> {
+    /// The next run: staged batches below `limit`, as many as fit in `bytes_max`, at least one. `None` where the segment
+    /// must roll first.
+    pub fn next_run(&self, limit: Offset, bytes_max: usize, room: Room) -> Option<Run> {
         let mut len = 0;
         let mut batches = 0;
         let mut max_timestamp = -1;
         let first = self.tail.get(self.tail_flushed)?;
         let mut end = first.base;
+        let (since, created, open_ms) = self.open_since(first, room);
         for batch in self.tail.range(self.tail_flushed..) {
             let with = len + batch.bytes.len();
-            if batch.end > limit || (batches > 0 && with > bytes_max) || with as u64 > room {
+            let waited = if since >= 0 { batch.max_timestamp.saturating_sub(since) } else { room.now - created };
+            if batch.end > limit || (batches > 0 && with > bytes_max) || with as u64 > room.bytes || waited > open_ms {
                 break;
             }
             len = with;
@@ -180,7 +195,18 @@ impl Log {
         let position = self.segments.back().map_or(0, |segment| segment.bytes);
         let (len, count) = (len as u32, batches as u32);
         let chunk = Chunk { position, len, batches: count, base: first.base, end, max_timestamp, check: 0 };
-        (batches > 0).then_some(Run { chunk, batches })
+        (batches > 0).then_some(Run { chunk, batches, first_timestamp: first.max_timestamp })
+    }
+
+    /// From when on the segment that takes `first` next counts its age (by records, else by the clock), and its limit.
+    fn open_since(&self, first: &TailBatch, room: Room) -> (i64, i64, i64) {
+        let active = self.segments.back();
+        let jitter_ms = active.map_or(0, |segment| segment.jitter_ms);
+        let open_ms = i64::try_from(room.segment_ms.saturating_sub(jitter_ms)).unwrap_or(i64::MAX);
+        match active.filter(|segment| segment.bytes > 0) {
+            Some(segment) => (segment.first_timestamp, segment.created, open_ms),
+            None => (first.max_timestamp, room.now, open_ms),
+        }
     }
 
     /// The batches of a run that [`Log::next_run`] gave.
@@ -189,10 +215,14 @@ impl Log {
     }
 
     /// The run has arrived in the active segment; `partial` are the bytes behind its last full sector.
-    pub fn on_written(&mut self, run: &Run, partial: Vec<u8>) {
+    pub fn on_written(&mut self, run: &Run, partial: Vec<u8>, now: i64) {
         assert!(run.chunk.base == self.flushed, "a run from {} written behind {}", run.chunk.base, self.flushed);
         let segment = self.segments.back_mut().expect("a run goes to the active segment");
+        if segment.bytes == 0 {
+            segment.first_timestamp = run.first_timestamp;
+        }
         segment.push(run.chunk);
+        segment.modified = now;
         segment.open.dirty = true;
         segment.open.mended = true;
         self.tail_flushed += run.batches;

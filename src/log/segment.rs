@@ -44,8 +44,14 @@ pub struct Segment {
     /// Bytes written and known to have arrived.
     pub bytes: u64,
     pub max_timestamp: i64,
-    /// Wall-clock time of the first write, for `segment.ms` and retention of the empty-handed.
+    /// The largest timestamp of its first batch, from which `segment.ms` counts; -1 where that has none.
+    pub first_timestamp: i64,
+    /// Wall-clock time when it was begun: `segment.ms` counts from here where its first batch has no time.
     pub created: i64,
+    /// Wall-clock time of the last write: its age for retention where no record has a time.
+    pub modified: i64,
+    /// It rolls so much sooner than `segment.ms` says (`segment.jitter.ms`).
+    pub jitter_ms: u64,
     /// The table; empty for a rolled segment whose sidecar holds it and is not loaded.
     pub chunks: Vec<Chunk>,
     /// Takes no more batches.
@@ -73,13 +79,16 @@ pub struct OpenState {
 }
 
 impl Segment {
-    pub fn new(base: Offset, created: i64) -> Segment {
+    pub fn new(base: Offset, created: i64, jitter_ms: u64) -> Segment {
         Segment {
             base,
             end: base,
             bytes: 0,
             max_timestamp: -1,
+            first_timestamp: -1,
             created,
+            modified: created,
+            jitter_ms,
             chunks: Vec::new(),
             rolled: false,
             sealed: false,
@@ -106,6 +115,11 @@ impl Segment {
         } else {
             self.chunks.push(chunk);
         }
+    }
+
+    /// What retention counts its age from, in milliseconds since 1970.
+    pub fn stamp(&self) -> i64 {
+        if self.max_timestamp >= 0 { self.max_timestamp } else { self.modified }
     }
 
     /// The chunk that holds `offset`.
@@ -135,6 +149,12 @@ pub fn sidecar_path(key: PartitionKey, base: Offset) -> String {
     format!("partitions/{key}/{:020}.chunks", base.0)
 }
 
+/// The base offset that a file's name says, where it is a segment's or its sidecar's.
+pub fn base_of(name: &str) -> Option<Offset> {
+    let stem = name.strip_suffix(".log").or_else(|| name.strip_suffix(".chunks"))?;
+    stem.parse().ok().map(Offset)
+}
+
 /// The checksum of a batch: CRC-32 (ISO) of all its bytes. crc-fast takes memory that is in no cache twice as fast as
 /// crc32fast does, whose hashers can be combined.
 pub fn batch_check(batch: &[u8]) -> u32 {
@@ -156,7 +176,7 @@ mod tests {
 
     #[test]
     fn merged_chunks_have_the_checksum_of_all_their_batches() {
-        let mut segment = Segment::new(Offset(0), 0);
+        let mut segment = Segment::new(Offset(0), 0, 0);
         for (index, bytes) in [b"first".as_slice(), b"second run", b"x"].iter().enumerate() {
             segment.push(Chunk {
                 position: segment.bytes,

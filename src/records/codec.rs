@@ -194,6 +194,10 @@ fn unsnappy(input: &[u8], size_max: usize) -> Result<Vec<u8>, Failure> {
 
 fn unsnappy_block(block: &[u8], output: &mut Vec<u8>, size_max: usize) -> Result<(), Failure> {
     let len = snap::raw::decompress_len(block).map_err(|_| Failure::Damaged)?;
+    // Three bytes of snappy give at most 64: what announces more is not large, it lies.
+    if len / 32 > block.len() {
+        return Err(Failure::Damaged);
+    }
     let start = output.len();
     grow(output, len, size_max)?;
     let written = snap::raw::Decoder::new().decompress(block, &mut output[start..]);
@@ -276,6 +280,9 @@ fn unlz4_block(
     }
 }
 
+/// The largest window that the decoder of Kafka's Java clients and brokers takes.
+const KAFKAS_WINDOW_MAX: u64 = 1 << 27;
+
 fn unzstd(mut input: &[u8], size_max: usize) -> Result<Vec<u8>, Failure> {
     let mut output = Vec::new();
     let mut decoder = FrameDecoder::new();
@@ -288,8 +295,10 @@ fn unzstd(mut input: &[u8], size_max: usize) -> Result<Vec<u8>, Failure> {
             continue;
         }
         decoder.reset(&mut input).map_err(|error| match error {
-            // Allowed, and more than we spend on it.
-            FrameDecoderError::WindowSizeTooBig { .. } => Failure::TooLarge,
+            // Allowed, and more than we spend on it; what Kafka's own decoder refuses is refused.
+            FrameDecoderError::WindowSizeTooBig { requested, .. } if requested <= KAFKAS_WINDOW_MAX => {
+                Failure::TooLarge
+            }
             _ => Failure::Damaged,
         })?;
         let mut finished = false;

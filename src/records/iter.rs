@@ -165,6 +165,24 @@ pub fn find_outside(
     find(batch, &header, decompressed_bytes_max, outside)
 }
 
+/// The first record at or behind `from` with the largest timestamp among those of a whole batch, with that timestamp.
+pub fn find_largest(
+    batch: &[u8],
+    from: Offset,
+    decompressed_bytes_max: usize,
+) -> Result<Option<(Offset, Timestamp)>, BatchError> {
+    let header = BatchHeader::parse(batch)?;
+    let bytes = record_bytes(batch, &header, decompressed_bytes_max)?;
+    let mut largest: Option<(Offset, Timestamp)> = None;
+    for record in Records::new(&header, &bytes) {
+        let record = record?;
+        if record.offset >= from && largest.is_none_or(|(_, time)| record.timestamp > time) {
+            largest = Some((record.offset, record.timestamp));
+        }
+    }
+    Ok(largest)
+}
+
 /// The first record of a whole batch that has the largest timestamp (KIP-734), with that timestamp.
 pub fn max_timestamp_offset(
     batch: &[u8],

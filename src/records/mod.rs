@@ -23,4 +23,4 @@ pub use check::{Contents, Limits, check, check_records};
 pub use codec::Compression;
 pub use error::BatchError;
 pub use header::{BatchHeader, HEADER_LEN, TimestampType, patch, set_log_append_time, set_max_timestamp, split};
-pub use iter::{Record, find_outside, find_timestamp, max_timestamp_offset};
+pub use iter::{Record, find_largest, find_outside, find_timestamp, max_timestamp_offset};

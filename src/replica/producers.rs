@@ -1,7 +1,8 @@
 //! Idempotent producers (KIP-98): who has written what to one partition, so that a retry is recognised.
 //!
 //! Follows the log: changed at append, rebuilt from the journal in recovery, kept in the checkpoint. Never more than
-//! [`PRODUCERS_MAX`] producers; the one silent for longest is forgotten first.
+//! [`PRODUCERS_MAX`] producers; the one silent for longest is forgotten first. Whoever is unknown may begin at any sequence, as
+//! in Kafka; but once its first batch was refused and may come again, nothing that it sent behind it comes first.
 
 use crate::ids::Offset;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -19,6 +20,9 @@ pub struct Sequence {
     pub first: i32,
     /// Inclusive; wraps from `i32::MAX` to 0.
     pub last: i32,
+    /// The batch's largest timestamp as the log has it, in ms since 1970. It identifies nothing: a duplicate is answered
+    /// with the original's.
+    pub timestamp: i64,
 }
 
 /// What becomes of a batch.
@@ -29,6 +33,7 @@ pub enum Verdict {
     Duplicate {
         base: Offset,
         end: Offset,
+        timestamp: i64,
     },
     /// INVALID_PRODUCER_EPOCH: a newer incarnation of this producer has written.
     Fenced {
@@ -43,6 +48,16 @@ pub enum Verdict {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Producers {
     by_id: BTreeMap<i64, Producer>,
+    /// Unknown producers whose first batch was refused for a while. A restart forgets them: their connections end with it.
+    #[serde(skip)]
+    refused: BTreeMap<i64, Refused>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Refused {
+    epoch: i16,
+    first: i32,
+    timestamp: i64,
 }
 
 /// One producer that a partition remembers. -1 where no sequence is known.
@@ -67,11 +82,18 @@ struct Batch {
     last: i32,
     base: Offset,
     end: Offset,
+    timestamp: i64,
 }
 
 impl Producers {
     pub fn judge(&self, sequence: Sequence) -> Verdict {
-        let Some(producer) = self.by_id.get(&sequence.producer_id) else { return Verdict::Append };
+        let Some(producer) = self.by_id.get(&sequence.producer_id) else {
+            let refused = self.refused.get(&sequence.producer_id).filter(|refused| refused.epoch == sequence.epoch);
+            return match refused.filter(|refused| refused.first != sequence.first) {
+                Some(refused) => Verdict::OutOfOrder { expected: refused.first },
+                None => Verdict::Append,
+            };
+        };
         if sequence.epoch < producer.epoch {
             return Verdict::Fenced { current: producer.epoch };
         }
@@ -80,7 +102,8 @@ impl Producers {
         }
         let same = |batch: &&Batch| batch.first == sequence.first && batch.last == sequence.last;
         if let Some(batch) = producer.batches.iter().find(same) {
-            return Verdict::Duplicate { base: batch.base, end: batch.end };
+            let Batch { base, end, timestamp, .. } = *batch;
+            return Verdict::Duplicate { base, end, timestamp };
         }
         let last = producer.batches.back().expect("a known producer has written").last;
         let expected = if last == i32::MAX { 0 } else { last + 1 };
@@ -89,10 +112,11 @@ impl Producers {
 
     /// The batch is in the log, at append or in recovery.
     pub fn apply(&mut self, sequence: Sequence, base: Offset, end: Offset, timestamp: i64) {
-        let batch = Batch { first: sequence.first, last: sequence.last, base, end };
+        let batch = Batch { first: sequence.first, last: sequence.last, base, end, timestamp: sequence.timestamp };
         if !self.by_id.contains_key(&sequence.producer_id) && self.by_id.len() >= PRODUCERS_MAX {
             self.forget_the_most_silent();
         }
+        self.refused.remove(&sequence.producer_id);
         let producer = self.by_id.entry(sequence.producer_id).or_insert(Producer {
             epoch: sequence.epoch,
             batches: VecDeque::new(),
@@ -109,9 +133,23 @@ impl Producers {
         producer.last_timestamp = producer.last_timestamp.max(timestamp);
     }
 
+    /// The batch was refused, and will come again: what its producer sent behind it must not be appended before.
+    pub fn refuse(&mut self, sequence: Sequence, timestamp: i64) {
+        let id = sequence.producer_id;
+        let newer = self.refused.get(&id).is_none_or(|refused| refused.epoch < sequence.epoch);
+        if self.by_id.contains_key(&id) || !newer {
+            return;
+        }
+        if self.refused.len() >= PRODUCERS_MAX {
+            self.refused.pop_first();
+        }
+        self.refused.insert(id, Refused { epoch: sequence.epoch, first: sequence.first, timestamp });
+    }
+
     /// Forgets who has been silent since before `timestamp` (`producer.id.expiration.ms`).
     pub fn expire(&mut self, timestamp: i64) {
         self.by_id.retain(|_, producer| producer.last_timestamp >= timestamp);
+        self.refused.retain(|_, refused| refused.timestamp >= timestamp);
     }
 
     /// Who has written, in the order of their ids.
@@ -145,7 +183,7 @@ mod tests {
     use super::*;
 
     fn sequence(epoch: i16, first: i32, last: i32) -> Sequence {
-        Sequence { producer_id: 7, epoch, first, last }
+        Sequence { producer_id: 7, epoch, first, last, timestamp: 100 + i64::from(first) }
     }
 
     #[test]
@@ -158,7 +196,9 @@ mod tests {
         assert_eq!(producers.judge(sequence(0, 0, 0)), Verdict::OutOfOrder { expected: 6 });
         for n in 1..6 {
             let (base, end) = (Offset(n.into()), Offset(i64::from(n) + 1));
-            assert_eq!(producers.judge(sequence(0, n, n)), Verdict::Duplicate { base, end });
+            let timestamp = 100 + i64::from(n);
+            let retry = Sequence { timestamp: 999, ..sequence(0, n, n) };
+            assert_eq!(producers.judge(retry), Verdict::Duplicate { base, end, timestamp });
         }
     }
 
@@ -169,6 +209,18 @@ mod tests {
         assert_eq!(producers.judge(sequence(1, 10, 11)), Verdict::OutOfOrder { expected: 0 });
         producers.apply(sequence(1, 0, 0), Offset(10), Offset(11), 0);
         assert_eq!(producers.judge(sequence(0, 10, 10)), Verdict::Fenced { current: 1 });
+    }
+
+    #[test]
+    fn what_was_sent_behind_a_refused_first_batch_does_not_come_first() {
+        let mut producers = Producers::default();
+        producers.refuse(sequence(0, 0, 4), 0);
+        producers.refuse(sequence(0, 5, 9), 0);
+        assert_eq!(producers.judge(sequence(0, 5, 9)), Verdict::OutOfOrder { expected: 0 });
+        assert_eq!(producers.judge(sequence(1, 5, 9)), Verdict::Append, "an unknown epoch begins where it likes");
+        assert_eq!(producers.judge(sequence(0, 0, 4)), Verdict::Append);
+        producers.apply(sequence(0, 0, 4), Offset(0), Offset(5), 0);
+        assert_eq!(producers.judge(sequence(0, 5, 9)), Verdict::Append);
     }
 
     #[test]

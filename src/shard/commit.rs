@@ -4,15 +4,15 @@
 //! and is never tried again.
 
 use super::effects::Pending;
-use super::partition::{Partition, Waiter};
+use super::partition::Waiter;
 use super::produce::Appended;
+use super::query::Answer;
 use super::timers::Timer;
 use super::{Phase, Shard};
 use crate::boundary::{Done, Halt, Instant, Op, SECTOR};
 use crate::ids::{Epoch, Offset, PartitionKey};
 use crate::journal::Sealed;
 use crate::journal::frame::{Note, Place};
-use crate::log::segment::Segment;
 use crate::mail::Letter;
 use crate::replica::position::Position;
 use alloc::string::String;
@@ -32,6 +32,7 @@ pub struct InFlight {
     sealed: Sealed,
     ends: Vec<(u32, Position)>,
     written: u64,
+    begun: Instant,
 }
 
 /// What the next commit waits for, for a moment: whom the last one answered is likely to write again at once, and one
@@ -80,7 +81,7 @@ impl Shard {
                 ends.push((slot, partition.replica.end()));
             }
         }
-        self.commit = Some(InFlight { sealed, ends, written: 0 });
+        self.commit = Some(InFlight { sealed, ends, written: 0, begun: self.fx.now.mono });
         self.write_commit();
     }
 
@@ -117,6 +118,7 @@ impl Shard {
     }
 
     fn on_durable(&mut self, commit: InFlight) {
+        self.count_commit(&commit);
         let InFlight { sealed, ends, .. } = commit;
         let file_seq = sealed.place.file_seq;
         let frame = sealed.frame;
@@ -150,6 +152,13 @@ impl Shard {
         self.check_applied();
         self.check_checkpoint_due();
         self.check_stopped();
+    }
+
+    fn count_commit(&mut self, commit: &InFlight) {
+        let commits = &mut self.counters.commits;
+        commits.latency.add(self.fx.now.mono.since(commit.begun).as_micros() as u64);
+        commits.bytes.add(commit.sealed.bytes);
+        commits.batches.add(commit.sealed.batches.len() as u64);
     }
 
     pub(super) fn on_company_late(&mut self) {
@@ -193,9 +202,9 @@ impl Shard {
                     && *start > partition.replica.start()
                 {
                     partition.replica.advance_start(*start);
-                    partition.forget_below_start();
                 }
-                self.remove_doomed(slot);
+                self.forget_below_start(slot);
+                self.answer_purges(slot);
             }
             Note::Deleted { .. } => {
                 if let Some(partition) = self.partition(slot) {
@@ -273,8 +282,12 @@ impl Shard {
         let waiters: Vec<Waiter> =
             partition.at_high_watermark.drain(..).chain(partition.at_durable.drain(..)).collect();
         let watchers = core::mem::take(&mut partition.watchers);
+        let purges = core::mem::take(&mut partition.purges);
         for waiter in waiters {
             self.answer_waiter(waiter, appended.clone());
+        }
+        for purge in purges {
+            self.reply(purge.ticket, Answer::error(appended.error));
         }
         for watcher in watchers.into_values() {
             self.send(watcher.ticket.shard, Letter::Woken { ticket: watcher.ticket, round: watcher.round });
@@ -301,21 +314,4 @@ fn behind(chunks: &[Bytes], written: u64) -> Vec<Bytes> {
         }
     }
     if left.is_empty() { vec![Bytes::new()] } else { left }
-}
-
-impl Partition {
-    /// Recovery: segments below the log's start are doomed.
-    pub fn forget_below_start(&mut self) {
-        let start = self.replica.start();
-        let gone = |segment: &Segment| segment.end <= start && (segment.rolled || segment.bytes > 0);
-        while self.log.segments.front().is_some_and(gone) {
-            let segment = self.log.segments.pop_front().expect("just seen");
-            self.doomed.push(segment.base);
-            if !segment.rolled {
-                // The checkpoint knew it as active; the run before rolled it, and may have unlinked it already.
-                self.log.partial.clear();
-            }
-            self.doomed_files.extend(segment.open.file);
-        }
-    }
 }

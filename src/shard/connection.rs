@@ -2,12 +2,14 @@
 //!
 //! Requests of a connection are answered in order and pipelined: a Produce is appended while the ones before it wait for
 //! their commit. Everything else waits until what came before is answered, as in Kafka. Back-pressure is not asking for
-//! more bytes. Invariants: at most one `Recv` and one `Send` in flight; what is held for a connection is bounded; a stranger
-//! costs one log line.
+//! more bytes; what may be held is said in `held`. Invariants: at most one `Recv` and one `Send` in flight; every byte held
+//! for a connection is in one of its two accounts; a stranger costs one log line.
 
+use super::closing::Refusals;
 use super::effects::Pending;
 use super::fetch::Fetching;
 use super::group_calls::Grouping;
+use super::held::{Held, REQUEST_BYTES};
 use super::inspect::Looking;
 use super::produce::{Appended, Producing};
 use super::query::Querying;
@@ -17,6 +19,8 @@ use crate::api::{Api, Route, request_bytes_max, route};
 use crate::boundary::{ConnId, Done, Instant, NetError, Op};
 use crate::configs::BrokerSettings;
 use crate::mail::Ticket;
+use crate::memory::{Account, Side};
+use crate::metrics::Gauges;
 use crate::wire::frame::{decode_header, encode_response, encode_response_onto};
 use crate::wire::{ApiKey, ErrorCode, Message, Reader};
 use alloc::collections::{BTreeMap, VecDeque};
@@ -29,79 +33,88 @@ use core::time::Duration;
 /// Requests of one connection that may wait for their answer.
 const REQUESTS_MAX: usize = 256;
 /// Bytes of answers a connection may leave unread before nothing more is read from it.
-const OUTPUT_MAX: usize = 1 << 20;
+pub const OUTPUT_MAX: usize = 1 << 20;
 /// Frames up to this come in the driver's buffers or in one of this size; larger ones in a buffer of their own.
 const SMALL_FRAME: usize = 64 << 10;
-/// Closed connections that get a line of the log, in one second.
-const REFUSALS_LOGGED: u32 = 1000;
-/// The part of a shard's memory that one frame may take.
-const FRAME_PART: u64 = 4;
 /// What a frame gets at first where memory is tight.
 const TIGHT_FRAME: usize = 2 << 10;
 /// Frames above this are not expected again.
 const EXPECTED_MAX: usize = 4 << 20;
-/// Slices in one send.
-const SLICES_MAX: usize = 512;
-/// Answers below this are gathered in one buffer.
-const GATHER_MAX: usize = 4 << 10;
-const IDLE_CHECK: Duration = Duration::from_secs(5);
-/// A frame that was begun and is not ended in this time will not be.
-const FRAME_TIME_MAX: Duration = Duration::from_secs(60);
-/// The same where others wait for the memory that it holds: without a byte for so long.
-const FRAME_SILENCE_MAX: Duration = Duration::from_secs(5);
 /// For each this many bytes of a shard's memory one element in a request's arrays: what it becomes in memory, and in the
 /// answer, fits beside everything else.
 const MEMORY_PER_ELEMENT: u64 = 2 << 10;
-/// And at least so many.
-const ELEMENTS_MIN: u64 = 10_000;
+/// And at least so many: ten thousand topics of one partition each.
+const ELEMENTS_MIN: u64 = 22_000;
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 pub struct Connections {
-    by_id: BTreeMap<ConnId, Connection>,
+    pub(super) by_id: BTreeMap<ConnId, Connection>,
     /// Those with something to send, or that may go on.
-    dirty: Vec<ConnId>,
+    pub(super) dirty: Vec<ConnId>,
     /// Those whose next request waits for room in the journal or for another shard.
-    stalled: VecDeque<ConnId>,
-    /// Bytes of buffers that connections own.
-    input_bytes: usize,
-    input_bytes_max: usize,
-    /// Those that wait for such bytes.
-    starved: VecDeque<ConnId>,
-    refusals: Refusals,
+    pub(super) stalled: VecDeque<ConnId>,
+    pub held: Held,
+    pub(super) refusals: Refusals,
+    /// Of the request that is being handled.
+    serving: Api,
 }
 
-/// Connections that were closed in one second, so that strangers cannot flood the log.
-#[derive(Default)]
-struct Refusals {
-    second: u64,
-    lines: u32,
-    unwritten: u32,
-}
-
-struct Connection {
-    peer: String,
-    input: BytesMut,
-    /// What of `input_bytes` is this connection's.
-    owned: usize,
-    receiving: bool,
-    next_request: u64,
-    slots: VecDeque<Slot>,
-    out: VecDeque<Bytes>,
-    gathering: BytesMut,
-    out_bytes: usize,
-    sending: Option<VecDeque<Bytes>>,
-    stalled: bool,
-    starved: bool,
-    dirty: bool,
-    last_active: Instant,
-    frame_begun: Option<Instant>,
+pub struct Connection {
+    pub(super) peer: String,
+    pub(super) input: BytesMut,
+    /// The size of the buffer behind it, where that is not the driver's.
+    pub owned: Account,
+    pub(super) receiving: bool,
+    pub(super) next_request: u64,
+    pub(super) slots: VecDeque<Place>,
+    pub(super) out: VecDeque<Bytes>,
+    pub(super) gathering: BytesMut,
+    pub out_bytes: usize,
+    /// What of them is in memory that others count.
+    pub(super) shared: usize,
+    /// What is under way, answers included that are not among what is to be sent yet.
+    pub(super) under_way: usize,
+    /// Both of them.
+    pub output: Account,
+    pub(super) sending: Option<VecDeque<Bytes>>,
+    pub(super) stalled: bool,
+    pub starved: bool,
+    /// Its next request waits for so many bytes.
+    pub waits_for: Option<usize>,
+    /// That request, where it was begun and put off.
+    pub(super) put_off: Option<Bytes>,
+    pub(super) dirty: bool,
+    pub(super) last_active: Instant,
+    /// When its peer last took anything of what is to be sent, or there was nothing.
+    pub moved: Instant,
+    pub(super) frame_begun: Option<Instant>,
     /// Size of the last frame, its size field included: the next one of a busy connection is likely to be as large.
-    last_frame: usize,
+    pub(super) last_frame: usize,
     /// Nothing is read any more; hung up once everything is sent.
-    closing: bool,
+    pub(super) closing: bool,
 }
 
-/// A request that is being answered; the first is number `next_request - slots.len()`.
+/// A place in the order of answers; the first is request number `next_request - slots.len()`.
+pub struct Place {
+    pub slot: Slot,
+    pub api: Api,
+    pub begun: Instant,
+    /// What it counts for.
+    pub bytes: usize,
+    /// What of its answer is in memory that others count.
+    pub shared: usize,
+}
+
+/// What becomes of a connection that is looked at.
+enum Next {
+    Frame(Bytes),
+    /// There is none: ask for more bytes.
+    Receive,
+    /// It goes on when what it waits for has happened.
+    Wait,
+}
+
+/// A request that is being answered.
 pub enum Slot {
     Ready(Vec<Bytes>),
     Produce(Producing),
@@ -118,7 +131,7 @@ pub enum Slot {
 }
 
 impl Slot {
-    fn is_ready(&self) -> bool {
+    pub fn is_ready(&self) -> bool {
         match self {
             Slot::Ready(_) => true,
             Slot::Produce(producing) => producing.is_answered(),
@@ -153,22 +166,44 @@ impl Header {
 }
 
 impl Connections {
-    pub fn new(input_bytes_max: u64) -> Connections {
+    /// `bytes_max`: what all of them may hold.
+    pub fn new(bytes_max: u64) -> Connections {
         Connections {
             by_id: BTreeMap::new(),
             dirty: Vec::new(),
             stalled: VecDeque::new(),
-            input_bytes: 0,
-            input_bytes_max: usize::try_from(input_bytes_max).unwrap_or(usize::MAX),
-            starved: VecDeque::new(),
+            held: Held::new(bytes_max),
             refusals: Refusals::default(),
+            serving: Api::ApiVersions,
+        }
+    }
+
+    pub fn get(&self, conn: ConnId) -> Option<&Connection> {
+        self.by_id.get(&conn)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (ConnId, &Connection)> {
+        self.by_id.iter().map(|(conn, connection)| (*conn, connection))
+    }
+
+    /// It waits for memory, or does not any more.
+    pub fn waits(&mut self, conn: ConnId, waits_for: Option<usize>) {
+        if let Some(connection) = self.by_id.get_mut(&conn) {
+            connection.waits_for = waits_for;
+        }
+    }
+
+    pub fn starves(&mut self, conn: ConnId, starved: bool) {
+        if let Some(connection) = self.by_id.get_mut(&conn) {
+            connection.starved = starved;
         }
     }
 
     pub fn slot(&mut self, conn: ConnId, request: u64) -> Option<&mut Slot> {
         let connection = self.by_id.get_mut(&conn)?;
         let first = connection.next_request - connection.slots.len() as u64;
-        connection.slots.get_mut(usize::try_from(request.checked_sub(first)?).ok()?)
+        let place = connection.slots.get_mut(usize::try_from(request.checked_sub(first)?).ok()?)?;
+        Some(&mut place.slot)
     }
 
     /// The outcome of one batch of a Produce. Returns what went wrong with a request that asked not to be answered.
@@ -190,10 +225,28 @@ impl Connections {
 
     /// The answer to a request is there.
     pub fn complete(&mut self, conn: ConnId, request: u64, response: Vec<Bytes>) {
-        if let Some(slot) = self.slot(conn, request) {
-            *slot = Slot::Ready(response);
-            self.mark(conn);
-        }
+        self.complete_shared(conn, request, response, 0);
+    }
+
+    /// The answer to a request is there. `shared` of its bytes are in memory that others count.
+    pub fn complete_shared(&mut self, conn: ConnId, request: u64, response: Vec<Bytes>, shared: usize) {
+        let Some(connection) = self.by_id.get_mut(&conn) else { return };
+        let first = connection.next_request - connection.slots.len() as u64;
+        let index = request.checked_sub(first).and_then(|index| usize::try_from(index).ok());
+        let Some(place) = index.and_then(|index| connection.slots.get_mut(index)) else { return };
+        let len: usize = response.iter().map(Bytes::len).sum();
+        let bytes = REQUEST_BYTES + len - shared;
+        connection.under_way = connection.under_way + bytes - place.bytes;
+        (place.slot, place.bytes, place.shared) = (Slot::Ready(response), bytes, shared);
+        self.held.recount(connection);
+        self.mark(conn);
+    }
+
+    pub fn gauge(&self, gauges: &mut Gauges) {
+        gauges.connections = self.by_id.len() as u64;
+        gauges.requests = self.by_id.values().map(|connection| connection.slots.len() as u64).sum();
+        gauges.stalled = self.stalled.len() as u64;
+        gauges.input_bytes = self.held.budget.held(Side::Input) as u64;
     }
 
     /// It has something to send, or may go on.
@@ -218,25 +271,8 @@ impl Shard {
         let Done::Accepted(result) = done else { panic!("an accept ended as {done:?}") };
         match result {
             Ok(accepted) => {
-                let connection = Connection {
-                    peer: accepted.peer,
-                    input: BytesMut::new(),
-                    owned: 0,
-                    receiving: false,
-                    next_request: 0,
-                    slots: VecDeque::new(),
-                    out: VecDeque::new(),
-                    gathering: BytesMut::new(),
-                    out_bytes: 0,
-                    sending: None,
-                    stalled: false,
-                    starved: false,
-                    dirty: false,
-                    last_active: self.fx.now.mono,
-                    frame_begun: None,
-                    last_frame: 0,
-                    closing: false,
-                };
+                let connection = Connection::new(accepted.peer, self.fx.now.mono);
+                self.counters.connections_accepted += 1;
                 let other = self.conns.by_id.insert(accepted.conn, connection);
                 assert!(other.is_none(), "{:?} is accepted twice", accepted.conn);
                 self.receive(accepted.conn);
@@ -251,50 +287,47 @@ impl Shard {
     }
 
     /// Asks for more bytes, where there is room for what they bring.
-    fn receive(&mut self, conn: ConnId) {
+    pub(super) fn receive(&mut self, conn: ConnId) {
         let serving = self.phase == Phase::Serving;
         let conns = &mut self.conns;
         let Some(connection) = conns.by_id.get_mut(&conn) else { return };
-        if connection.receiving || connection.stalled || connection.closing || !serving {
+        if connection.receiving || connection.stalled || connection.closing || !serving || connection.put_off.is_some()
+        {
             return;
         }
         if connection.input.is_empty() {
             // Before anything is waited for: others may wait for these bytes.
-            conns.input_bytes -= core::mem::take(&mut connection.owned);
+            conns.held.budget.set(&mut connection.owned, 0);
             connection.input = BytesMut::new();
         }
         if connection.slots.len() >= REQUESTS_MAX || connection.out_bytes >= OUTPUT_MAX {
             return;
         }
+        let budget = &mut conns.held.budget;
         let into = if connection.input.is_empty() {
             // A large frame is received in place, not through a buffer of the driver's; an idle connection holds nothing.
             let expected = connection.last_frame;
-            let busy = !connection.slots.is_empty();
-            if busy
-                && expected > SMALL_FRAME
-                && expected <= EXPECTED_MAX
-                && conns.input_bytes + expected <= conns.input_bytes_max
-            {
-                conns.input_bytes += expected;
-                connection.owned = expected;
+            let large = expected > SMALL_FRAME && expected <= EXPECTED_MAX;
+            if large && !connection.slots.is_empty() && expected <= budget.room(Side::Input) {
+                budget.set(&mut connection.owned, expected);
                 Some(BytesMut::with_capacity(expected))
             } else {
                 None
             }
         } else {
-            let wanted = connection.wanted(conns.input_bytes >= conns.input_bytes_max / 2);
-            if connection.input.capacity() < wanted || connection.owned == 0 {
-                let more = wanted.saturating_sub(connection.owned);
-                if conns.input_bytes + more > conns.input_bytes_max && conns.input_bytes > connection.owned {
+            let wanted = connection.wanted(budget.held(Side::Input) >= budget.side_max() / 2);
+            let owned = connection.owned.bytes();
+            if connection.input.capacity() < wanted || owned == 0 {
+                // One goes on whatever it needs: what it waits for would be its own.
+                if wanted.saturating_sub(owned) > budget.room(Side::Input) && budget.held(Side::Input) > owned {
                     connection.starved = true;
-                    conns.starved.push_back(conn);
+                    conns.held.starved.push_back(conn);
                     return;
                 }
                 let mut own = BytesMut::with_capacity(wanted);
                 own.extend_from_slice(&connection.input);
                 connection.input = own;
-                conns.input_bytes = conns.input_bytes + wanted - connection.owned;
-                connection.owned = wanted;
+                budget.set(&mut connection.owned, wanted);
             }
             Some(core::mem::take(&mut connection.input))
         };
@@ -318,48 +351,76 @@ impl Shard {
     }
 
     /// Handles every whole frame that may be handled now, then asks for more.
-    fn process(&mut self, conn: ConnId) {
-        let most = u32::try_from(self.config.memory_bytes / FRAME_PART).unwrap_or(u32::MAX);
+    pub(super) fn process(&mut self, conn: ConnId) {
         while self.phase == Phase::Serving {
-            let now = self.fx.now.mono;
-            let Some(connection) = self.conns.by_id.get_mut(&conn) else { return };
-            if connection.closing || connection.slots.len() >= REQUESTS_MAX || connection.out_bytes >= OUTPUT_MAX {
-                break;
-            }
-            match connection.frame_size() {
-                None => break,
-                Some(size) if size < 0 || size as u32 > connection.request_max(&self.settings).min(most) => {
-                    let max = connection.request_max(&self.settings).min(most);
-                    return self.refuse(conn, &format!("a frame of {size} bytes; at most {max} are allowed"));
-                }
-                Some(size) if connection.input.len() < 4 + size as usize => {
-                    connection.frame_begun.get_or_insert(now);
-                    break;
-                }
-                Some(size) => {
-                    let whole = 4 + size as usize;
-                    // It has arrived: from here on it waits for us.
-                    connection.frame_begun = None;
-                    if !self.may_handle(conn, whole) {
-                        return;
+            match self.next_frame(conn) {
+                Next::Frame(frame) => {
+                    self.on_frame(conn, frame.clone());
+                    if let Some(needed) = self.conns.held.refused.take() {
+                        if let Some(connection) = self.conns.by_id.get_mut(&conn) {
+                            connection.put_off = Some(frame);
+                        }
+                        return self.wait_its_turn(conn, needed);
                     }
-                    let connection = self.conns.by_id.get_mut(&conn).expect("just seen");
-                    connection.last_frame = whole;
-                    let mut frame = connection.input.split_to(whole);
-                    frame.advance(4);
-                    self.on_frame(conn, frame.freeze());
                 }
+                Next::Receive => break,
+                Next::Wait => return,
             }
         }
         self.receive(conn);
     }
 
+    fn next_frame(&mut self, conn: ConnId) -> Next {
+        let most = u32::try_from(self.conns.held.budget.side_max()).unwrap_or(u32::MAX);
+        let now = self.fx.now.mono;
+        let Some(connection) = self.conns.by_id.get_mut(&conn) else { return Next::Wait };
+        if connection.waits_for.is_some() {
+            return Next::Wait;
+        }
+        if connection.closing || connection.slots.len() >= REQUESTS_MAX || connection.out_bytes >= OUTPUT_MAX {
+            return Next::Receive;
+        }
+        if let Some(frame) = connection.put_off.take() {
+            if self.may_handle(conn, &frame) {
+                return Next::Frame(frame);
+            }
+            self.conns.by_id.get_mut(&conn).expect("just seen").put_off = Some(frame);
+            return Next::Wait;
+        }
+        match connection.frame_size() {
+            None => Next::Receive,
+            Some(size) if size < 0 || size as u32 > connection.request_max(&self.settings).min(most) => {
+                let max = connection.request_max(&self.settings).min(most);
+                self.refuse(conn, &format!("a frame of {size} bytes; at most {max} are allowed"));
+                Next::Wait
+            }
+            Some(size) if connection.input.len() < 4 + size as usize => {
+                connection.frame_begun.get_or_insert(now);
+                Next::Receive
+            }
+            Some(size) => {
+                let whole = 4 + size as usize;
+                // It has arrived: from here on it waits for us.
+                connection.frame_begun = None;
+                connection.last_frame = whole;
+                let mut frame = connection.input.split_to(whole);
+                frame.advance(4);
+                let frame = frame.freeze();
+                if self.may_handle(conn, &frame) {
+                    return Next::Frame(frame);
+                }
+                self.conns.by_id.get_mut(&conn).expect("just seen").put_off = Some(frame);
+                Next::Wait
+            }
+        }
+    }
+
     /// Whether the next frame may be handled. If not, the connection goes on when what it waits for has happened.
-    fn may_handle(&mut self, conn: ConnId, len: usize) -> bool {
+    fn may_handle(&mut self, conn: ConnId, frame: &Bytes) -> bool {
         let connection = self.conns.by_id.get_mut(&conn).expect("it has a frame");
-        let is_produce = connection.input[4..].starts_with(&ApiKey::PRODUCE.0.to_be_bytes());
+        let is_produce = frame.starts_with(&ApiKey::PRODUCE.0.to_be_bytes());
         // What is no Produce begins only when nothing is before it: so it is the first, if there is one.
-        let in_turn = match connection.slots.front() {
+        let in_turn = match connection.slots.front().map(|place| &place.slot) {
             None => true,
             Some(Slot::Produce(_) | Slot::Ready(_)) => is_produce,
             Some(
@@ -375,10 +436,18 @@ impl Shard {
             // It is looked at again when the answers before it have gone.
             return false;
         }
-        if is_produce && !self.can_append(len) {
+        if is_produce && !self.can_append(frame.len()) {
             let connection = self.conns.by_id.get_mut(&conn).expect("just seen");
             connection.stalled = true;
             self.conns.stalled.push_back(conn);
+            return false;
+        }
+        // A batch is copied into the journal; of anything else a copy may be needed.
+        let cost = REQUEST_BYTES + if is_produce { 0 } else { frame.len() };
+        (self.conns.held.taking, self.conns.held.cost) = (conn, cost);
+        let connection = &self.conns.by_id[&conn];
+        if !self.conns.held.budget.admits(&connection.output, cost) {
+            self.wait_its_turn(conn, cost);
             return false;
         }
         true
@@ -391,6 +460,7 @@ impl Shard {
         }
         self.resume_backlog();
         self.resume_groups();
+        self.resume_purges();
         for _ in 0..self.conns.stalled.len() {
             let Some(conn) = self.conns.stalled.pop_front() else { break };
             let Some(connection) = self.conns.by_id.get_mut(&conn) else { continue };
@@ -403,14 +473,7 @@ impl Shard {
                 break;
             }
         }
-        if self.conns.input_bytes < self.conns.input_bytes_max / 4 * 3 {
-            for conn in core::mem::take(&mut self.conns.starved) {
-                if let Some(connection) = self.conns.by_id.get_mut(&conn) {
-                    connection.starved = false;
-                    self.receive(conn);
-                }
-            }
-        }
+        self.resume_waiting();
     }
 
     fn on_frame(&mut self, conn: ConnId, frame: Bytes) {
@@ -423,6 +486,7 @@ impl Shard {
         match route(header.api_key, header.api_version) {
             Route::Serve(api) => self.serve(conn, api, short, &mut reader, &frame),
             Route::ApiVersionsFallback => {
+                self.conns.serving = Api::ApiVersions;
                 let response = crate::api::api_versions::unsupported();
                 let frame = encode_response(short.correlation, short.key, 0, &response);
                 self.answer_now(conn, frame);
@@ -436,13 +500,19 @@ impl Shard {
     }
 
     fn serve(&mut self, conn: ConnId, api: Api, header: Header, reader: &mut Reader<'_>, frame: &Bytes) {
+        self.conns.serving = api;
         let served = match api {
             Api::Produce => self.decoded(reader, header, |shard, request| {
                 shard.produce(conn, header, &request, frame);
             }),
-            Api::Fetch => self.decoded(reader, header, |shard, request| shard.fetch(conn, header, &request)),
+            Api::Fetch => self.decoded(reader, header, |shard, request| {
+                shard.fetch(conn, header, &request, frame);
+            }),
             Api::ListOffsets => {
                 self.decoded(reader, header, |shard, request| shard.list_offsets(conn, header, &request))
+            }
+            Api::DeleteRecords => {
+                self.decoded(reader, header, |shard, request| shard.delete_records(conn, header, &request))
             }
             Api::OffsetForLeaderEpoch => {
                 self.decoded(reader, header, |shard, request| shard.offset_for_epoch(conn, header, &request))
@@ -551,7 +621,9 @@ impl Shard {
         serve: impl FnOnce(&mut Shard, M),
     ) -> Result<(), crate::wire::DecodeError> {
         let request = M::decode(reader, header.version)?;
-        serve(self, request);
+        if self.may_take(header.key, reader) {
+            serve(self, request);
+        }
         Ok(())
     }
 
@@ -576,127 +648,34 @@ impl Shard {
 
     /// Takes the next place in the order of answers. `item` 0 of the ticket is the whole request.
     pub(super) fn open_slot(&mut self, conn: ConnId, slot: Slot) -> Ticket {
-        let connection = self.conns.by_id.get_mut(&conn).expect("a request has its connection");
-        connection.slots.push_back(slot);
+        let (conns, begun) = (&mut self.conns, self.fx.now.mono);
+        let connection = conns.by_id.get_mut(&conn).expect("a request has its connection");
+        let bytes = core::mem::replace(&mut conns.held.cost, REQUEST_BYTES);
+        connection.slots.push_back(Place { slot, api: conns.serving, begun, bytes, shared: 0 });
+        connection.under_way += bytes;
+        conns.held.recount(connection);
         let request = connection.next_request;
         connection.next_request += 1;
         Ticket { shard: self.me, conn, request, item: 0 }
     }
 
+    /// Answers a request that changes nothing; where there is no room for the answer, the request is put off.
     pub(super) fn answer_now(&mut self, conn: ConnId, response: Vec<Bytes>) {
-        self.open_slot(conn, Slot::Ready(response));
-        self.conns.mark(conn);
-    }
-
-    /// Moves answers that are due into their connections' sends, and lets connections go on.
-    pub(super) fn flush_connections(&mut self) {
-        for conn in core::mem::take(&mut self.conns.dirty) {
-            let Some(connection) = self.conns.by_id.get_mut(&conn) else { continue };
-            connection.dirty = false;
-            let before = connection.slots.len();
-            while let Some(slot) = connection.slots.pop_front_if(|slot| slot.is_ready()) {
-                connection.push_slot(slot);
-            }
-            let answered = connection.slots.len() < before;
-            if connection.out_bytes > 0 && connection.sending.is_none() {
-                self.send_out(conn);
-            }
-            let Some(connection) = self.conns.by_id.get_mut(&conn) else { continue };
-            if answered && !connection.stalled && !connection.receiving {
-                self.process(conn);
-                self.dirty = true;
-            }
-        }
-    }
-
-    fn send_out(&mut self, conn: ConnId) {
-        let Some(connection) = self.conns.by_id.get_mut(&conn) else { return };
-        if !connection.gathering.is_empty() {
-            let gathered = connection.gathering.split().freeze();
-            connection.out.push_back(gathered);
-        }
-        let count = connection.out.len().min(SLICES_MAX);
-        let sending: VecDeque<Bytes> = connection.out.drain(..count).collect();
-        let data = sending.iter().cloned().collect();
-        connection.sending = Some(sending);
-        let within = self.answers.patience(conn);
-        self.fx.submit(Op::Send { conn, data, within }, Pending::Send(conn));
-    }
-
-    pub(super) fn on_sent(&mut self, conn: ConnId, done: Done) {
-        let Done::Sent(result) = done else { panic!("a send ended as {done:?}") };
-        let Some(connection) = self.conns.by_id.get_mut(&conn) else { return };
-        let mut sending = connection.sending.take().expect("a send was in flight");
-        let Ok(mut sent) = result else { return self.hang_up(conn) };
-        connection.out_bytes -= sent;
-        if sent > 0 {
-            connection.last_active = self.fx.now.mono;
-        }
-        let must_copy = self.answers.on_sent(conn, sent, connection.out_bytes, self.fx.now.mono);
-        while let Some(mut first) = sending.pop_front() {
-            if sent < first.len() {
-                first.advance(sent);
-                sending.push_front(first);
-                break;
-            }
-            sent -= first.len();
-        }
-        for slice in sending.into_iter().rev() {
-            connection.out.push_front(slice);
-        }
-        if must_copy {
-            self.bound_answers();
-        }
-        let Some(connection) = self.conns.by_id.get_mut(&conn) else { return };
-        if must_copy {
-            connection.own_output();
-        }
-        if connection.out_bytes > 0 {
-            self.send_out(conn);
-        } else if connection.closing {
-            return self.hang_up(conn);
-        }
-        let Some(connection) = self.conns.by_id.get(&conn) else { return };
-        if !connection.receiving && !connection.stalled && connection.out_bytes < OUTPUT_MAX {
-            self.process(conn);
-        }
-    }
-
-    /// Closes a connection whose bytes make no sense: one line, nobody else notices.
-    pub(super) fn refuse(&mut self, conn: ConnId, reason: &str) {
-        self.report_unwritten();
-        if let Some(connection) = self.conns.by_id.get(&conn) {
-            if self.conns.refusals.lines < REFUSALS_LOGGED {
-                self.conns.refusals.lines += 1;
-                let text = format!("connection of {} is closed: {reason}", connection.peer);
-                self.fx.log(Level::Warn, text);
-            } else {
-                self.conns.refusals.unwritten += 1;
-            }
-        }
-        self.hang_up(conn);
-    }
-
-    /// A new second begins: says how many refusals of the last one were not written.
-    fn report_unwritten(&mut self) {
-        let second = self.fx.now.mono.0 / 1_000_000_000;
-        if self.conns.refusals.second == second {
-            return;
-        }
-        let refusals = core::mem::replace(&mut self.conns.refusals, Refusals { second, ..Refusals::default() });
-        if refusals.unwritten > 0 {
-            let text = format!("{} more connections were closed within a second", refusals.unwritten);
-            self.fx.log(Level::Warn, text);
+        if self.may_answer(&response) {
+            let ticket = self.open_slot(conn, Slot::Forwarded);
+            self.conns.complete(conn, ticket.request, response);
         }
     }
 
     pub(super) fn hang_up(&mut self, conn: ConnId) {
-        let Some(connection) = self.conns.by_id.remove(&conn) else { return };
-        self.conns.input_bytes -= connection.owned;
-        self.answers.forget(conn);
-        for slot in &connection.slots {
-            if let Slot::Fetch(fetching) = slot {
-                self.unwatch(conn, fetching);
+        let Some(mut connection) = self.conns.by_id.remove(&conn) else { return };
+        let budget = &mut self.conns.held.budget;
+        budget.set(&mut connection.owned, 0);
+        budget.set(&mut connection.output, 0);
+        self.answers.forget(conn, budget);
+        for place in connection.slots {
+            if let Slot::Fetch(fetching) = place.slot {
+                self.abandon_fetch(conn, fetching);
             }
         }
         self.fx.submit(Op::Hangup { conn }, Pending::Hangup(conn));
@@ -705,39 +684,42 @@ impl Shard {
     pub(super) fn on_hung_up(&mut self, conn: ConnId) {
         assert!(!self.conns.by_id.contains_key(&conn), "{conn:?} hung up by nobody");
     }
-
-    pub(super) fn start_idle_timer(&mut self) {
-        self.timers.set(self.fx.now.mono.after(IDLE_CHECK), Timer::Idle);
-    }
-
-    /// Closes connections that have been silent for too long, and those that began a frame and do not end it.
-    pub(super) fn on_idle_due(&mut self) {
-        self.report_unwritten();
-        let now = self.fx.now.mono;
-        let idle_max = self.settings.connections_max_idle_ms.map(Duration::from_millis);
-        let mut idle = Vec::new();
-        let mut stuck = Vec::new();
-        let wanted = !self.conns.starved.is_empty();
-        for (conn, connection) in &self.conns.by_id {
-            let silent = wanted && now.since(connection.last_active) > FRAME_SILENCE_MAX;
-            let late = connection.frame_begun.is_some_and(|begun| silent || now.since(begun) > FRAME_TIME_MAX);
-            if late && !connection.starved {
-                stuck.push(*conn);
-            } else if idle_max.is_some_and(|max| now.since(connection.last_active) > max) {
-                idle.push(*conn);
-            }
-        }
-        for conn in stuck {
-            self.refuse(conn, "a request was begun and not ended in time");
-        }
-        for conn in idle {
-            self.hang_up(conn);
-        }
-        self.start_idle_timer();
-    }
 }
 
 impl Connection {
+    fn new(peer: String, now: Instant) -> Connection {
+        Connection {
+            peer,
+            input: BytesMut::new(),
+            owned: Account::new(Side::Input),
+            receiving: false,
+            next_request: 0,
+            slots: VecDeque::new(),
+            out: VecDeque::new(),
+            gathering: BytesMut::new(),
+            out_bytes: 0,
+            shared: 0,
+            under_way: 0,
+            output: Account::new(Side::Output),
+            sending: None,
+            stalled: false,
+            starved: false,
+            waits_for: None,
+            put_off: None,
+            dirty: false,
+            last_active: now,
+            moved: now,
+            frame_begun: None,
+            last_frame: 0,
+            closing: false,
+        }
+    }
+
+    /// What it holds of requests and answers.
+    pub fn output_bytes(&self) -> usize {
+        self.under_way + self.out_bytes - self.shared
+    }
+
     /// The size that the next frame announces, once its four bytes are there.
     fn frame_size(&self) -> Option<i32> {
         self.input.first_chunk::<4>().map(|size| i32::from_be_bytes(*size))
@@ -759,47 +741,5 @@ impl Connection {
             return whole.min((2 * self.input.len()).max(TIGHT_FRAME));
         }
         if whole <= 1 << 20 { whole.max(SMALL_FRAME) } else { whole.min((2 * self.input.len()).max(1 << 20)) }
-    }
-
-    /// Copies what is to be sent into memory of its own.
-    fn own_output(&mut self) {
-        let mut own = BytesMut::with_capacity(self.out_bytes);
-        self.out.drain(..).for_each(|slice| own.extend_from_slice(&slice));
-        own.extend_from_slice(&self.gathering.split());
-        assert!(own.len() == self.out_bytes, "{} bytes where {} were to be sent", own.len(), self.out_bytes);
-        self.out.push_back(own.freeze());
-    }
-
-    fn push_slot(&mut self, ready: Slot) {
-        match ready {
-            Slot::Ready(response) => self.push_out(response),
-            Slot::Produce(producing) => {
-                let before = self.gathering.len();
-                producing.respond(&mut self.gathering);
-                self.out_bytes += self.gathering.len() - before;
-            }
-            Slot::Fetch(_)
-            | Slot::Query(_)
-            | Slot::Group(_)
-            | Slot::Look(_)
-            | Slot::Forwarded
-            | Slot::ProducerId { .. } => {
-                panic!("request {} of {} is not answered yet", self.next_request, self.peer)
-            }
-        }
-    }
-
-    fn push_out(&mut self, response: Vec<Bytes>) {
-        for slice in response {
-            self.out_bytes += slice.len();
-            if slice.len() <= GATHER_MAX {
-                self.gathering.extend_from_slice(&slice);
-            } else {
-                if !self.gathering.is_empty() {
-                    self.out.push_back(self.gathering.split().freeze());
-                }
-                self.out.push_back(slice);
-            }
-        }
     }
 }

@@ -211,6 +211,7 @@ impl Shard {
             | Api::ListOffsets
             | Api::ApiVersions
             | Api::InitProducerId
+            | Api::DeleteRecords
             | Api::OffsetForLeaderEpoch
             | Api::DescribeConfigs
             | Api::DescribeCluster
@@ -298,6 +299,7 @@ impl Shard {
     /// Brings this shard's image past committed records, and does what they say.
     pub(super) fn on_apply(&mut self, number: u64, records: &[Record]) {
         let mut slots = Vec::new();
+        self.image_changes += 1;
         for record in records {
             self.image.apply(record);
             match record {

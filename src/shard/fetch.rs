@@ -1,31 +1,37 @@
 //! Fetch: a long poll over any number of partitions, of any shard.
 //!
 //! ```text
-//! read every partition ─▶ enough, an error, or out of time ─▶ answer
-//!        ▲                          │ no
-//!        └── something new ── watch every partition
+//! what is wanted ─▶ read every partition ─▶ enough, an error, or out of time ─▶ answer
+//!   │ of the request,      ▲                         │ no
+//!   │ or of its session    └── something new ── watch every partition
 //! ```
 //!
-//! Invariant: nothing at or above the high watermark is ever in an answer, and the first batch of an answer is whole.
+//! In a session only that is answered which its reader was not told before. Invariant: nothing at or above the high
+//! watermark is ever in an answer, and the first batch of an answer is whole.
+
+pub mod interest;
+pub mod read;
+pub mod sessions;
 
 use super::connection::{Header, Slot};
-use super::partition::{Partition, Watcher};
+use super::partition::Watcher;
 use super::timers::Timer;
 use super::{Shard, reads};
 use crate::boundary::{ConnId, Instant};
-use crate::ids::{Epoch, Offset, PartitionKey, ShardId, TopicId};
+use crate::ids::{Epoch, Offset, PartitionKey, ShardId};
 use crate::mail::{Letter, Ticket};
 use crate::wire::fetch::{EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData};
-use crate::wire::{ErrorCode, Records};
+use crate::wire::frame::decode_header;
+use crate::wire::{ErrorCode, Message, Reader, Records};
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use core::time::Duration;
-
-/// Smaller batches are copied together: a slice of its own costs more than that.
-const COPY_MAX: usize = 4 << 10;
+use interest::{Interest, Interested, Known, Terms};
+use read::Read;
+use sessions::{Claim, Lent};
 
 /// One partition of a read.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +42,8 @@ pub struct ReadPart {
     pub max_bytes: usize,
     pub current_leader_epoch: i32,
     pub last_fetched_epoch: i32,
+    /// What the reader knows already.
+    pub known: Known,
 }
 
 /// What was read of one partition.
@@ -69,13 +77,25 @@ impl ReadResult {
             diverging: None,
         }
     }
+
+    /// Whether its reader is to be told of it, who knows so much.
+    pub fn is_news(&self, known: &Known) -> bool {
+        self.bytes > 0
+            || self.error != ErrorCode::NONE
+            || self.diverging.is_some()
+            || self.high_watermark != known.high_watermark
+            || self.start != known.start
+    }
 }
 
 /// A Fetch that is being answered.
 pub struct Fetching {
     header: Header,
-    topics: Vec<(String, TopicId, u32)>,
-    parts: Vec<Part>,
+    session: Joined,
+    /// `None` while its session is on its way.
+    interest: Option<Box<Interest>>,
+    /// What was read in this round and is worth an answer.
+    results: Vec<ReadResult>,
     min_bytes: usize,
     max_bytes: usize,
     deadline: Instant,
@@ -90,36 +110,49 @@ pub struct Fetching {
     let_go: bool,
 }
 
-struct Part {
-    index: i32,
-    wanted: Option<ReadPart>,
-    result: Option<ReadResult>,
+/// What a fetch has to do with sessions.
+enum Joined {
+    Nothing,
+    /// It would like to begin one.
+    New,
+    /// It is an incremental fetch, and waits for its session with this frame.
+    Awaits(Bytes),
+    Session(i32),
 }
 
-impl Part {
-    /// What counts for `min_bytes`: where there is more than was read, what was asked for, as in Kafka.
-    fn available(&self) -> usize {
-        let Some(result) = &self.result else { return 0 };
-        let wanted = self.wanted.filter(|_| result.more).map_or(0, |wanted| wanted.max_bytes);
-        result.bytes.max(wanted)
+/// What one shard reads for a round.
+struct Found {
+    left: usize,
+    first: bool,
+    results: Vec<ReadResult>,
+    wanted: Vec<reads::Wanted>,
+    later: Vec<(u32, Offset)>,
+}
+
+impl Found {
+    fn new(max_bytes: usize) -> Found {
+        Found { left: max_bytes, first: true, results: Vec::new(), wanted: Vec::new(), later: Vec::new() }
     }
 }
 
 impl Shard {
-    pub(super) fn fetch(&mut self, conn: ConnId, header: Header, request: &FetchRequest<'_>) {
-        if !matches!(request.session_epoch, 0 | -1) {
-            // No sessions are kept, so every one is foreign.
-            let error_code = ErrorCode::FETCH_SESSION_ID_NOT_FOUND;
-            let response = FetchResponse { error_code, ..FetchResponse::default() };
-            let response = header.respond(&response);
-            return self.answer_now(conn, response);
-        }
+    /// `frame` holds the request and its header.
+    pub(super) fn fetch(&mut self, conn: ConnId, header: Header, request: &FetchRequest<'_>, frame: &Bytes) {
         let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
         let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(self.settings.fetch_max_bytes as usize);
+        let refused = refused_whole(request);
+        let (id, epoch, by_ids) = (request.session_id, request.session_epoch, header.version >= 13);
+        let full = matches!(epoch, 0 | -1);
+        let session = match epoch {
+            0 if refused == ErrorCode::NONE => Joined::New,
+            0 | -1 => Joined::Nothing,
+            _ => Joined::Awaits(frame.clone()),
+        };
         let mut fetching = Fetching {
             header,
-            topics: Vec::with_capacity(request.topics.len()),
-            parts: Vec::new(),
+            session,
+            interest: None,
+            results: Vec::new(),
             min_bytes: usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
             max_bytes,
             deadline: self.fx.now.mono.after(wait),
@@ -133,42 +166,121 @@ impl Shard {
             watching: false,
             let_go: false,
         };
-        let refused = refused_whole(request);
-        for topic in &request.topics {
-            let by_id = header.version >= 13;
-            let found = if by_id { self.image.topic(topic.topic_id) } else { self.image.topic_named(&topic.topic) };
-            let unknown = if by_id { ErrorCode::UNKNOWN_TOPIC_ID } else { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION };
-            fetching.topics.push((topic.topic.to_string(), topic.topic_id, topic.partitions.len() as u32));
-            for partition in &topic.partitions {
-                let item = fetching.parts.len() as u32;
-                let index = partition.partition;
-                let (wanted, result) = match found {
-                    None => (None, Some(ReadResult::error(item, unknown))),
-                    Some(topic) if !(0..topic.partitions).contains(&index) => {
-                        (None, Some(ReadResult::error(item, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)))
-                    }
-                    Some(_) if refused != ErrorCode::NONE => (None, Some(ReadResult::error(item, refused))),
-                    // Kafka's code for what it did not expect.
-                    Some(_) if partition.partition_max_bytes < 0 => {
-                        (None, Some(ReadResult::error(item, ErrorCode::UNKNOWN_SERVER_ERROR)))
-                    }
-                    Some(topic) => {
-                        let wanted = ReadPart {
-                            item,
-                            key: PartitionKey { topic: topic.id, index },
-                            offset: Offset(partition.fetch_offset),
-                            max_bytes: usize::try_from(partition.partition_max_bytes).unwrap_or(0),
-                            current_leader_epoch: partition.current_leader_epoch,
-                            last_fetched_epoch: partition.last_fetched_epoch,
-                        };
-                        (Some(wanted), None)
-                    }
-                };
-                fetching.parts.push(Part { index, wanted, result });
+        if full {
+            if id != 0 {
+                self.send(self.sessions.home(id), Letter::CloseSession { id });
             }
+            let mut interest = Box::new(Interest::new(by_ids, epoch == 0));
+            interest.update(request, &Terms { image: &self.image, shards: self.config.shards, refused });
+            interest.resolved_at = self.image_changes;
+            fetching.interest = Some(interest);
+            let ticket = self.open_slot(conn, Slot::Fetch(fetching));
+            return self.read_round(ticket);
         }
         let ticket = self.open_slot(conn, Slot::Fetch(fetching));
+        match refused {
+            ErrorCode::NONE => {
+                let claim = Claim { ticket, id, epoch, by_ids };
+                self.send(self.sessions.home(id), Letter::LendSession(claim));
+            }
+            // No follower has a session here.
+            ErrorCode::NOT_LEADER_OR_FOLLOWER => self.refuse_fetch(ticket, ErrorCode::FETCH_SESSION_ID_NOT_FOUND),
+            error => self.refuse_fetch(ticket, error),
+        }
+    }
+
+    /// A fetch on some shard names a session of this one.
+    pub(super) fn on_lend_session(&mut self, claim: Claim) {
+        let lent = self.sessions.lend(&claim, self.fx.now.mono);
+        match lent {
+            Lent::Session(interest) => self.session_lent(claim.ticket, claim.id, Ok(interest)),
+            Lent::Refused(error) => self.session_lent(claim.ticket, claim.id, Err(error)),
+            Lent::Later => {}
+        }
+    }
+
+    fn session_lent(&mut self, ticket: Ticket, id: i32, lent: Result<Box<Interest>, ErrorCode>) {
+        if ticket.shard == self.me {
+            self.on_session_lent(ticket, id, lent);
+        } else {
+            self.fx.mail(ticket.shard, Letter::SessionLent { ticket, id, lent });
+        }
+    }
+
+    /// The session of a fetch of this shard is here: what the request changes in it, and the first read.
+    pub(super) fn on_session_lent(&mut self, ticket: Ticket, id: i32, lent: Result<Box<Interest>, ErrorCode>) {
+        let mut interest = match lent {
+            Ok(interest) => interest,
+            Err(error) => return self.refuse_fetch(ticket, error),
+        };
+        let Some(fetching) = self.fetching(ticket) else {
+            // Whoever wanted it has left.
+            return self.return_session(id, interest);
+        };
+        let Joined::Awaits(frame) = core::mem::replace(&mut fetching.session, Joined::Nothing) else {
+            panic!("{ticket:?} was lent a session that it did not ask for");
+        };
+        let version = fetching.header.version;
+        let mut reader = Reader::bounded(&frame, self.elements_max());
+        let request = decode_header(&mut reader).and_then(|_| FetchRequest::decode(&mut reader, version));
+        let request = request.expect("it was decoded before");
+        let terms = Terms { image: &self.image, shards: self.config.shards, refused: ErrorCode::NONE };
+        interest.resolve_all(&terms, self.image_changes);
+        interest.update(&request, &terms);
+        let is_over = interest.is_empty();
+        if is_over {
+            // As in Kafka: a session in which nothing is left ends.
+            self.send(self.sessions.home(id), Letter::CloseSession { id });
+        }
+        let fetching = self.fetching(ticket).expect("just seen");
+        fetching.session = if is_over { Joined::Nothing } else { Joined::Session(id) };
+        fetching.interest = Some(interest);
         self.read_round(ticket);
+    }
+
+    /// A fetch has done with its session.
+    fn return_session(&mut self, id: i32, interest: Box<Interest>) {
+        let home = self.sessions.home(id);
+        if home == self.me {
+            self.on_session_back(id, interest);
+        } else {
+            self.fx.mail(home, Letter::SessionBack { id, interest });
+        }
+    }
+
+    pub(super) fn on_session_back(&mut self, id: i32, interest: Box<Interest>) {
+        let next = self.sessions.back(id, interest, self.fx.now.mono);
+        if let Some((ticket, interest)) = next {
+            self.session_lent(ticket, id, Ok(interest));
+        }
+        self.refuse_orphans();
+    }
+
+    pub(super) fn on_close_session(&mut self, id: i32) {
+        self.sessions.close(id);
+        self.refuse_orphans();
+    }
+
+    fn refuse_orphans(&mut self) {
+        for (ticket, id) in self.sessions.take_orphans() {
+            self.session_lent(ticket, id, Err(ErrorCode::FETCH_SESSION_ID_NOT_FOUND));
+        }
+    }
+
+    /// Answers a whole incremental fetch with an error.
+    fn refuse_fetch(&mut self, ticket: Ticket, error_code: ErrorCode) {
+        let Some(fetching) = self.fetching(ticket) else { return };
+        let response = FetchResponse { error_code, ..FetchResponse::default() };
+        let response = fetching.header.respond(&response);
+        self.conns.complete(ticket.conn, ticket.request, response);
+    }
+
+    /// The connection of this fetch has gone.
+    pub(super) fn abandon_fetch(&mut self, conn: ConnId, fetching: Fetching) {
+        self.unwatch(conn, &fetching);
+        if let (Joined::Session(id), Some(interest)) = (fetching.session, fetching.interest) {
+            self.return_session(id, interest);
+        }
     }
 
     fn fetching(&mut self, ticket: Ticket) -> Option<&mut Fetching> {
@@ -189,69 +301,80 @@ impl Shard {
 
     /// Asks every shard for what its partitions have.
     pub(super) fn read_round(&mut self, ticket: Ticket) {
-        let shards = self.config.shards;
+        let (me, shards) = (self.me, self.config.shards);
         let Some(fetching) = self.fetching(ticket) else { return };
         let wanted = fetching.max_bytes;
         let Some(granted) = self.grant_answer(ticket, wanted) else { return };
         let fetching = self.fetching(ticket).expect("just seen");
         fetching.round += 1;
+        fetching.results.clear();
+        let round = fetching.round;
+        let interest = fetching.interest.take().expect("it is known what is read");
+        let owners = interest.owners(shards);
+        fetching.left = owners;
+        let max_bytes = granted / owners.max(1);
         let mut by_shard: BTreeMap<ShardId, Vec<ReadPart>> = BTreeMap::new();
-        for part in &mut fetching.parts {
-            if let Some(wanted) = part.wanted {
-                part.result = None;
-                by_shard.entry(wanted.key.shard(shards)).or_default().push(wanted);
+        let mut found = None;
+        for part in interest.readable() {
+            if part.owner == me {
+                self.read_part(&part.read, found.get_or_insert_with(|| Found::new(max_bytes)));
+            } else {
+                by_shard.entry(part.owner).or_default().push(part.read);
             }
         }
-        fetching.left = by_shard.len();
-        let round = fetching.round;
-        let max_bytes = granted / by_shard.len().max(1);
-        if by_shard.is_empty() {
+        self.fetching(ticket).expect("just seen").interest = Some(interest);
+        if owners == 0 {
             return self.finish_fetch(ticket);
         }
         for (shard, parts) in by_shard {
-            if shard == self.me {
-                self.on_read(ticket, round, parts, max_bytes);
-            } else {
-                self.fx.mail(shard, Letter::Read { ticket, round, parts, max_bytes });
+            self.fx.mail(shard, Letter::Read { ticket, round, parts, max_bytes });
+        }
+        if let Some(found) = found {
+            self.parts_read(ticket, round, found);
+        }
+    }
+
+    /// Reads partitions of this shard for another one.
+    pub(super) fn on_read(&mut self, ticket: Ticket, round: u32, parts: &[ReadPart], max_bytes: usize) {
+        let mut found = Found::new(max_bytes);
+        parts.iter().for_each(|part| self.read_part(part, &mut found));
+        self.parts_read(ticket, round, found);
+    }
+
+    /// Reads one partition of this shard: from memory now, from segments by a job.
+    fn read_part(&self, part: &ReadPart, found: &mut Found) {
+        let slot = self.slots.get(&part.key).copied();
+        let partition = slot.and_then(|slot| self.partitions[slot as usize].as_deref());
+        let (Some(partition), Some(slot)) = (partition.filter(|partition| !partition.deleted), slot) else {
+            return found.results.push(ReadResult::error(part.item, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+        };
+        match partition.read(part, found.left, found.first) {
+            Read::Done(result) => {
+                found.first &= result.bytes == 0;
+                found.left = found.left.saturating_sub(result.bytes);
+                if result.more || result.is_news(&part.known) {
+                    found.results.push(result);
+                }
+            }
+            Read::Segments => {
+                let bytes = part.max_bytes.min(found.left).max(usize::from(found.first));
+                if bytes > 0 {
+                    found.wanted.push(reads::Wanted { slot, part: *part, bytes, whole: found.first });
+                    found.left = found.left.saturating_sub(bytes);
+                    found.first = false;
+                } else {
+                    found.later.push((slot, part.offset));
+                    found.results.push(ReadResult { more: true, ..partition.empty_result(part.item) });
+                }
             }
         }
     }
 
-    /// Reads partitions of this shard: from memory at once, from segments by jobs.
-    pub(super) fn on_read(&mut self, ticket: Ticket, round: u32, parts: Vec<ReadPart>, max_bytes: usize) {
-        let mut left = max_bytes;
-        let mut first = true;
-        let mut results = Vec::with_capacity(parts.len());
-        let (mut wanted, mut later) = (Vec::new(), Vec::new());
-        for part in parts {
-            let slot = self.slots.get(&part.key).copied();
-            let partition = slot.and_then(|slot| self.partitions[slot as usize].as_deref());
-            match (partition.filter(|partition| !partition.deleted), slot) {
-                (Some(partition), Some(slot)) => match partition.read(&part, left, first) {
-                    Read::Done(result) => {
-                        first &= result.bytes == 0;
-                        left = left.saturating_sub(result.bytes);
-                        results.push(result);
-                    }
-                    Read::Segments => {
-                        let bytes = part.max_bytes.min(left).max(usize::from(first));
-                        if bytes > 0 {
-                            wanted.push(reads::Wanted { slot, part, bytes, whole: first });
-                            left = left.saturating_sub(bytes);
-                            first = false;
-                        } else {
-                            later.push((slot, part.offset));
-                            results.push(ReadResult { more: true, ..partition.empty_result(part.item) });
-                        }
-                    }
-                },
-                (_, _) => results.push(ReadResult::error(part.item, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)),
-            }
-        }
-        if wanted.is_empty() {
-            self.read_done(ticket, round, results);
+    fn parts_read(&mut self, ticket: Ticket, round: u32, found: Found) {
+        if found.wanted.is_empty() {
+            self.read_done(ticket, round, found.results);
         } else {
-            self.read_segments(reads::Reader { ticket, round }, results, wanted, later);
+            self.read_segments(reads::Reader { ticket, round }, found.results, found.wanted, found.later);
         }
     }
 
@@ -269,20 +392,17 @@ impl Shard {
         if fetching.round != round {
             return;
         }
-        for result in results {
-            let item = result.item as usize;
-            fetching.parts[item].result = Some(result);
-        }
+        let interest = fetching.interest.as_mut().expect("it was read for");
+        results.iter().for_each(|result| interest.saw(result));
+        fetching.results.extend(results);
         fetching.left -= 1;
         if fetching.left > 0 {
             return;
         }
         // Partitions that do not exist hurry nobody: a client that asks for one again and again would not rest.
-        let read = || fetching.parts.iter().filter(|part| part.wanted.is_some());
-        let results = || read().filter_map(|part| part.result.as_ref());
-        let available: usize = read().map(Part::available).sum();
-        let failed = results().any(|result| result.error != ErrorCode::NONE || result.diverging.is_some());
-        if failed || available >= fetching.min_bytes || now >= fetching.deadline {
+        let failed = |result: &ReadResult| result.error != ErrorCode::NONE || result.diverging.is_some();
+        let available: usize = fetching.results.iter().map(|result| fetching.available(result)).sum();
+        if available >= fetching.min_bytes || now >= fetching.deadline || fetching.results.iter().any(failed) {
             return self.finish_fetch(ticket);
         }
         self.watch(ticket);
@@ -290,23 +410,19 @@ impl Shard {
 
     /// Asks to be told of new records, and to be woken when time is up.
     fn watch(&mut self, ticket: Ticket) {
-        let shards = self.config.shards;
         let Some(fetching) = self.fetching(ticket) else { return };
         fetching.watching = true;
-        fetching.let_go = fetching.parts.iter().any(|part| part.result.as_ref().is_some_and(|read| read.bytes > 0));
+        fetching.let_go = fetching.results.iter().any(|result| result.bytes > 0);
         let (round, deadline) = (fetching.round, fetching.deadline);
         let mut by_shard: BTreeMap<ShardId, Vec<(PartitionKey, Offset)>> = BTreeMap::new();
-        for part in &mut fetching.parts {
-            let Some(wanted) = part.wanted else { continue };
-            let read = part.result.as_ref().map(|result| result.high_watermark);
-            let read = read.map_or(wanted.offset, |read| read.max(wanted.offset));
-            by_shard.entry(wanted.key.shard(shards)).or_default().push((wanted.key, read));
-            if let Some(result) = &mut part.result {
-                // It waits perhaps for long: not with the memory of others.
-                (result.records, result.bytes, result.copied) = (Vec::new(), 0, 0);
-            }
+        for part in fetching.interest.iter().flat_map(|interest| interest.readable()) {
+            by_shard.entry(part.owner).or_default().push((part.read.key, part.seen.max(part.read.offset)));
         }
-        self.answers.release(ticket.conn);
+        for result in &mut fetching.results {
+            // It waits perhaps for long: not with the memory of others.
+            (result.records, result.bytes, result.copied) = (Vec::new(), 0, 0);
+        }
+        self.answers.release(&mut self.conns.held.budget, ticket.conn);
         self.timers.set(deadline, Timer::FetchDue { conn: ticket.conn, request: ticket.request, round });
         for (shard, parts) in by_shard {
             if shard == self.me {
@@ -350,8 +466,8 @@ impl Shard {
             return;
         }
         let mut by_shard: BTreeMap<ShardId, Vec<PartitionKey>> = BTreeMap::new();
-        for wanted in fetching.parts.iter().filter_map(|part| part.wanted) {
-            by_shard.entry(self.owner(wanted.key)).or_default().push(wanted.key);
+        for part in fetching.interest.iter().flat_map(|interest| interest.readable()) {
+            by_shard.entry(part.owner).or_default().push(part.read.key);
         }
         for (shard, keys) in by_shard {
             if shard == self.me {
@@ -396,29 +512,77 @@ impl Shard {
 
     fn finish_fetch(&mut self, ticket: Ticket) {
         let Some(slot) = self.conns.slot(ticket.conn, ticket.request) else { return };
-        let Slot::Fetch(fetching) = core::mem::replace(slot, Slot::Forwarded) else { return };
-        let results = || fetching.parts.iter().filter_map(|part| part.result.as_ref());
-        let bytes = results().map(|result| result.bytes).sum();
-        let shared = results().any(|result| result.bytes > result.copied);
-        self.answers.settle(ticket.conn, bytes, shared, self.fx.now.mono);
-        let response = fetching.response();
-        self.conns.complete(ticket.conn, ticket.request, response);
+        let Slot::Fetch(mut fetching) = core::mem::replace(slot, Slot::Forwarded) else { return };
+        let now = self.fx.now.mono;
+        let mut interest = fetching.interest.take().expect("it was read for");
+        let mut results = core::mem::take(&mut fetching.results);
+        results.extend(interest.refusals());
+        let in_session = matches!(fetching.session, Joined::Session(_));
+        if in_session {
+            results.retain(|result| result.is_news(&interest.part(result.item).read.known));
+        }
+        interest.sort(&mut results);
+        let session = match fetching.session {
+            Joined::Nothing | Joined::Awaits(..) => 0,
+            Joined::New => self.sessions.admit(&interest, &mut self.rng, now),
+            Joined::Session(id) => id,
+        };
+        let shared: usize = results.iter().map(|result| result.bytes - result.copied).sum();
+        let granted = self.answers.settle(&mut self.conns.held.budget, ticket.conn, shared > 0, now);
+        if session != 0 {
+            results.iter().for_each(|result| interest.tell(result));
+        }
+        let given: Vec<u32> =
+            results.iter().filter(|result| in_session && result.bytes > 0).map(|result| result.item).collect();
+        self.count_sent(&interest, &results);
+        let response = fetching.response(&interest, results, session);
+        given.into_iter().for_each(|item| interest.move_to_end(item));
+        // What goes beyond the grant (first batches are whole) counts once it has to be copied.
+        self.conns.complete_shared(ticket.conn, ticket.request, response, shared.saturating_sub(granted));
+        if session != 0 {
+            self.return_session(session, interest);
+        }
+        self.refuse_orphans();
+    }
+}
+
+impl Shard {
+    fn count_sent(&mut self, interest: &Interest, results: &[ReadResult]) {
+        let topic = |result: &ReadResult| interest.part(result.item).read.key.topic;
+        for of_topic in results.chunk_by(|one, next| topic(one) == topic(next)) {
+            let bytes = of_topic.iter().map(|result| result.bytes).sum();
+            self.counters.sent(topic(&of_topic[0]), bytes);
+        }
     }
 }
 
 impl Fetching {
-    fn response(self) -> Vec<Bytes> {
-        let (header, committed) = (self.header, self.read_committed);
-        let mut parts = self.parts.into_iter();
-        let mut responses = Vec::with_capacity(self.topics.len());
-        // Of a topic without partitions there is nothing to say.
-        for (name, topic_id, count) in self.topics.into_iter().filter(|(_, _, count)| *count > 0) {
-            let partitions = parts.by_ref().take(count as usize).map(|part| partition_data(part, committed)).collect();
-            responses.push(FetchableTopicResponse { topic: Cow::Owned(name), topic_id, partitions });
+    /// What counts for `min_bytes`: where there is more than was read, what was asked for, as in Kafka.
+    fn available(&self, result: &ReadResult) -> usize {
+        let wanted = self.interest.as_ref().map_or(0, |interest| interest.part(result.item).read.max_bytes);
+        if result.more { result.bytes.max(wanted) } else { result.bytes }
+    }
+
+    /// The answer of these results, in their order.
+    fn response(&self, interest: &Interest, results: Vec<ReadResult>, session_id: i32) -> Vec<Bytes> {
+        let mut responses: Vec<FetchableTopicResponse<'_>> = Vec::new();
+        for result in results {
+            let part = interest.part(result.item);
+            let same = |topic: &&mut FetchableTopicResponse<'_>| {
+                topic.topic_id == part.topic_id && *topic.topic == *part.topic
+            };
+            let data = partition_data(part, result, self.read_committed);
+            match responses.last_mut().filter(same) {
+                Some(topic) => topic.partitions.push(data),
+                None => responses.push(FetchableTopicResponse {
+                    topic: Cow::Borrowed(&*part.topic),
+                    topic_id: part.topic_id,
+                    partitions: alloc::vec![data],
+                }),
+            }
         }
         let error_code = self.error;
-        let response = FetchResponse { error_code, responses, ..FetchResponse::default() };
-        header.respond(&response)
+        self.header.respond(&FetchResponse { error_code, session_id, responses, ..FetchResponse::default() })
     }
 }
 
@@ -434,136 +598,21 @@ fn refused_whole(request: &FetchRequest<'_>) -> ErrorCode {
     }
 }
 
-fn partition_data(part: Part, read_committed: bool) -> PartitionData<'static> {
-    let result = part.result.expect("every partition was read");
+fn partition_data(part: &Interested, result: ReadResult, read_committed: bool) -> PartitionData<'static> {
     let diverging = result.diverging.map(|(epoch, end)| EpochEndOffset { epoch: epoch.0, end_offset: end.0 });
     PartitionData {
-        partition_index: part.index,
+        partition_index: part.read.key.index,
         error_code: result.error,
         high_watermark: result.high_watermark.0,
         last_stable_offset: result.high_watermark.0,
         log_start_offset: result.start.0,
         diverging_epoch: diverging.unwrap_or_default(),
         // As in Kafka: null where there was nothing to look for.
-        aborted_transactions: match part.wanted {
-            Some(_) => (read_committed && result.error == ErrorCode::NONE).then(Vec::new),
-            None => Some(Vec::new()),
+        aborted_transactions: match part.refused {
+            ErrorCode::NONE => (read_committed && result.error == ErrorCode::NONE).then(Vec::new),
+            _ => Some(Vec::new()),
         },
         records: Some(Records::Slices(result.records)),
         ..PartitionData::default()
-    }
-}
-
-/// What a partition says to a read.
-enum Read {
-    Done(ReadResult),
-    /// It must be looked for in the segments.
-    Segments,
-}
-
-impl Partition {
-    pub fn empty_result(&self, item: u32) -> ReadResult {
-        ReadResult {
-            high_watermark: self.replica.high_watermark(),
-            start: self.replica.start(),
-            ..ReadResult::error(item, ErrorCode::NONE)
-        }
-    }
-
-    /// KIP-320: what a request's idea of the leader epoch is worth.
-    pub fn check_epoch(&self, current: i32) -> ErrorCode {
-        let epoch = self.replica.epoch().0;
-        match current {
-            ..0 => ErrorCode::NONE,
-            _ if current < epoch => ErrorCode::FENCED_LEADER_EPOCH,
-            _ if current > epoch => ErrorCode::UNKNOWN_LEADER_EPOCH,
-            _ => ErrorCode::NONE,
-        }
-    }
-
-    fn read(&self, part: &ReadPart, left: usize, first: bool) -> Read {
-        let mut result = self.empty_result(part.item);
-        let end = self.served_end();
-        match self.readable(part) {
-            Ok(None) => {}
-            Ok(diverging) => {
-                result.diverging = diverging;
-                return Read::Done(result);
-            }
-            // Beyond Kafka: whoever reads outside the log is told where it is.
-            Err(ErrorCode::OFFSET_OUT_OF_RANGE) => {
-                return Read::Done(ReadResult { error: ErrorCode::OFFSET_OUT_OF_RANGE, ..result });
-            }
-            Err(error) => return Read::Done(ReadResult::error(part.item, error)),
-        }
-        if part.offset >= end {
-            return Read::Done(result);
-        }
-        if part.offset < self.log.tail_base() {
-            return Read::Segments;
-        }
-        self.read_tail(part, left, first, &mut result);
-        Read::Done(result)
-    }
-
-    /// Whether there is something to read at the reader's offset, or where its log has left this one.
-    fn readable(&self, part: &ReadPart) -> Result<Option<(Epoch, Offset)>, ErrorCode> {
-        if !self.replica.leads() {
-            return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
-        }
-        let error = self.check_epoch(part.current_leader_epoch);
-        if error != ErrorCode::NONE {
-            return Err(error);
-        }
-        if self.refusal.is_some() && part.offset >= self.served_end() {
-            // Not OFFSET_OUT_OF_RANGE, wherever the log's end is now: a consumer would start somewhere else and skip it.
-            return Err(ErrorCode::CORRUPT_MESSAGE);
-        }
-        if part.offset < self.replica.start() {
-            return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
-        }
-        if part.last_fetched_epoch >= 0 {
-            let found = self.replica.end_of_epoch(Epoch(part.last_fetched_epoch));
-            let (epoch, end) = found.ok_or(ErrorCode::OFFSET_OUT_OF_RANGE)?;
-            if epoch.0 < part.last_fetched_epoch || end < part.offset {
-                return Ok(Some((epoch, end)));
-            }
-        }
-        if part.offset > self.replica.end().offset {
-            return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
-        }
-        Ok(None)
-    }
-
-    /// Batches from memory: as many as fit, and the first one whole if it is the answer's first.
-    fn read_tail(&self, part: &ReadPart, left: usize, first: bool, result: &mut ReadResult) {
-        let end = self.served_end();
-        let max = part.max_bytes.min(left);
-        let (mut count, mut small_bytes) = (0, 0);
-        for batch in self.log.tail_from(part.offset).take_while(|batch| batch.end <= end) {
-            let whole_first = first && count == 0;
-            if result.bytes + batch.bytes.len() > max && !whole_first {
-                result.more = true;
-                break;
-            }
-            count += 1;
-            result.bytes += batch.bytes.len();
-            small_bytes += if batch.bytes.len() < COPY_MAX { batch.bytes.len() } else { 0 };
-        }
-        result.copied = small_bytes;
-        let mut small = BytesMut::with_capacity(small_bytes);
-        for batch in self.log.tail_from(part.offset).take(count) {
-            if batch.bytes.len() < COPY_MAX {
-                small.extend_from_slice(&batch.bytes);
-                continue;
-            }
-            if !small.is_empty() {
-                result.records.push(small.split().freeze());
-            }
-            result.records.push(batch.bytes.clone());
-        }
-        if !small.is_empty() {
-            result.records.push(small.freeze());
-        }
     }
 }

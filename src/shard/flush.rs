@@ -11,7 +11,7 @@ use super::{Level, Phase, Shard};
 use crate::boundary::{Done, FileId, Halt, IoError, Op, OpenMode, SECTOR};
 use crate::ids::{Offset, PartitionKey};
 use crate::log::segment::{self, Segment};
-use crate::log::{Run, sidecar};
+use crate::log::{Room, Run, sidecar};
 use crate::memory::{self, round_down, round_up};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
@@ -20,6 +20,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
+use rand::RngCore;
 
 /// Files being opened or rolled for their next run, beside the runs in flight.
 const OPENING_MAX: usize = 8;
@@ -203,25 +204,36 @@ impl Shard {
         }
         let limit = partition.replica.settled();
         if partition.log.segments.back().is_none_or(|segment| segment.rolled) {
-            partition.log.segments.push_back(Segment::new(partition.log.flushed(), now));
+            let jitter_ms = self.draw_jitter(slot);
+            let Some(partition) = self.partition(slot) else { return };
+            partition.log.segments.push_back(Segment::new(partition.log.flushed(), now, jitter_ms));
             partition.log.partial.clear();
         }
+        let Some(partition) = self.partition(slot) else { return };
         let segment = partition.log.segments.back().expect("just made");
-        let room = match segment.bytes {
+        let segment_ms = partition.settings.segment_ms_max();
+        let bytes = match segment.bytes {
             0 => u64::MAX,
             bytes => u64::from(partition.settings.segment_bytes).saturating_sub(bytes),
         };
-        let old = segment.bytes > 0 && now.saturating_sub(segment.created) >= partition.settings.segment_ms as i64;
         let run_bytes =
             if segment.bytes == 0 { run_bytes.min(partition.settings.segment_bytes as usize) } else { run_bytes };
-        let run = if old { None } else { partition.log.next_run(limit, run_bytes, room) };
-        match run {
+        match partition.log.next_run(limit, run_bytes, Room { bytes, segment_ms, now }) {
             Some(run) => match segment.open.file {
                 Some(file) => self.write_run(slot, file, run),
                 None => self.open_segment(slot),
             },
             None if segment.bytes > 0 && partition.log.oldest_staged_below(limit) => self.roll(slot),
             None => {}
+        }
+    }
+
+    /// How much sooner than `segment.ms` a new segment is to roll: so that those of many partitions do not roll at once.
+    fn draw_jitter(&mut self, slot: u32) -> u64 {
+        let Some(settings) = self.partition(slot).map(|partition| partition.settings.clone()) else { return 0 };
+        match settings.segment_jitter_ms.min(settings.segment_ms) {
+            0 => 0,
+            below => self.rng.next_u64() % below,
         }
     }
 
@@ -264,6 +276,7 @@ impl Shard {
             return self.remove_partition(slot);
         }
         self.flush(slot);
+        self.expire(slot);
     }
 
     /// Writes a run behind the segment's end: the part-filled last sector again, the batches, zeros to the next sector.
@@ -351,12 +364,13 @@ impl Shard {
 
     fn on_run_written(&mut self, slot: u32, flight: &Flight) {
         let urgent = matches!(self.phase, Phase::Stopping | Phase::Moving);
+        let now = self.fx.now.wall.0;
         let run_bytes = self.config.journal.run_bytes;
         let Some(partition) = self.partition(slot) else { return };
         partition.log.writing = false;
         let end = partition.log.segments.back().expect("an active segment").bytes + u64::from(flight.run.chunk.len);
         let partial = &flight.data[(round_down(end) - flight.at) as usize..(end - flight.at) as usize];
-        partition.log.on_written(&flight.run, partial.to_vec());
+        partition.log.on_written(&flight.run, partial.to_vec(), now);
         let deleted = partition.deleted;
         self.staged_bytes -= flight.run.chunk.len as usize;
         if deleted {
@@ -367,6 +381,7 @@ impl Shard {
             self.queue_flush(slot);
         }
         self.apply_retention(slot);
+        self.expire(slot);
         self.check_stopped();
     }
 
@@ -426,6 +441,7 @@ impl Shard {
             return self.remove_partition(slot);
         }
         self.flush(slot);
+        self.expire(slot);
         self.check_stopped();
     }
 
@@ -455,6 +471,7 @@ impl Shard {
             segment.open.dirty = false;
             segment.open.unnamed = false;
         }
+        self.forget_below_start(slot);
         self.apply_retention(slot);
         self.remove_doomed(slot);
         self.remove_partition_if_due(slot);

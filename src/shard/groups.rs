@@ -18,6 +18,7 @@ use crate::ids::{Offset, PartitionKey, TopicId};
 use crate::journal::Entry;
 use crate::journal::frame::Note;
 use crate::mail::{Letter, Ticket};
+use crate::memory::Shares;
 use crate::records::{self, BatchBuilder};
 use crate::wire::ErrorCode;
 use alloc::boxed::Box;
@@ -121,7 +122,7 @@ impl Shard {
 
     /// What all coordinators of the shard may take in memory.
     fn groups_bytes_max(&self) -> usize {
-        (self.config.memory_bytes / 8) as usize
+        Shares::of(self.config.memory_bytes).groups as usize
     }
 
     /// Counts what a coordinator takes by now.
@@ -130,6 +131,10 @@ impl Shard {
         let bytes = groups.coordinator().map_or(0, Coordinator::bytes);
         let before = core::mem::replace(&mut groups.counted, bytes);
         self.groups_bytes = self.groups_bytes + bytes - before;
+        if bytes != before {
+            let left = Shares::of(self.config.memory_bytes).connections_beside(self.groups_bytes as u64);
+            self.conns.held.budget.resize(left);
+        }
     }
 
     /// A request for the coordinator of this partition, which is to be ours. Without a ticket nobody waits.

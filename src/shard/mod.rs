@@ -15,6 +15,7 @@
 mod answers;
 mod boot;
 mod checkpoints;
+mod closing;
 mod commit;
 mod connection;
 mod controller;
@@ -26,15 +27,20 @@ mod group_answers;
 mod group_calls;
 mod group_loading;
 mod groups;
+mod held;
 pub mod inspect;
+mod output;
 mod partition;
 pub mod produce;
+mod purge;
 pub mod query;
 mod reads;
 mod recovery;
 mod removal;
 mod reshard;
+mod sampling;
 mod tasks;
+mod tidy;
 mod timers;
 
 use crate::boundary::{Action, Done, Halt, Input, Instant, Level, Now};
@@ -44,7 +50,9 @@ use crate::ids::{Epoch, Offset, PartitionKey, ShardId, TopicId};
 use crate::journal::Journal;
 use crate::journal::frame::Place;
 use crate::mail::Letter;
+use crate::memory::Shares;
 use crate::metadata::Image;
+use crate::metrics::Counters;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
@@ -58,6 +66,7 @@ use checkpoints::Checkpoints;
 use connection::Connections;
 use controller::{Applying, Controller};
 use effects::{Effects, Pending};
+use fetch::sessions::Sessions;
 use flush::Flusher;
 use partition::Partition;
 use rand::SeedableRng;
@@ -117,6 +126,9 @@ pub struct Shard {
     file_starts: BTreeMap<u64, (Place, u64, u32)>,
     /// Replicas that are to stand for election, a few at a time.
     campaigns: VecDeque<u32>,
+    /// Partitions whose folders are still to be looked at after recovery, and how many are being.
+    untidy: VecDeque<u32>,
+    tidying: usize,
 
     /// By slot; a slot is never used again in a run.
     partitions: Vec<Option<Box<Partition>>>,
@@ -130,7 +142,9 @@ pub struct Shard {
     checkpoints: Checkpoints,
     reads: Reads,
     answers: Answers,
+    sessions: Sessions,
 
+    counters: Counters,
     conns: Connections,
     /// Bytes of batches on their way to another shard, by shard: its credits.
     mailed_bytes: Vec<usize>,
@@ -140,10 +154,14 @@ pub struct Shard {
     backlog: VecDeque<(ShardId, Letter)>,
     /// Coordinators whose records found no room.
     groups_stalled: VecDeque<u32>,
+    /// Deletions of records that found no room in the journal.
+    purges_stalled: VecDeque<purge::Stalled>,
     /// About what all coordinators take in memory.
     groups_bytes: usize,
 
     image: Image,
+    /// How often the image has changed in this run.
+    image_changes: u64,
     leaders: BTreeMap<PartitionKey, Epoch>,
     controller: Controller,
     /// Committed metadata that this shard has not carried out whole, oldest first.
@@ -157,10 +175,12 @@ impl Shard {
     /// `seed` is the only source of chance in the shard.
     pub fn new(config: Config, seed: [u8; 32], now: Now) -> Shard {
         assert!(config.shard.0 < config.shards, "shard {:?} of {}", config.shard, config.shards);
+        let settings = BrokerSettings::resolve(&config.broker);
+        let shares = Shares::of(config.memory_bytes);
         let mut shard = Shard {
             fx: Effects::new(config.shard, config.shards, now),
             me: config.shard,
-            settings: BrokerSettings::resolve(&config.broker),
+            settings,
             rng: ChaCha8Rng::from_seed(seed),
             phase: Phase::Booting,
             boot: Boot::default(),
@@ -179,6 +199,8 @@ impl Shard {
             disk_full: false,
             file_starts: BTreeMap::new(),
             campaigns: VecDeque::new(),
+            untidy: VecDeque::new(),
+            tidying: 0,
             partitions: Vec::new(),
             slots: BTreeMap::new(),
             cache: VecDeque::new(),
@@ -186,15 +208,19 @@ impl Shard {
             staged_bytes: 0,
             flusher: Flusher::default(),
             checkpoints: Checkpoints::default(),
-            reads: Reads::new(config.memory_bytes / 4),
-            answers: Answers::new(config.memory_bytes / 8),
-            conns: Connections::new(config.memory_bytes / 8),
+            reads: Reads::new(shares.reads),
+            answers: Answers::new(),
+            counters: Counters::default(),
+            sessions: Sessions::new(config.shard, config.shards, settings.fetch_sessions_max, shares.sessions),
+            conns: Connections::new(shares.connections),
             mailed_bytes: (0..config.shards).map(|_| 0).collect(),
             local: VecDeque::new(),
             backlog: VecDeque::new(),
             groups_stalled: VecDeque::new(),
+            purges_stalled: VecDeque::new(),
             groups_bytes: 0,
             image: Image::default(),
+            image_changes: 0,
             leaders: BTreeMap::new(),
             controller: Controller::default(),
             applying: VecDeque::new(),
@@ -263,6 +289,9 @@ impl Shard {
         for partition in self.partitions.iter().flatten() {
             partition.check();
         }
+        if !self.dirty {
+            self.check_held();
+        }
     }
 
     /// For observers: each partition's leader epoch, log start, high watermark and end.
@@ -297,6 +326,7 @@ impl Shard {
         }
         self.deliver_locally();
         self.flush_connections();
+        self.shed_readers();
         self.fx.post();
     }
 
@@ -325,7 +355,7 @@ impl Shard {
             Timer::StopDue => self.on_stop_due(),
             Timer::Rest { frame } => self.on_rest_due(frame),
             Timer::FetchDue { conn, request, round } => self.on_fetch_due(conn, request, round),
-            Timer::AnswersWait => self.on_answers_wait_due(),
+            Timer::MemoryWait => self.on_memory_wait_due(),
             Timer::ReadsWait => self.on_reads_wait_due(),
             Timer::Retention => self.on_retention_due(),
             Timer::Idle => self.on_idle_due(),
@@ -348,6 +378,8 @@ impl Shard {
             Then::Mended { partition } => self.on_mended(partition),
             Then::SegmentOpened { partition } => self.on_segment_opened(partition, &outcome),
             Then::Rolled { partition, base } => self.on_rolled(partition, base),
+            Then::SegmentsListed { partition } => self.on_segments_listed(partition, &outcome.names),
+            Then::Tidied { partition } => self.on_tidied(partition),
             Then::SegmentsRemoved { partition, bases } => self.on_segments_removed(partition, &bases),
             Then::PartitionRemoved { partition } => self.on_partition_removed(partition),
             Then::Synced { partition } => self.on_synced(partition),
@@ -402,11 +434,15 @@ impl Shard {
                 self.mailed_bytes[from.0 as usize] -= batch_bytes;
                 self.on_appended(ticket, appended);
             }
-            Letter::Read { ticket, round, parts, max_bytes } => self.on_read(ticket, round, parts, max_bytes),
+            Letter::Read { ticket, round, parts, max_bytes } => self.on_read(ticket, round, &parts, max_bytes),
             Letter::ReadDone { ticket, round, results } => self.on_read_done(ticket, round, results),
             Letter::Watch { ticket, round, parts } => self.on_watch(ticket, round, &parts),
             Letter::Unwatch { shard, conn, keys } => self.on_unwatch(shard, conn, &keys),
             Letter::Woken { ticket, round } => self.on_woken(ticket, round),
+            Letter::LendSession(claim) => self.on_lend_session(claim),
+            Letter::SessionLent { ticket, id, lent } => self.on_session_lent(ticket, id, lent),
+            Letter::SessionBack { id, interest } => self.on_session_back(id, interest),
+            Letter::CloseSession { id } => self.on_close_session(id),
             Letter::Ask { ticket, key, query } => self.on_ask(ticket, key, query),
             Letter::Answer { ticket, answer } => self.on_answer(ticket, answer),
             Letter::Look { ticket, look, keys } => self.on_look(ticket, look, &keys),

@@ -8,8 +8,10 @@ use crate::checkpoint::PartitionSnapshot;
 use crate::configs::TopicSettings;
 use crate::ids::{NodeId, Offset, PartitionKey, ShardId};
 use crate::journal::NoteHint;
+use crate::log::segment::Segment;
 use crate::log::{Log, Refusal};
 use crate::mail::Ticket;
+use crate::metrics::Traffic;
 use crate::replica::Replica;
 use crate::replica::producers::Producers;
 use alloc::boxed::Box;
@@ -36,6 +38,14 @@ pub struct Watcher {
     pub round: u32,
 }
 
+/// A client that has deleted records, and waits until that is durable.
+#[derive(Clone, Copy, Debug)]
+pub struct Purge {
+    pub ticket: Ticket,
+    /// The log starts here then, or later.
+    pub start: Offset,
+}
+
 /// What a partition's log is for.
 #[derive(Debug)]
 pub enum Machine {
@@ -53,6 +63,8 @@ pub struct Partition {
     pub producers: Producers,
     pub settings: Arc<TopicSettings>,
     pub refusal: Option<Refusal>,
+    /// What it took since the process started.
+    pub traffic: Traffic,
     pub hint: NoteHint,
     /// `acks=all`: answered at the high watermark. `acks=1`: at the leader's durable end. In order of `end`.
     pub at_high_watermark: VecDeque<Waiter>,
@@ -70,6 +82,10 @@ pub struct Partition {
     pub doomed_files: Vec<FileId>,
     /// The log start that is being journalled; it moves, and segments below it go, when that is durable.
     pub next_start: Offset,
+    /// Who waits for the start to move.
+    pub purges: Vec<Purge>,
+    /// Everything it holds was past its retention when that was last looked at: the active segment is on its way out too.
+    pub expiring: bool,
     /// In the flusher's queue.
     pub queued: bool,
     pub folder_made: bool,
@@ -88,6 +104,7 @@ impl Partition {
             producers: snapshot.producers,
             settings,
             refusal: snapshot.refusal,
+            traffic: Traffic::default(),
             hint: NoteHint::default(),
             at_high_watermark: VecDeque::new(),
             at_durable: VecDeque::new(),
@@ -98,6 +115,8 @@ impl Partition {
             doomed: snapshot.doomed,
             doomed_files: Vec::new(),
             next_start,
+            purges: Vec::new(),
+            expiring: false,
             queued: false,
             folder_made: false,
             reads: 0,
@@ -138,6 +157,21 @@ impl Partition {
     pub fn served_end(&self) -> Offset {
         let high_watermark = self.replica.high_watermark();
         self.refusal.as_ref().map_or(high_watermark, |refusal| refusal.from.min(high_watermark))
+    }
+
+    /// Recovery: all segments below the log's start are doomed, whatever the checkpoint knew of them.
+    pub fn forget_all_below_start(&mut self) {
+        let start = self.replica.start();
+        let gone = |segment: &Segment| segment.end <= start && (segment.rolled || segment.bytes > 0);
+        while self.log.segments.front().is_some_and(gone) {
+            let segment = self.log.segments.pop_front().expect("just seen");
+            self.doomed.push(segment.base);
+            if !segment.rolled {
+                // The run before may have rolled it, and have unlinked it already.
+                self.log.partial.clear();
+            }
+            self.doomed_files.extend(segment.open.file);
+        }
     }
 
     /// Puts a waiter in order of its end; duplicates of batches in flight may come late.

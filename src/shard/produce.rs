@@ -11,6 +11,7 @@ use crate::configs::{TimestampType, TopicSettings};
 use crate::ids::{Epoch, Offset, PartitionKey, ShardId, TopicId};
 use crate::journal::Entry;
 use crate::mail::{Letter, Ticket};
+use crate::memory::Shares;
 use crate::records::{self, BatchError, BatchHeader, Limits};
 use crate::replica::producers::{Sequence, Verdict};
 use crate::wire::ErrorCode;
@@ -24,10 +25,6 @@ use alloc::string::{String, ToString};
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
-/// Bytes of batches that may be on their way to one other shard.
-const MAILED_MAX: usize = 8 << 20;
-/// The part of the memory that the records of one compressed batch may take while they are looked at.
-const DECOMPRESSED_PART: u64 = 16;
 /// A batch shares its journal file with others.
 const BATCHES_PER_FILE_MIN: u64 = 4;
 
@@ -70,7 +67,8 @@ pub struct Producing {
 
 impl Shard {
     pub(super) fn can_append(&mut self, len: usize) -> bool {
-        if self.mailed_bytes.iter().any(|bytes| *bytes > MAILED_MAX) {
+        let mailed: usize = self.mailed_bytes.iter().sum();
+        if mailed > 0 && mailed + len > Shares::of(self.config.memory_bytes).mail as usize {
             return false;
         }
         self.can_append_local(len)
@@ -206,9 +204,28 @@ impl Shard {
         batch: &[u8],
         mailed: usize,
     ) -> Result<(), Appended> {
+        let outcome = self.try_append(ticket, key, acks, version, batch, mailed);
+        if outcome.is_err()
+            && let Some(slot) = self.slots.get(&key).copied()
+            && let Some(partition) = self.partition(slot)
+        {
+            partition.traffic.refused += 1;
+        }
+        outcome
+    }
+
+    fn try_append(
+        &mut self,
+        ticket: Ticket,
+        key: PartitionKey,
+        acks: i16,
+        version: i16,
+        batch: &[u8],
+        mailed: usize,
+    ) -> Result<(), Appended> {
         let now = self.fx.now.wall;
         let batch_max = self.config.journal.file_bytes / BATCHES_PER_FILE_MIN;
-        let decompressed_max = (self.config.memory_bytes / DECOMPRESSED_PART) as usize;
+        let decompressed_max = Shares::of(self.config.memory_bytes).decompressed as usize;
         let refuses = self.journal_refuses();
         let serving = self.phase == super::Phase::Serving;
         let slot = *self.slots.get(&key).ok_or_else(|| Appended::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION))?;
@@ -216,11 +233,12 @@ impl Shard {
         else {
             return Err(Appended::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
         };
-        partition.may_append(acks, serving)?;
+        partition.admit(acks, serving, batch, now)?;
         let start = partition.replica.start();
         let bounds = Bounds { batch_bytes_max: batch_max, decompressed_bytes_max: decompressed_max, start };
         let checked = check(batch, version, &partition.settings, &bounds, now)?;
-        let sequence = sequence_of(&checked.header);
+        let sequence =
+            sequence_of(&checked.header).map(|sequence| Sequence { timestamp: checked.max_timestamp.0, ..sequence });
         let mut waiter = Waiter {
             ticket,
             base: Offset(-1),
@@ -230,8 +248,9 @@ impl Shard {
         };
         match sequence.map_or(Verdict::Append, |sequence| partition.producers.judge(sequence)) {
             Verdict::Append => {}
-            Verdict::Duplicate { base, end } => {
-                (waiter.base, waiter.end) = (base, end);
+            Verdict::Duplicate { base, end, timestamp } => {
+                // As in Kafka, which remembers one time of a batch: also where the time is the producer's.
+                (waiter.base, waiter.end, waiter.append_time) = (base, end, timestamp);
                 partition.answer_later(waiter, acks);
                 self.advance(slot);
                 return Ok(());
@@ -248,6 +267,7 @@ impl Shard {
             }
         }
         if refuses {
+            sequence.iter().for_each(|sequence| partition.producers.refuse(*sequence, now.0));
             let text = String::from("the disk is full");
             return Err(Appended::because(ErrorCode::KAFKA_STORAGE_ERROR, text));
         }
@@ -260,6 +280,7 @@ impl Shard {
         let entry = Entry { key, slot, epoch, base, end, max_timestamp };
         journal.append_batch(entry, batch, &mut partition.hint, |copy| checked.patch(copy, base, epoch));
         (waiter.base, waiter.end) = (base, end);
+        partition.traffic.took(checked.header.records_count, batch.len());
         partition.answer_later(waiter, acks);
         Ok(())
     }
@@ -274,6 +295,17 @@ impl Shard {
 }
 
 impl Partition {
+    /// Whether anything may be appended. Who is refused for a moment only sends the same batch again, and that comes first.
+    fn admit(&mut self, acks: i16, serving: bool, batch: &[u8], now: Timestamp) -> Result<(), Appended> {
+        let refused = self.may_append(acks, serving);
+        if refused.as_ref().is_err_and(|refused| refused.error == ErrorCode::NOT_LEADER_OR_FOLLOWER)
+            && let Some(sequence) = BatchHeader::parse(batch).ok().and_then(|header| sequence_of(&header))
+        {
+            self.producers.refuse(sequence, now.0);
+        }
+        refused
+    }
+
     fn may_append(&self, acks: i16, serving: bool) -> Result<(), Appended> {
         if self.deleted {
             return Err(Appended::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
@@ -414,6 +446,7 @@ pub(super) fn sequence_of(header: &BatchHeader) -> Option<Sequence> {
         epoch: header.producer_epoch,
         first: header.base_sequence,
         last: header.last_sequence(),
+        timestamp: header.max_timestamp.0,
     })
 }
 

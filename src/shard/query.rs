@@ -1,4 +1,4 @@
-//! Questions about offsets: ListOffsets and OffsetForLeaderEpoch.
+//! Questions about offsets: ListOffsets and OffsetForLeaderEpoch; what DeleteRecords asks goes the same way.
 //!
 //! The shard that owns a partition answers; the one that owns the connection puts the answers together. Lookups by time are
 //! exact: the table says which chunk, the chunk's records say which record.
@@ -12,6 +12,7 @@ use crate::log::segment::Chunk;
 use crate::mail::{Letter, Ticket};
 use crate::records;
 use crate::wire::ErrorCode;
+use crate::wire::delete_records::{DeleteRecordsPartitionResult, DeleteRecordsResponse, DeleteRecordsTopicResult};
 use crate::wire::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use crate::wire::list_offsets::{
     ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopicResponse,
@@ -47,6 +48,10 @@ pub enum Query {
         current_leader_epoch: i32,
         leader_epoch: i32,
     },
+    /// Not only a question: the log is to start here.
+    DeleteRecords {
+        offset: i64,
+    },
     /// No question: it is answered with an error, whatever it is about.
     Refused(ErrorCode),
 }
@@ -61,8 +66,12 @@ pub struct Answer {
 }
 
 impl Answer {
-    fn error(error: ErrorCode) -> Answer {
+    pub fn error(error: ErrorCode) -> Answer {
         Answer { error, timestamp: -1, offset: -1, leader_epoch: -1 }
+    }
+
+    pub fn at(offset: Offset) -> Answer {
+        Answer { offset: offset.0, ..Answer::error(ErrorCode::NONE) }
     }
 }
 
@@ -76,9 +85,10 @@ pub struct Querying {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+pub enum Kind {
     ListOffsets,
     EpochEnds,
+    DeleteRecords,
 }
 
 /// A lookup by time on its way through the segments: the first record at or after `from` whose time is at least `target`.
@@ -87,6 +97,8 @@ pub struct Search {
     ticket: Ticket,
     target: Timestamp,
     from: Offset,
+    /// Wanted is the record with the largest time, which is thought to be `target`.
+    largest: bool,
 }
 
 impl Search {
@@ -140,7 +152,13 @@ impl Shard {
         self.ask_all(conn, header, Kind::EpochEnds, topics);
     }
 
-    fn ask_all(&mut self, conn: ConnId, header: Header, kind: Kind, topics: Vec<(String, Vec<(i32, Query)>)>) {
+    pub(super) fn ask_all(
+        &mut self,
+        conn: ConnId,
+        header: Header,
+        kind: Kind,
+        topics: Vec<(String, Vec<(i32, Query)>)>,
+    ) {
         let mut querying = Querying { header, kind, topics: Vec::new(), parts: Vec::new(), left: 0 };
         let mut asks = Vec::new();
         for (name, questions) in topics {
@@ -175,9 +193,10 @@ impl Shard {
         let answer = match (partition.filter(|partition| !partition.deleted), slot) {
             (Some(partition), Some(slot)) => match partition.answer(query) {
                 Asked::Answer(answer) => answer,
-                Asked::Search(target) => {
+                Asked::Purge(offset) => return self.purge(slot, ticket, offset),
+                Asked::Search { target, largest } => {
                     let from = partition.replica.start();
-                    return self.search(slot, Search { ticket, target, from });
+                    return self.search(slot, Search { ticket, target, from, largest });
                 }
             },
             (_, _) => Answer::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
@@ -185,7 +204,7 @@ impl Shard {
         self.reply(ticket, answer);
     }
 
-    fn reply(&mut self, ticket: Ticket, answer: Answer) {
+    pub(super) fn reply(&mut self, ticket: Ticket, answer: Answer) {
         if ticket.shard == self.me {
             self.on_answer(ticket, answer);
         } else {
@@ -209,8 +228,13 @@ impl Shard {
         }
         let end = partition.served_end();
         let found = partition.log.tail_from(search.from).take_while(|batch| batch.end <= end).find_map(|batch| {
-            records::find_timestamp(&batch.bytes, search.target, search.from, DECOMPRESSED_MAX).transpose()
+            let may = batch.max_timestamp >= search.target.0;
+            let find = || records::find_timestamp(&batch.bytes, search.target, search.from, DECOMPRESSED_MAX);
+            may.then(find).and_then(Result::transpose)
         });
+        if let (None, true) = (&found, search.largest) {
+            return self.search_smaller(slot, search, &[]);
+        }
         let answer = match found.transpose() {
             Ok(found) => found_answer(partition, found),
             Err(_) => Answer::error(ErrorCode::CORRUPT_MESSAGE),
@@ -252,10 +276,55 @@ impl Shard {
                 }
             }
         }
+        if search.largest {
+            return self.search_smaller(slot, search, &bytes);
+        }
         let read_to = chunks.last().map(|chunk| chunk.end);
         let segment_end = partition.log.segment_of(search.from).map(|index| partition.log.segments[index].end);
         let from = read_to.or(segment_end).unwrap_or(partition.log.flushed());
         self.search(slot, Search { from, ..search });
+    }
+
+    /// The record with the largest time lies below the log's start, which a client has put between it and its neighbours.
+    /// `read` are the chunks that hold the start, none where it lies in memory: the largest of what is left of them, or of
+    /// all that lies behind them.
+    fn search_smaller(&mut self, slot: u32, search: Search, read: &[Bytes]) {
+        let Some(partition) = self.partitions[slot as usize].as_deref() else {
+            return self.reply(search.ticket, Answer::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+        };
+        let served_end = partition.served_end();
+        let tail = || partition.log.tail_from(search.from).take_while(|batch| batch.end <= served_end);
+        let batches = read.iter().flat_map(|chunk| records::split(chunk)).map_while(Result::ok).map(|(_, batch)| batch);
+        let cut = tail().filter(|batch| batch.base < search.from && read.is_empty()).map(|batch| &batch.bytes[..]);
+        let mut here: Option<(Offset, Timestamp)> = None;
+        let mut end = search.from;
+        let mut corrupt = false;
+        for batch in batches.chain(cut) {
+            match records::find_largest(batch, search.from, DECOMPRESSED_MAX) {
+                Ok(Some((offset, time))) if here.is_none_or(|(_, most)| time > most) => here = Some((offset, time)),
+                Ok(_) => {}
+                Err(_) => corrupt = true,
+            }
+            end = records::BatchHeader::parse(batch).map_or(end, |header| end.max(header.end_offset()));
+        }
+        if corrupt {
+            return self.reply(search.ticket, Answer::error(ErrorCode::CORRUPT_MESSAGE));
+        }
+        let segments = &partition.log.segments;
+        let chunks = segments.iter().flat_map(|segment| &segment.chunks).filter(|chunk| chunk.base >= end);
+        // A segment whose table is not loaded was not read just now: it lies behind.
+        let whole = segments.iter().filter(|segment| segment.base >= end && segment.bytes > 0);
+        let behind = chunks.map(|chunk| chunk.max_timestamp).chain(whole.map(|segment| segment.max_timestamp));
+        let staged = tail().filter(|batch| batch.base >= end).map(|batch| batch.max_timestamp);
+        let behind = behind.chain(staged).max().map(Timestamp);
+        match behind.filter(|behind| here.is_none_or(|(_, time)| *behind > time)) {
+            // Less each time, and further on.
+            Some(target) => self.search(slot, Search { target, from: end, ..search }),
+            None => {
+                let answer = found_answer(partition, here);
+                self.reply(search.ticket, answer);
+            }
+        }
     }
 
     pub(super) fn on_answer(&mut self, ticket: Ticket, answer: Answer) {
@@ -306,8 +375,13 @@ impl Shard {
 /// What a partition says to a question.
 enum Asked {
     Answer(Answer),
-    /// The first record whose time is at least this.
-    Search(Timestamp),
+    /// The first record whose time is at least `target`, or the one with the largest time, which that seems to be.
+    Search {
+        target: Timestamp,
+        largest: bool,
+    },
+    /// The log is to start here.
+    Purge(i64),
 }
 
 impl Partition {
@@ -319,6 +393,7 @@ impl Partition {
             Query::EpochEnd { current_leader_epoch, leader_epoch } => {
                 Asked::Answer(self.epoch_answer(current_leader_epoch, leader_epoch))
             }
+            Query::DeleteRecords { offset } => Asked::Purge(offset),
             Query::Refused(error) => Asked::Answer(Answer::error(error)),
         }
     }
@@ -354,10 +429,10 @@ impl Partition {
             EARLIEST | EARLIEST_LOCAL => Asked::Answer(at(self.replica.start())),
             LATEST_TIERED | EARLIEST_PENDING_UPLOAD => Asked::Answer(Answer::error(ErrorCode::NONE)),
             MAX_TIMESTAMP => match self.max_timestamp() {
-                Some(target) => Asked::Search(target),
+                Some(target) => Asked::Search { target, largest: true },
                 None => Asked::Answer(Answer::error(ErrorCode::NONE)),
             },
-            _ => Asked::Search(Timestamp(timestamp)),
+            _ => Asked::Search { target: Timestamp(timestamp), largest: false },
         }
     }
 
@@ -407,6 +482,7 @@ impl Querying {
         match self.kind {
             Kind::ListOffsets => self.list_offsets_response(),
             Kind::EpochEnds => self.epoch_ends_response(),
+            Kind::DeleteRecords => self.delete_records_response(),
         }
     }
 
@@ -427,6 +503,22 @@ impl Querying {
         });
         let response = ListOffsetsResponse { topics: topics.collect(), ..ListOffsetsResponse::default() };
         self.header.respond(&response)
+    }
+
+    fn delete_records_response(&self) -> Vec<Bytes> {
+        let mut parts = self.parts.iter().map(|(partition_index, answer)| {
+            let answer = answer.as_ref().expect("every question is answered");
+            DeleteRecordsPartitionResult {
+                partition_index: *partition_index,
+                low_watermark: answer.offset,
+                error_code: answer.error,
+            }
+        });
+        let topics = self.topics.iter().map(|(name, count)| DeleteRecordsTopicResult {
+            name: Cow::Borrowed(name),
+            partitions: parts.by_ref().take(*count as usize).collect(),
+        });
+        self.header.respond(&DeleteRecordsResponse { topics: topics.collect(), ..DeleteRecordsResponse::default() })
     }
 
     fn epoch_ends_response(&self) -> Vec<Bytes> {

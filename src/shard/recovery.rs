@@ -17,7 +17,7 @@ use crate::journal::ring::{Ring, SlotState};
 use crate::journal::scan::{Damage, Scanner, SlotView, Step};
 use crate::journal::{Journal, Resume};
 use crate::log::Refusal;
-use crate::memory::{self, ArenaPool};
+use crate::memory::{self, ArenaPool, Shares};
 use crate::metadata::Image;
 use crate::records::BatchHeader;
 use alloc::collections::BTreeSet;
@@ -381,7 +381,7 @@ impl Shard {
             };
         }
         let journal_config = self.config.journal;
-        let pool = ArenaPool::new(journal_config.arena_bytes, self.config.memory_bytes / 2);
+        let pool = ArenaPool::new(journal_config.arena_bytes, Shares::of(self.config.memory_bytes).journal);
         let text = format!(
             "shard {} has read {} frames of its journal; run {run} goes on at file {} offset {}",
             self.me.0, self.boot.recovery.frames, resume.place.file_seq, resume.place.offset
@@ -395,7 +395,7 @@ impl Shard {
         self.journal = Some(journal);
         for partition in self.partitions.iter_mut().flatten() {
             partition.replica.recovered();
-            partition.forget_below_start();
+            partition.forget_all_below_start();
             if let Some(active) = partition.log.segments.back_mut().filter(|_| ran_on) {
                 active.trimmed = false;
             }
@@ -437,6 +437,7 @@ impl Shard {
                 self.remove_partition(slot);
                 continue;
             }
+            self.tidy_later(slot);
             self.remove_doomed(slot);
             self.finish_rolls(slot);
             if self.partition(slot).is_some_and(|partition| !partition.replica.leads())
@@ -445,6 +446,7 @@ impl Shard {
                 self.campaigns.push_back(slot);
             }
         }
+        self.pump_tidying();
         self.fill_ring();
         self.dirty = true;
         if let Some(image) = self.boot.early_image.take() {

@@ -1,7 +1,8 @@
-//! What goes: segments past their retention, deleted partitions.
+//! What goes: segments past their retention or below the log's start, deleted partitions.
 //!
 //! Invariant: a file is unlinked only after the decision is durable in the journal (the log's new start, or a committed
-//! deletion that names the topic's id), and only when nothing reads or writes it.
+//! deletion that names the topic's id), and only when nothing reads or writes it. So it needs no
+//! `file.delete.delay.ms`: in Kafka that is the time left to those who still read it, and here they are waited for.
 
 use super::partition::Partition;
 use super::produce::Appended;
@@ -53,6 +54,10 @@ impl Shard {
         }
         for slot in 0..self.partitions.len() as u32 {
             self.apply_retention(slot);
+            if let Some(partition) = self.partition(slot) {
+                partition.expiring = true;
+            }
+            self.expire(slot);
             self.close_unread(slot);
         }
         let interval = Duration::from_millis(self.settings.retention_check_interval_ms.clamp(1_000, 60_000));
@@ -66,7 +71,7 @@ impl Shard {
             return;
         }
         let Some(partition) = self.partition(slot) else { return };
-        if partition.deleted || partition.key == PartitionKey::METADATA || !partition.settings.cleanup.delete {
+        if !partition.is_retained_by_time_and_size() {
             return;
         }
         let start = partition.retained_from(now);
@@ -77,6 +82,40 @@ impl Shard {
         partition.next_start = start;
         let key = partition.key;
         self.journal().append_note(Note::LogStart { key, start });
+    }
+
+    /// Where everything of a log is past its retention, its active segment rolls, as in Kafka, and goes like the others;
+    /// what is staged for it goes to it first. Whether it is too old is looked at again when it has rolled.
+    pub(super) fn expire(&mut self, slot: u32) {
+        let (now, serving) = (self.fx.now.wall.0, self.phase == Phase::Serving);
+        let Some(partition) = self.partition(slot) else { return };
+        if !partition.expiring || partition.log.writing || partition.queued {
+            return;
+        }
+        partition.expiring = serving && partition.is_retained_by_time_and_size() && partition.is_whole_too_old(now);
+        if !partition.expiring {
+            return;
+        }
+        let limit = partition.replica.settled();
+        if partition.log.staged_bytes() > 0 {
+            if partition.log.oldest_staged_below(limit) {
+                self.queue_flush(slot);
+            }
+        } else if partition.log.segments.back().is_some_and(|segment| !segment.rolled && segment.bytes > 0) {
+            self.roll(slot);
+        }
+    }
+
+    /// Sealed segments below the log's start are doomed, and go. One that is active or about to be sealed goes later.
+    pub(super) fn forget_below_start(&mut self, slot: u32) {
+        let Some(partition) = self.partition(slot) else { return };
+        let start = partition.replica.start();
+        while partition.log.segments.front().is_some_and(|segment| segment.sealed && segment.end <= start) {
+            let segment = partition.log.segments.pop_front().expect("just seen");
+            partition.doomed.push(segment.base);
+            partition.doomed_files.extend(segment.open.file);
+        }
+        self.remove_doomed(slot);
     }
 
     /// Unlinks segments below the durable start.
@@ -111,6 +150,7 @@ impl Shard {
     /// A committed deletion: refuses whoever waits, and journals it.
     pub(super) fn delete_topic(&mut self, topic: TopicId) -> Vec<u32> {
         self.topic_settings.remove(&topic);
+        self.counters.sent_bytes.remove(&topic);
         let from = PartitionKey { topic, index: 0 };
         let to = PartitionKey { topic, index: i32::MAX };
         let mine: Vec<(PartitionKey, u32)> = self.slots.range(from..=to).map(|(key, slot)| (*key, *slot)).collect();
@@ -194,15 +234,36 @@ impl Shard {
 }
 
 impl Partition {
-    /// Where the log starts if every sealed segment that retention gives up goes. The active one always stays.
+    /// Whether `retention.ms` and `retention.bytes` mean it.
+    fn is_retained_by_time_and_size(&self) -> bool {
+        !self.deleted && self.key != PartitionKey::METADATA && self.settings.cleanup.delete
+    }
+
+    /// Whether the log would be given up to its very end.
+    fn is_whole_too_old(&self, now: i64) -> bool {
+        let rolled = self.log.segments.iter().filter(|segment| segment.rolled);
+        let retained = rolled.last().map_or(self.replica.start(), |segment| segment.end);
+        if self.log.end() <= retained || self.retained_from(now) < retained {
+            return false;
+        }
+        let active = self.log.segments.back().filter(|segment| !segment.rolled && segment.bytes > 0);
+        let staged = self.log.tail_from(self.log.flushed()).map(|batch| batch.max_timestamp);
+        let newest = active.map(|segment| segment.stamp()).into_iter().chain(staged).max();
+        self.settings.retention_bytes == Some(0) || newest.is_some_and(|newest| self.is_too_old(newest, now))
+    }
+
+    fn is_too_old(&self, stamp: i64, now: i64) -> bool {
+        let age = u64::try_from(now.saturating_sub(stamp)).unwrap_or(0);
+        self.settings.retention_ms.is_some_and(|ms| age > ms)
+    }
+
+    /// Where the log starts if every sealed segment that retention gives up goes.
     fn retained_from(&self, now: i64) -> Offset {
         let mut start = self.replica.start();
         let mut left = self.log.segment_bytes();
         for segment in self.log.segments.iter().take_while(|segment| segment.sealed) {
             let too_much = self.settings.retention_bytes.is_some_and(|bytes| left - segment.bytes >= bytes);
-            let stamp = if segment.max_timestamp >= 0 { segment.max_timestamp } else { segment.created };
-            let age = u64::try_from(now.saturating_sub(stamp)).unwrap_or(0);
-            let too_old = self.settings.retention_ms.is_some_and(|ms| age > ms);
+            let too_old = self.is_too_old(segment.stamp(), now);
             if !(too_much || too_old) || segment.end > self.replica.high_watermark() {
                 break;
             }

@@ -78,6 +78,8 @@ pub enum Then {
     SegmentOpened { partition: u32 },
     Mended { partition: u32 },
     Rolled { partition: u32, base: Offset },
+    SegmentsListed { partition: u32 },
+    Tidied { partition: u32 },
     SegmentsRemoved { partition: u32, bases: Vec<Offset> },
     PartitionRemoved { partition: u32 },
     Synced { partition: Option<u32> },
@@ -251,6 +253,8 @@ impl Task {
             }
             // Its partition was deleted meanwhile: a folder that is gone has no names to keep.
             (Step::SyncDir(path), Done::Ended(Err(IoError::NotFound))) if path.starts_with("partitions/") => true,
+            // Nothing was ever written to its partition.
+            (Step::List(path), Done::Listed(Err(IoError::NotFound))) if path.starts_with("partitions/") => true,
             (Step::List(_), Done::Listed(result)) => {
                 self.outcome.names = result?;
                 true

@@ -21,8 +21,8 @@ pub enum Timer {
     FetchDue { conn: ConnId, request: u64, round: u32 },
     /// Reads wait for memory, since a while.
     ReadsWait,
-    /// Fetches wait for the memory of their answers, since a while.
-    AnswersWait,
+    /// Somebody waits for memory that answers hold, since a while.
+    MemoryWait,
     /// Look for segments that are past their retention.
     Retention,
     /// Close connections that have idled, or that never end what they began.

@@ -27,6 +27,11 @@ impl<'a> Reader<'a> {
         Reader { rest: bytes, elements_left: elements_max }
     }
 
+    /// How many elements arrays may still have.
+    pub fn elements_left(&self) -> usize {
+        self.elements_left
+    }
+
     pub fn remaining(&self) -> usize {
         self.rest.len()
     }

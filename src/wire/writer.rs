@@ -176,7 +176,7 @@ impl Writer {
     /// The slices to send, one after another; none of them is empty.
     pub fn finish(mut self) -> Vec<Bytes> {
         if self.parts.is_empty() {
-            return if self.head.is_empty() { Vec::new() } else { vec![self.head.freeze()] };
+            return if self.head.is_empty() { Vec::new() } else { vec![exact(self.head)] };
         }
         let mut all = Vec::with_capacity(self.parts.len() + 2);
         if !self.head.is_empty() {
@@ -188,4 +188,9 @@ impl Writer {
         }
         all
     }
+}
+
+/// A long piece without the spare room that it was written in: perhaps nobody takes it for long.
+fn exact(piece: BytesMut) -> Bytes {
+    if piece.capacity() - piece.len() > SPLICE_MIN { Bytes::copy_from_slice(&piece) } else { piece.freeze() }
 }

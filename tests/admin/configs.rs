@@ -108,6 +108,7 @@ log.roll.ms LONG null
 log.segment.bytes INT 1073741824
 log.segment.delete.delay.ms LONG 60000
 max.decompressed.message.bytes INT 2147483639
+max.incremental.fetch.session.cache.slots INT 1000
 max.request.partition.size.limit INT 2000
 message.max.bytes INT 1048588
 min.insync.replicas INT 1
@@ -373,6 +374,7 @@ fn the_brokers_defaults_are_kafkas() {
         connections_max_idle_ms: Some(600_000),
         socket_request_max_bytes: 100 << 20,
         fetch_max_bytes: 55 << 20,
+        fetch_sessions_max: 1000,
         max_request_partition_size_limit: 2000,
         retention_check_interval_ms: 300_000,
         producer_id_expiration_ms: 86_400_000,

@@ -10,6 +10,7 @@ import argparse
 import os
 import random
 import re
+import resource
 import select
 import shutil
 import socket
@@ -25,16 +26,8 @@ from checks import command
 from conform.batch import batch, compress
 from conform.talk import Closed, Connection, Talk
 from conform.wire import Protocol
-
-ATTACKS = []
-APIS = ["Produce", "Fetch", "ListOffsets", "Metadata", "ApiVersions", "CreateTopics", "DeleteTopics", "InitProducerId",
-        "OffsetForLeaderEpoch", "DescribeConfigs", "DescribeCluster", "DescribeTopicPartitions"]
-
-
-def attack(function):
-    ATTACKS.append(function)
-    return function
-
+from hostile_bodies import ATTACKS, attack, body, served
+import hostile_values  # noqa: F401: it adds its attacks
 
 class Good(threading.Thread):
     """Writes and reads back, and notes how long that takes."""
@@ -90,47 +83,11 @@ class Target:
             connection.close()
 
     def valid(self, api=None):
-        """A request that is right, of any API and version."""
-        api = api or self.draw.choice(APIS)
-        message = self.protocol.messages[api + "Request"]
-        version = self.draw.randrange(max(message.min, 3 if api == "Produce" else 0), message.max + 1)
-        return self.protocol.request(api, version, body(api, version, self.draw), self.draw.randrange(1 << 31), "hostile")
-
-
-def body(api, version, draw):
-    """Few topics and small waits, so that a mutation and not the request itself decides what happens."""
-    name = draw.choice(["hostile", "no-such-topic", "good-data"]) if api not in ("Produce", "DeleteTopics", "CreateTopics") else "hostile"
-    part = draw.randrange(3)
-    by_id = {"TopicId": b"\5" * 16}
-    if api == "Produce":
-        data = batch(draw.randrange(1, 4), codec=draw.choice(["none", "gzip", "snappy", "lz4", "zstd"]))
-        named = by_id if version >= 13 else {"Name": name}
-        return {"TransactionalId": None, "Acks": draw.choice([-1, 1, 0]), "TimeoutMs": 100, "TopicData": [
-            {**named, "PartitionData": [{"Index": part, "Records": data}]}]}
-    if api == "Fetch":
-        named = by_id if version >= 13 else {"Topic": name}
-        return {"ReplicaId": -1, "MaxWaitMs": 10, "MinBytes": 1, "MaxBytes": 1 << 20, "RackId": "", "Topics": [
-            {**named, "Partitions": [{"Partition": part, "FetchOffset": 0, "PartitionMaxBytes": 1 << 16}]}]}
-    if api == "ListOffsets":
-        return {"ReplicaId": -1, "TimeoutMs": 10, "Topics": [{"Name": name, "Partitions": [{"PartitionIndex": part, "Timestamp": draw.choice([-1, -2, -3, 7])}]}]}
-    if api == "Metadata":
-        return {"Topics": [{"Name": name}], **({"AllowAutoTopicCreation": False} if version >= 4 else {})}
-    if api == "ApiVersions":
-        return {"ClientSoftwareName": "hostile", "ClientSoftwareVersion": "1"}
-    if api == "CreateTopics":
-        return {"Topics": [{"Name": name, "NumPartitions": 1, "ReplicationFactor": 1, "Configs": [{"Name": "retention.ms", "Value": "5"}]}],
-                "timeoutMs": 1000, "validateOnly": True}
-    if api == "DeleteTopics":
-        return {"TopicNames": ["no-such"], "Topics": [{"Name": "no-such"}], "TimeoutMs": 10}
-    if api == "InitProducerId":
-        return {"TransactionalId": None, "TransactionTimeoutMs": 1000}
-    if api == "OffsetForLeaderEpoch":
-        return {"ReplicaId": -1, "Topics": [{"Topic": name, "Partitions": [{"Partition": part, "CurrentLeaderEpoch": -1, "LeaderEpoch": 1}]}]}
-    if api == "DescribeConfigs":
-        return {"Resources": [{"ResourceType": 2, "ResourceName": name, "ConfigurationKeys": ["retention.ms"]}], "IncludeSynonyms": True}
-    if api == "DescribeCluster":
-        return {}
-    return {"Topics": [{"Name": name}], "ResponsePartitionLimit": 10}
+        """A request that is right in form, of any API and version that is served."""
+        api = api or self.draw.choice(list(self.apis))
+        version = self.draw.randrange(self.apis[api][0], self.apis[api][1] + 1)
+        content = body(self.protocol, api, version, self.draw)
+        return self.protocol.request(api, version, content, self.draw.randrange(1 << 31), "hostile")
 
 
 @attack
@@ -159,7 +116,7 @@ def unknown(target):
 @attack
 def truncated(target):
     """Every frame cut at every byte, its size made right and left wrong."""
-    for api in APIS:
+    for api in target.apis:
         frame = target.valid(api)
         for cut in range(4, len(frame)):
             target.send(struct.pack(">i", cut - 4) + frame[4:cut])
@@ -170,7 +127,7 @@ def truncated(target):
 @attack
 def counts(target):
     """Counts and lengths that claim more than is there."""
-    for api in APIS:
+    for api in target.apis:
         for _ in range(60):
             frame = bytearray(target.valid(api))
             at = target.draw.randrange(14, len(frame))
@@ -241,7 +198,7 @@ def noise(target):
     """Frames of the right size and a known key, with noise behind it."""
     def make(target):
         rest = target.draw.randbytes(target.draw.randrange(0, 200))
-        key = target.draw.choice([0, 1, 2, 3, 18, 19, 20, 22, 23, 32, 60, 75])
+        key = target.protocol.messages[target.draw.choice(list(target.apis)) + "Request"].key
         content = struct.pack(">hhi", key, target.draw.randrange(0, 19), 5) + rest
         return struct.pack(">i", len(content)) + content
 
@@ -261,13 +218,13 @@ def mutate(target):
 
 
 def many(target, count, make):
-    """Sends in bursts of 20 on a connection; what comes back is dropped."""
+    """Sends in bursts of four on a connection, which the first that is no request ends; what comes back is dropped."""
     sent = 0
     while sent < count:
         connections = [target.connect() for _ in range(16)]
         for connection in connections:
-            data = b"".join(make(target) for _ in range(20))
-            sent += 20
+            data = b"".join(make(target) for _ in range(4))
+            sent += 4
             try:
                 connection.send(data)
             except Closed:
@@ -295,6 +252,28 @@ def slow(target):
             except Closed:
                 pass
         time.sleep(0.3)
+    for connection in held:
+        connection.close()
+
+
+@attack
+def idle(target):
+    """Ten thousand connections, half of which ask something once, and then nothing."""
+    wanted = 10_000
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    # The broker keeps a quarter of its descriptors for files.
+    wanted = min(wanted, hard - 1000, hard // 4 * 3 - 200)
+    before, held = target.broker_rss(), []
+    for number in range(wanted):
+        held.append(target.connect())
+        if number % 2:
+            held[-1].send(target.protocol.request("ApiVersions", 3, {"ClientSoftwareName": "idle", "ClientSoftwareVersion": "1"}))
+            held[-1].receive()
+    time.sleep(5)
+    each = (target.broker_rss() - before) / wanted
+    print(f"    {wanted} connections, {each:.0f} bytes each", flush=True)
+    assert wanted >= 5_000 and each < 4_000, f"{wanted} connections of {each:.0f} bytes each"
     for connection in held:
         connection.close()
 
@@ -438,7 +417,9 @@ def main():
     protocol = Protocol(command(brokers.PEERS, "path", "broker").strip())
     target = Target(protocol, broker, args.frames, args.seed)
     target.broker_rss = lambda: resident(broker.pid)
-    Talk(protocol, broker.port, "").create("hostile", 3)
+    talk = Talk(protocol, broker.port, "")
+    talk.create("hostile", 3)
+    target.apis = served(talk)
     failed = 0
     try:
         for function in ATTACKS:
@@ -479,9 +460,10 @@ def survives(broker, protocol, target, function, memory):
     limit = int(memory.removesuffix("MB")) * 1_000_000
     if sampler.peak > limit:
         complaints.append(f"{sampler.peak} bytes resident of {limit}")
-    time.sleep(0.3)
-    left = descriptors(broker.pid) - fds_before
     # The segments of the good client's topic are among them.
+    until = time.monotonic() + 5
+    while (left := descriptors(broker.pid) - fds_before) > 20 and time.monotonic() < until:
+        time.sleep(0.1)
     if left > 20:
         complaints.append(f"{left} descriptors are not given back")
     text = log.read_text()

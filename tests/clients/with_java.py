@@ -1,6 +1,8 @@
 """Apache Kafka's own command-line tools."""
 
+import json
 import re
+import tempfile
 
 from checks import check, expect, expect_in, java
 
@@ -64,6 +66,28 @@ def offsets(suite):
     expect(java(*shell, "-2"), f"{topic}:0:0\n", "the first offset")
     expect(java(*shell, "-1"), f"{topic}:0:3\n", "the end")
     expect(re.sub(r":\d+\n", ":n\n", java(*shell, "-3")), f"{topic}:0:n\n", "the largest timestamp's offset")
+
+
+@check("java", "DeleteRecordsCommand moves the start of a log, and refuses what it must")
+def delete_records(suite):
+    topic = suite.topic("java-purge")
+    java("ConsoleProducer", "--bootstrap-server", suite.bootstrap, "--topic", topic, input="a\nb\nc\n")
+
+    def delete(topic, offset):
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump({"version": 1, "partitions": [{"topic": topic, "partition": 0, "offset": offset}]}, file)
+            file.flush()
+            return java("DeleteRecordsCommand", "--bootstrap-server", suite.bootstrap, "--offset-json-file", file.name)
+
+    shell = ["GetOffsetShell", "--bootstrap-server", suite.bootstrap, "--topic", topic, "--time"]
+    expect_in("low_watermark: 2", delete(topic, 2))
+    expect(java(*shell, "-2"), f"{topic}:0:2\n", "the first offset")
+    expect_in("out of range", delete(topic, 4))
+    expect_in("low_watermark: 3", delete(topic, -1))
+    expect(java(*shell, "-2"), f"{topic}:0:3\n", "the first offset")
+    compacted = suite.topic("java-purge-compacted")
+    topic_command(suite, "--create", "--topic", compacted, "--config", "cleanup.policy=compact")
+    expect_in("policy", delete(compacted, 0).lower())
 
 
 @check("java", "ConfigCommand describes a topic")

@@ -25,6 +25,8 @@ macro_rules! dispatch {
             "CreateTopicsResponse" => $f::<highwater::wire::create_topics::CreateTopicsResponse>($($arg),*),
             "DeleteTopicsRequest" => $f::<highwater::wire::delete_topics::DeleteTopicsRequest>($($arg),*),
             "DeleteTopicsResponse" => $f::<highwater::wire::delete_topics::DeleteTopicsResponse>($($arg),*),
+            "DeleteRecordsRequest" => $f::<highwater::wire::delete_records::DeleteRecordsRequest>($($arg),*),
+            "DeleteRecordsResponse" => $f::<highwater::wire::delete_records::DeleteRecordsResponse>($($arg),*),
             "InitProducerIdRequest" => $f::<highwater::wire::init_producer_id::InitProducerIdRequest>($($arg),*),
             "InitProducerIdResponse" => $f::<highwater::wire::init_producer_id::InitProducerIdResponse>($($arg),*),
             "OffsetForLeaderEpochRequest" => $f::<highwater::wire::offset_for_leader_epoch::OffsetForLeaderEpochRequest>($($arg),*),
@@ -96,6 +98,8 @@ pub const MESSAGES: &[(&str, i16, i16)] = &[
     versions::<create_topics::CreateTopicsResponse>("CreateTopicsResponse"),
     versions::<delete_topics::DeleteTopicsRequest>("DeleteTopicsRequest"),
     versions::<delete_topics::DeleteTopicsResponse>("DeleteTopicsResponse"),
+    versions::<delete_records::DeleteRecordsRequest>("DeleteRecordsRequest"),
+    versions::<delete_records::DeleteRecordsResponse>("DeleteRecordsResponse"),
     versions::<init_producer_id::InitProducerIdRequest>("InitProducerIdRequest"),
     versions::<init_producer_id::InitProducerIdResponse>("InitProducerIdResponse"),
     versions::<offset_for_leader_epoch::OffsetForLeaderEpochRequest>("OffsetForLeaderEpochRequest"),
@@ -306,6 +310,12 @@ any_struct! {
     delete_topics::DeleteTopicState<'_> { name, topic_id }
     delete_topics::DeleteTopicsResponse<'_> { throttle_time_ms, responses }
     delete_topics::DeletableTopicResult<'_> { name, topic_id, error_code, error_message }
+    delete_records::DeleteRecordsRequest<'_> { topics, timeout_ms }
+    delete_records::DeleteRecordsTopic<'_> { name, partitions }
+    delete_records::DeleteRecordsPartition { partition_index, offset }
+    delete_records::DeleteRecordsResponse<'_> { throttle_time_ms, topics }
+    delete_records::DeleteRecordsTopicResult<'_> { name, partitions }
+    delete_records::DeleteRecordsPartitionResult { partition_index, low_watermark, error_code }
     init_producer_id::InitProducerIdRequest<'_> { transactional_id, transaction_timeout_ms, producer_id, producer_epoch, enable2_pc, keep_prepared_txn }
     init_producer_id::InitProducerIdResponse { throttle_time_ms, error_code, producer_id, producer_epoch, ongoing_txn_producer_id, ongoing_txn_producer_epoch }
     offset_for_leader_epoch::OffsetForLeaderEpochRequest<'_> { replica_id, topics }

@@ -3,7 +3,11 @@
 mod answers;
 mod broker;
 mod client;
+mod commands;
+mod damage;
+mod duplicates;
 mod kills;
+mod metrics;
 mod operator;
 mod readers;
 mod reshard;

@@ -1,6 +1,6 @@
 //! A disk that is full, slow, short or failing: nothing is lost, and it recovers by itself.
 
-use crate::{at, holds};
+use crate::{all_hold, at, at_ms, holds};
 use highwater_sim::faults::Fault;
 use highwater_sim::plan::{Disaster, Plan};
 use highwater_sim::queue::{MILLIS, SECONDS};
@@ -38,4 +38,24 @@ fn failed_reads_are_answered_and_tried_again() {
     let mut plan = Plan::quiet(14);
     plan.disk.read_error = 20_000;
     holds(plan);
+}
+
+/// The first batch of a producer that nobody knows is refused while the disk is full; there is room again when the one behind
+/// it comes: that one waits for the first, or their order would be lost.
+#[test]
+fn what_a_new_producer_sent_behind_a_refused_batch_is_refused_too() {
+    let plans = (620..650).map(|seed| {
+        let mut plan = Plan::brief(seed);
+        (plan.shape.files, plan.shape.file_bytes, plan.shape.first_file_bytes) = (3, 256 << 10, 64 << 10);
+        plan.work.topics.truncate(2);
+        plan.work.topics.iter_mut().for_each(|topic| topic.partitions = 2);
+        for producer in &mut plan.work.producers {
+            (producer.idempotent, producer.acks, producer.in_flight) = (true, -1, 5);
+            (producer.renew, producer.large, producer.partitions_per_request) = (300_000, 300_000, 1);
+        }
+        let full = Disaster::Full { spare: 0, lasts: 250 * MILLIS };
+        plan.chaos = (1..9).map(|turn| at_ms(turn * 400, full.clone())).collect();
+        plan
+    });
+    assert!(all_hold(plans, Fault::DiskFull) > 0);
 }

@@ -1,6 +1,6 @@
 //! Segments: rolled, given up by retention, cut by a clean stop; and what a crash leaves of them.
 
-use crate::{all_hold, at_ms, crash};
+use crate::{all_hold, at_ms, crash, holds};
 use highwater_sim::faults::Fault;
 use highwater_sim::plan::{Disaster, Plan};
 use highwater_sim::queue::{MILLIS, SECONDS};
@@ -69,4 +69,75 @@ fn a_clean_stop_with_a_full_disk_leaves_segments_as_long_as_their_bytes() {
         plan
     });
     assert!(all_hold(plans, Fault::DiskFull) > 0);
+}
+
+/// What a run has begun since the last checkpoint is nobody's after a crash, unless the next run begins it at the same offset.
+#[test]
+fn a_segment_that_no_table_knows_after_a_crash_is_removed() {
+    let plans = (350..362).map(|seed| {
+        let mut plan = rolling(seed);
+        (plan.shape.files, plan.shape.run_bytes) = (5, 4 << 10);
+        plan.work.topics.iter_mut().for_each(|topic| topic.partitions = 2);
+        plan.work.producers.iter_mut().for_each(|producer| producer.value_bytes *= 4);
+        plan.chaos = (1..9).map(|turn| at_ms(turn * 430, crash(turn % 4 == 0, turn as u32))).collect();
+        plan
+    });
+    assert!(all_hold(plans, Fault::Roll) > 0);
+}
+
+/// A stop that runs out of time leaves segments longer than their bytes, with zeros behind: the next start goes on from there.
+#[test]
+fn a_stop_that_is_cut_off_leaves_nothing_that_the_next_start_cannot_go_on_with() {
+    let mut cut = 0;
+    for seed in 370..382 {
+        let mut plan = rolling(seed);
+        plan.disk.sync_us = 40_000;
+        plan.chaos = (1..4).map(|turn| at_ms(turn * 900, Disaster::Stop { down: 20 * MILLIS })).collect();
+        if seed % 2 == 0 {
+            plan.chaos.push(at_ms(3_300, crash(seed % 4 == 0, 3)));
+        }
+        let story = holds(plan).story;
+        cut += story.iter().filter(|line| line.contains("stops before all of its segments are written")).count();
+    }
+    assert!(cut > 10, "only {cut} stops ran out of time");
+}
+
+/// As in Kafka, what is past `retention.ms` goes whole, the active segment with it, though nothing more is written.
+#[test]
+fn a_log_past_its_retention_is_given_up_to_its_end() {
+    let plans = (350..356).map(|seed| {
+        let mut plan = Plan::brief(seed);
+        plan.work.topics.iter_mut().for_each(|topic| (topic.segment_ms, topic.retention_ms) = (604_800_000, 1_000));
+        plan.chaos = (1..4).map(|turn| at_ms(turn * 900, crash(turn % 2 == 0, turn as u32))).collect();
+        plan
+    });
+    assert!(all_hold(plans, Fault::StartMoved) > 0);
+}
+
+/// What a client has deleted stays deleted, and nothing above it goes, whatever crashes.
+#[test]
+fn a_deletion_of_records_survives_a_power_loss() {
+    let plans = (360..368).map(|seed| {
+        let mut plan = rolling(seed);
+        plan.work.topics.iter_mut().for_each(|topic| topic.purged = true);
+        (plan.work.admin_steps, plan.work.admin_pause_ms) = (120, 20);
+        plan.disk.write_us = 2_000;
+        plan.chaos = (1..9).map(|turn| at_ms(turn * 400, crash(turn % 3 != 0, turn as u32))).collect();
+        plan
+    });
+    assert!(all_hold(plans, Fault::Purge) > 40);
+}
+
+/// A deletion may reach into what is still active, or in no segment at all.
+#[test]
+fn a_deletion_up_to_the_high_watermark_leaves_the_active_segment_to_its_writer() {
+    let plans = (370..376).map(|seed| {
+        let mut plan = Plan::brief(seed);
+        plan.work.topics.iter_mut().for_each(|topic| (topic.purged, topic.segment_ms) = (true, 900));
+        (plan.work.admin_steps, plan.work.admin_pause_ms) = (150, 15);
+        plan.shape.run_bytes = 8 << 10;
+        plan.chaos = (1..5).map(|turn| at_ms(turn * 700, Disaster::Stop { down: 20 * MILLIS })).collect();
+        plan
+    });
+    assert!(all_hold(plans, Fault::Purge) > 60);
 }

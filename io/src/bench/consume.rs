@@ -2,19 +2,21 @@
 //!
 //! Nothing is decoded but the headers of batches: they say where to go on.
 
-use super::admin::{self, Admin};
+use super::admin;
 use super::batch;
 use super::meter::Meter;
 use super::net::{Link, Poller};
 use super::wire::{Reader, Writer};
+use crate::client::{
+    self,
+    cluster::{Cluster, EARLIEST, LATEST},
+};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 const FETCH: i16 = 1;
 const VERSION: i16 = 11;
-const EARLIEST: i64 = -2;
-const LATEST: i64 = -1;
 
 /// A load, as the command line describes it.
 pub struct Load {
@@ -56,7 +58,7 @@ struct Connection {
 }
 
 /// Runs the load to its end; what happened is in the meter.
-pub fn run(load: &Load, bootstrap: &mut Admin, meter: &mut Meter) -> io::Result<()> {
+pub fn run(load: &Load, bootstrap: &mut Cluster, meter: &mut Meter) -> io::Result<()> {
     let mut poller = Poller::new()?;
     let mut connections = open(load, bootstrap, &poller)?;
     let start = Instant::now();
@@ -90,18 +92,16 @@ pub fn run(load: &Load, bootstrap: &mut Admin, meter: &mut Meter) -> io::Result<
 }
 
 /// Partitions in turn over the connections to their leader; where connections are more, several read the same one.
-fn open(load: &Load, bootstrap: &mut Admin, poller: &Poller) -> io::Result<Vec<Connection>> {
-    let leaders = bootstrap.leaders(&load.topic)?;
+fn open(load: &Load, bootstrap: &mut Cluster, poller: &Poller) -> io::Result<Vec<Connection>> {
+    let leaders = admin::leaders(bootstrap, &load.topic)?;
     let mut offsets: BTreeMap<i32, (i64, i64)> = BTreeMap::new();
-    for (address, partitions) in &leaders {
-        let mut leader = Admin::connect(address)?;
-        let earliest = leader.offsets(&load.topic, partitions, EARLIEST)?;
-        let latest = leader.offsets(&load.topic, partitions, LATEST)?;
-        for index in partitions {
-            let missing = || io::Error::other(format!("no offset came for partition {index}"));
-            let start = *earliest.get(index).ok_or_else(missing)?;
-            offsets.insert(*index, (start, *latest.get(index).ok_or_else(missing)?));
-        }
+    let all: Vec<i32> = leaders.values().flatten().copied().collect();
+    let earliest = admin::offsets(bootstrap, &load.topic, &all, EARLIEST)?;
+    let latest = admin::offsets(bootstrap, &load.topic, &all, LATEST)?;
+    for index in all {
+        let missing = || io::Error::other(format!("no offset came for partition {index}"));
+        let start = *earliest.get(&index).ok_or_else(missing)?;
+        offsets.insert(index, (start, *latest.get(&index).ok_or_else(missing)?));
     }
     let brokers: Vec<_> = leaders.iter().collect();
     let mut connections = Vec::with_capacity(load.connections);
@@ -116,7 +116,7 @@ fn open(load: &Load, bootstrap: &mut Admin, poller: &Poller) -> io::Result<Vec<C
             Partition { index: *index, start, end, next: if load.from_latest { end } else { start } }
         });
         connections.push(Connection {
-            link: Link::new(admin::connect(address)?, number, poller)?,
+            link: Link::new(client::connect(address)?, number, poller)?,
             partitions: partitions.collect(),
             request: Vec::new(),
             position: 0,

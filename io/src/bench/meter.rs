@@ -2,8 +2,8 @@
 //!
 //! Nothing is hidden: an answer that is an error is counted by its code, and is neither throughput nor latency.
 
-use super::process::{Process, own_cpu};
 use super::wire::describe_error;
+use crate::process::{Process, own_cpu};
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -8,16 +8,15 @@ mod batch;
 mod consume;
 mod meter;
 mod net;
-mod process;
 mod produce;
 #[cfg(test)]
 mod tests;
 mod wire;
 
-use admin::Admin;
+use crate::client::cluster::Cluster;
+use crate::process::Process;
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use meter::{Line, Meter};
-use process::Process;
 use std::io;
 use std::num::NonZeroU64;
 use std::process::ExitCode;
@@ -192,15 +191,14 @@ fn produce(args: &Produce) -> io::Result<(Meter, Vec<Line>)> {
         bytes: args.common.bytes,
         at_least: args.at_least,
     };
-    let mut admin = Admin::connect(&args.common.bootstrap)?;
-    if let Err(error) = admin.create_topic(&topic, args.partitions, &args.configs) {
+    let mut cluster = Cluster::open(&args.common.bootstrap)?;
+    if let Err(error) = admin::create_topic(&mut cluster, &topic, args.partitions, &args.configs) {
         let there = args.keep && error.to_string().contains("TOPIC_ALREADY_EXISTS");
         if !there {
             return Err(error);
         }
     }
-    let leaders = admin.leaders(&topic)?;
-    Admin::await_serving(&topic, &leaders)?;
+    let leaders = admin::leaders(&mut cluster, &topic)?;
     let mut meter = Meter::begin(args.common.broker_pid.map(Process))?;
     produce::run(&load, &leaders, &mut meter)?;
     let mut settings = vec![
@@ -219,7 +217,7 @@ fn produce(args: &Produce) -> io::Result<(Meter, Vec<Line>)> {
     meter.settle()?;
     if !args.keep {
         // A connection of its own: a broker may have closed the first one, idle for so long.
-        Admin::connect(&args.common.bootstrap)?.delete_topic(&topic)?;
+        admin::delete_topic(&mut Cluster::open(&args.common.bootstrap)?, &topic)?;
     }
     Ok((meter, settings))
 }
@@ -242,9 +240,9 @@ fn consume(args: &Consume) -> io::Result<(Meter, Vec<Line>)> {
     if load.again && load.duration.is_none() && load.bytes.is_none() {
         return Err(io::Error::other("--again never ends: give --duration or --bytes too"));
     }
-    let mut admin = Admin::connect(&args.common.bootstrap)?;
+    let mut cluster = Cluster::open(&args.common.bootstrap)?;
     let mut meter = Meter::begin(args.common.broker_pid.map(Process))?;
-    consume::run(&load, &mut admin, &mut meter)?;
+    consume::run(&load, &mut cluster, &mut meter)?;
     meter.settle()?;
     let settings = vec![
         Line::text("load", "consume"),

@@ -3,10 +3,11 @@
 //! A request is a head of its own (only its correlation id differs from the next one's), and then, for each partition,
 //! eight bytes and the one batch that all requests share. Answers come in the order of requests, as Kafka promises.
 
+use super::admin::Leaders;
 use super::meter::Meter;
 use super::net::{Link, Poller};
 use super::wire::{Reader, Writer};
-use super::{admin, admin::Leaders};
+use crate::client;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Write};
 use std::time::{Duration, Instant};
@@ -124,7 +125,7 @@ fn open(load: &Load, shared: &Shared, leaders: &Leaders, poller: &Poller) -> io:
                 partitions.len()
             )));
         }
-        let link = Link::new(admin::connect(address)?, index, poller)?;
+        let link = Link::new(client::connect(address)?, index, poller)?;
         let length = (load.batch.len() as i32).to_be_bytes();
         let encode = |partition: &i32| {
             let mut bytes = [0; PARTITION_BYTES];

@@ -80,10 +80,6 @@ impl<'a> Reader<'a> {
         Ok(i32::from_be_bytes(self.array()?))
     }
 
-    pub fn i64(&mut self) -> io::Result<i64> {
-        Ok(i64::from_be_bytes(self.array()?))
-    }
-
     /// A string; null reads as empty.
     pub fn string(&mut self) -> io::Result<&'a str> {
         let len = self.i16()?;

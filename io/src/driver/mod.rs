@@ -18,11 +18,13 @@ use files::Files;
 use highwater::boundary::{Action, ConnId, Done, FileId, Halt, Input, Instant, Level, Now, Op, Token};
 use highwater::ids::ShardId;
 use highwater::mail::Mail;
+use highwater::metrics::Sample;
 use highwater::shard::Shard;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 /// While nothing can be received because all buffers are in use, maybe on other shards: look again this often.
@@ -33,6 +35,7 @@ pub trait Core {
     fn handle(&mut self, now: Now, input: Input);
     fn poll(&mut self) -> Option<Action>;
     fn deadline(&self) -> Option<Instant>;
+    fn sample(&self) -> Sample;
 }
 
 impl Core for Shard {
@@ -46,6 +49,10 @@ impl Core for Shard {
 
     fn deadline(&self) -> Option<Instant> {
         Shard::deadline(self)
+    }
+
+    fn sample(&self) -> Sample {
+        Shard::sample(self)
     }
 }
 
@@ -62,6 +69,8 @@ pub struct Outfit {
     /// `Op::Accept` counts them from 0.
     pub listeners: Vec<OwnedFd>,
     pub seats: Arc<Seats>,
+    /// Where samples go, for whoever has asked for them in the mailbox.
+    pub samples: Sender<(ShardId, Sample)>,
     /// Called on the first [`Action::Ready`].
     pub on_ready: Box<dyn FnOnce() + Send>,
 }
@@ -76,6 +85,7 @@ pub struct Driver<C> {
     folder: OwnedFd,
     listeners: Vec<OwnedFd>,
     seats: Arc<Seats>,
+    samples: Sender<(ShardId, Sample)>,
     on_ready: Option<Box<dyn FnOnce() + Send>>,
     files: Files,
     conns: Conns,
@@ -154,7 +164,7 @@ enum NameOp {
 impl<C: Core> Driver<C> {
     /// Call it on the thread that will [`Driver::run`]. `core` is made last, when everything else stands.
     pub fn new(outfit: Outfit, core: impl FnOnce(Now) -> C) -> io::Result<Driver<C>> {
-        let Outfit { shard, mailboxes, clock, folder, lock, listeners, seats, on_ready } = outfit;
+        let Outfit { shard, mailboxes, clock, folder, lock, listeners, seats, samples, on_ready } = outfit;
         let ring = Ring::new()?;
         ring.keep_open(lock.as_fd())?;
         mailboxes.of(shard).set_ring(ring.descriptor());
@@ -168,6 +178,7 @@ impl<C: Core> Driver<C> {
             folder,
             listeners,
             seats,
+            samples,
             on_ready: Some(on_ready),
             files: Files::default(),
             conns: Conns::default(),
@@ -338,13 +349,17 @@ impl<C: Core> Driver<C> {
 
     fn read_mail(&mut self) {
         let mailbox = self.mailboxes.of(self.shard);
-        let stop = mailbox.take_stop();
+        let (stop, asked) = (mailbox.take_stop(), mailbox.take_asked());
         mailbox.take(&mut self.arrived);
         for (from, mail) in self.arrived.drain(..) {
             self.core.handle(self.now, Input::Mail { from, mail });
         }
         if stop {
             self.core.handle(self.now, Input::Stop);
+        }
+        if asked {
+            // Nobody may be listening any more.
+            let _ = self.samples.send((self.shard, self.core.sample()));
         }
     }
 

@@ -7,9 +7,10 @@ use crate::client::alter::{self, Change, Target};
 use crate::client::member::TOPIC;
 use crate::client::{Ctx, Link, Sent, Turn, decode};
 use crate::dice::Dice;
-use crate::ledger::TopicState;
+use crate::faults::Fault;
+use crate::ledger::{ALL, Known, Part, TopicState};
 use crate::net::Wire;
-use crate::plan::Workload;
+use crate::plan::{TopicPlan, Workload};
 use crate::queue::{MILLIS, Nanos};
 use crate::report::Invariant;
 use highwater::boundary::ConnId;
@@ -18,6 +19,9 @@ use highwater::wire::alter_configs::AlterConfigsResponse;
 use highwater::wire::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use highwater::wire::create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic};
 use highwater::wire::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse};
+use highwater::wire::delete_records::{
+    DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsResponse, DeleteRecordsTopic,
+};
 use highwater::wire::delete_topics::{DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse};
 use highwater::wire::describe_configs::DescribeConfigsResponse;
 use highwater::wire::incremental_alter_configs::IncrementalAlterConfigsResponse;
@@ -37,6 +41,13 @@ pub enum What {
     /// A topic, and how many partitions it is to have.
     Grow(usize, u16),
     Versions,
+    /// Records of a partition, below this offset.
+    Purge {
+        part: Part,
+        offset: i64,
+        known: Known,
+        asked: i64,
+    },
 }
 
 pub struct Admin {
@@ -113,11 +124,19 @@ impl Admin {
             return;
         }
         self.steps -= 1;
-        match ctx.dice.below(10) {
+        match ctx.dice.below(12) {
             0 if self.churned < 4 => {
                 self.churned += 1;
                 let partitions = ctx.dice.between(1, 3) as u16;
-                ctx.ledger.add_topic(format!("churn-{}", self.churned), partitions, 500, -1, true);
+                let plan = TopicPlan {
+                    partitions,
+                    segment_ms: 500,
+                    retention_bytes: -1,
+                    retention_ms: -1,
+                    purged: false,
+                    doomed: true,
+                };
+                ctx.ledger.add_topic(format!("churn-{}", self.churned), &plan);
             }
             1 => {
                 let doomed = ctx.ledger.topics.iter().position(|topic| topic.doomed && topic.state == TopicState::Live);
@@ -137,9 +156,34 @@ impl Admin {
                 };
                 self.link.send(ctx, self.version.min(4), &request, What::Versions, true);
             }
+            7 | 8 => self.purge(ctx),
             _ => self.metadata(ctx),
         }
         self.link.maybe_leave(ctx);
+    }
+
+    /// Deletes records of some partition: up to an offset, up to the high watermark, or more than there are.
+    fn purge(&mut self, ctx: &mut Ctx) {
+        let parts = 0..ctx.ledger.parts.len();
+        let parts: Vec<Part> =
+            parts.filter(|part| ctx.ledger.topic_of(*part).purged && ctx.ledger.serves(*part)).collect();
+        if parts.is_empty() {
+            return self.metadata(ctx);
+        }
+        let part = parts[ctx.dice.index(parts.len())];
+        let known = ctx.ledger.known(part);
+        let end = known.high_watermark.max(known.acked_end);
+        let offset = match ctx.dice.below(8) {
+            0 => ALL,
+            1 => ctx.ledger.parts[part].offered + 1 + ctx.dice.below(1_000) as i64,
+            _ => ctx.dice.between(known.start as u64 / 2, end.max(known.start) as u64) as i64,
+        };
+        let asked = ctx.ledger.purges(part, offset);
+        let partitions = vec![DeleteRecordsPartition { partition_index: ctx.ledger.parts[part].index, offset }];
+        let name = ctx.ledger.topic_of(part).name.clone().into();
+        let topics = vec![DeleteRecordsTopic { name, partitions }];
+        let request = DeleteRecordsRequest { topics, timeout_ms: 30_000 };
+        self.link.send(ctx, self.version % 3, &request, What::Purge { part, offset, known, asked }, true);
     }
 
     fn create(&mut self, ctx: &mut Ctx, topics: Vec<usize>) {
@@ -229,6 +273,16 @@ impl Admin {
                     other => ctx.fail(Invariant::Answers, format!("DeleteTopics is answered {other}")),
                 }
             }
+            What::Purge { part, offset, known, asked } => {
+                let Some(answer) = decode::<DeleteRecordsResponse>(ctx, body, sent.version) else { return };
+                let result = answer.topics.first().and_then(|topic| topic.partitions.first());
+                let Some(result) = result.filter(|result| result.partition_index == ctx.ledger.parts[part].index)
+                else {
+                    let detail = "DeleteRecords answers for another partition, or for none".to_string();
+                    return ctx.fail(Invariant::Answers, detail);
+                };
+                on_purged(ctx, (part, offset, asked), known, (result.error_code, result.low_watermark));
+            }
             What::Metadata(known) => {
                 let Some(answer) = decode::<MetadataResponse>(ctx, body, sent.version) else { return };
                 on_metadata(ctx, &known, &answer);
@@ -297,6 +351,34 @@ fn on_grown(ctx: &mut Ctx, topic: usize, count: u16, answer: &CreatePartitionsRe
             ctx.fail(Invariant::Answers, detail);
         }
         _ => {}
+    }
+}
+
+fn on_purged(
+    ctx: &mut Ctx,
+    (part, offset, asked): (Part, i64, i64),
+    known: Known,
+    (error, low_watermark): (ErrorCode, i64),
+) {
+    if !ctx.ledger.serves(part) || ctx.ledger.beyond {
+        return;
+    }
+    match error {
+        ErrorCode::NONE => {
+            ctx.counts.add(Fault::Purge);
+            let verdict = ctx.ledger.purged(part, offset, known, asked, low_watermark);
+            ctx.judge(verdict);
+        }
+        ErrorCode::OFFSET_OUT_OF_RANGE if offset > known.high_watermark.max(known.acked_end) => {
+            ctx.counts.add(Fault::PurgeBeyond);
+        }
+        ErrorCode::OFFSET_OUT_OF_RANGE | ErrorCode::KAFKA_STORAGE_ERROR if ctx.ledger.parts[part].may_refuse => {}
+        ErrorCode::KAFKA_STORAGE_ERROR | ErrorCode::NOT_LEADER_OR_FOLLOWER if !ctx.calm => {}
+        other => {
+            let name = ctx.ledger.name(part);
+            let detail = format!("{name}: DeleteRecords up to {offset} is answered {other}; known were {known:?}");
+            ctx.fail(Invariant::Answers, detail);
+        }
     }
 }
 

@@ -60,9 +60,11 @@ impl Target {
         let number = u64::from(number);
         match self {
             Target::Topic(_) => match ctx.dice.below(5) {
-                0 => ("retention.ms", None),
-                1 | 2 => ("retention.ms", Some((1_000_000_000 + number).to_string())),
+                0 => ("flush.ms", None),
+                1 | 2 => ("flush.ms", Some((1_000_000_000 + number).to_string())),
                 3 => ("index.interval.bytes", Some((5_000 + number).to_string())),
+                // The first topic's segments roll by size.
+                _ if self == Target::Topic(0) => ("flush.ms", Some((1_000_000_000 + number).to_string())),
                 _ => ("segment.ms", Some(ctx.dice.between(300, 900).to_string())),
             },
             Target::EveryBroker | Target::Broker => match ctx.dice.below(4) {

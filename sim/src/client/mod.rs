@@ -12,6 +12,7 @@ pub mod batch;
 pub mod member;
 pub mod producer;
 pub mod reader;
+pub mod session;
 pub mod stranger;
 
 use crate::dice::Dice;
@@ -95,21 +96,21 @@ impl Client {
         }
     }
 
-    pub fn all(plan: &Plan, dice: &mut Dice) -> Vec<Option<Client>> {
-        let mut all = vec![Some(Client::Admin(admin::Admin::new(&plan.work, dice)))];
+    pub fn all(plan: &Plan, dice: &mut Dice) -> Vec<Option<Box<Client>>> {
+        let mut all = vec![Client::Admin(admin::Admin::new(&plan.work, dice))];
         for (number, _) in plan.work.producers.iter().enumerate() {
-            all.push(Some(Client::Producer(producer::Producer::new(number, &plan.work))));
+            all.push(Client::Producer(producer::Producer::new(number, &plan.work)));
         }
         for number in 0..plan.work.readers {
-            all.push(Some(Client::Reader(reader::Reader::new(number, plan, dice))));
+            all.push(Client::Reader(reader::Reader::new(number, plan, dice)));
         }
         for number in 0..plan.groups.members {
-            all.push(Some(Client::Member(member::Member::new(number, &plan.groups, dice))));
+            all.push(Client::Member(member::Member::new(number, &plan.groups, dice)));
         }
         if plan.work.strangers > 0 {
-            all.push(Some(Client::Stranger(stranger::Stranger::new(plan))));
+            all.push(Client::Stranger(stranger::Stranger::new(plan)));
         }
-        all
+        all.into_iter().map(|client| Some(Box::new(client))).collect()
     }
 
     pub fn on_wake(&mut self, ctx: &mut Ctx) {

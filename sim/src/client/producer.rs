@@ -8,6 +8,7 @@
 
 use crate::client::batch::{Recipe, build};
 use crate::client::{Ctx, Link, Sent, Turn, decode};
+use crate::dice::Dice;
 use crate::faults::Fault;
 use crate::ledger::{BatchId, Ledger, Part, State, TopicState};
 use crate::net::Wire;
@@ -115,8 +116,9 @@ impl Producer {
             lane.hold = false;
             let flying = std::mem::take(&mut lane.flying);
             if self.plan.idempotent {
-                for parcel in flying.into_iter().rev().filter(|parcel| parcel.bad.is_none() && !parcel.again) {
-                    lane.queue.push_front(parcel);
+                // One before them may have been refused, and wait already.
+                for parcel in flying.into_iter().filter(|parcel| parcel.bad.is_none() && !parcel.again) {
+                    lane.put_back(parcel);
                 }
             }
         }
@@ -161,7 +163,7 @@ impl Producer {
                 return;
             }
             let resend =
-                self.lanes.iter().any(|(part, lane)| self.may_send(ctx, *part, lane) && !lane.queue.is_empty());
+                self.lanes.iter().any(|(part, lane)| !lane.queue.is_empty() && self.may_send(ctx, *part, lane));
             let fresh = self.made < self.plan.requests && (ctx.now >= self.next_at || ctx.calm);
             if fresh && !resend && self.begin_anew(ctx) {
                 continue;
@@ -184,7 +186,8 @@ impl Producer {
         if let Some(at) = waiting.map(|(_, lane)| lane.resume_at).min() {
             self.link.wake(ctx, at);
         }
-        if self.made < self.plan.requests {
+        // With all requests in flight, or no connection, an answer or the link's own wake comes first.
+        if self.made < self.plan.requests && self.link.is_up() && self.link.sent.len() < self.plan.in_flight {
             self.link.wake(ctx, self.next_at.max(ctx.now + 500 * MICROS));
         }
     }
@@ -203,7 +206,7 @@ impl Producer {
             return false;
         }
         for lane in self.lanes.values_mut() {
-            (lane.next_sequence, lane.acked) = (0, 0);
+            (lane.next_sequence, lane.acked) = (if renew { first_sequence(ctx.dice) } else { 0 }, 0);
             if !lane.queue.is_empty() {
                 // What is given up may be stored or not: it orders nothing.
                 (lane.last, lane.queue) = (None, VecDeque::new());
@@ -224,7 +227,8 @@ impl Producer {
     fn gather(&mut self, ctx: &mut Ctx, fresh: bool) -> Vec<Parcel> {
         let mut parcels: Vec<Parcel> = Vec::new();
         for (part, lane) in &mut self.lanes {
-            if parcels.len() < self.plan.partitions_per_request
+            if !lane.queue.is_empty()
+                && parcels.len() < self.plan.partitions_per_request
                 && !lane.hold
                 && lane.resume_at <= ctx.now
                 && ctx.ledger.serves(*part)
@@ -257,7 +261,8 @@ impl Producer {
         for _ in 0..count {
             let large = ctx.dice.chance(self.plan.large) && live[0] == 0 && parcels.is_empty();
             let part = if large { 0 } else { live[ctx.dice.index(live.len())] };
-            let lane = self.lanes.entry(part).or_default();
+            let begin = |dice| Lane { next_sequence: first_sequence(dice), ..Lane::default() };
+            let lane = self.lanes.entry(part).or_insert_with(|| begin(ctx.dice));
             if lane.hold || !lane.queue.is_empty() || parcels.iter().any(|parcel| parcel.part == part) {
                 continue;
             }
@@ -305,7 +310,7 @@ impl Producer {
         let refusal = match kind {
             Fault::BadCrc => Some(ErrorCode::CORRUPT_MESSAGE),
             Fault::BadSequence => {
-                sequence += ctx.dice.pick(&[1, 2, 1_000]);
+                sequence = behind(sequence, ctx.dice.pick(&[1, 2, 1_000]));
                 Some(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER)
             }
             Fault::BadEpoch => {
@@ -335,7 +340,7 @@ impl Producer {
                 bytes[at] ^= 1 << ctx.dice.below(8);
             }
         } else {
-            lane.next_sequence += records as i32;
+            lane.next_sequence = behind(lane.next_sequence, records);
             ctx.ledger.parts[part].offered += i64::from(records);
             if let Some(before) = lane.last.replace(id).filter(|_| self.plan.idempotent) {
                 ctx.ledger.follows(before, id);
@@ -402,7 +407,7 @@ impl Producer {
                 answered += 1;
                 let lane = self.lanes.get_mut(&part).expect("it was sent");
                 let Some(parcel) = lane.flying.pop_front() else { continue };
-                let kept = ctx.ledger.topic_of(part).retention_bytes < 0;
+                let kept = ctx.ledger.keeps_all(part);
                 if partition.error_code.is_none() && kept && partition.log_start_offset > 0 {
                     let detail = format!(
                         "{}: Produce tells of a log start {}",
@@ -486,13 +491,29 @@ impl Producer {
         lane.resume_at = ctx.now + ctx.dice.between(10, 60) * MILLIS;
         let resume_at = lane.resume_at;
         self.link.wake(ctx, resume_at);
-        let lane = self.lanes.get_mut(&parcel.part).expect("it was sent");
+        self.lanes.get_mut(&parcel.part).expect("it was sent").put_back(parcel);
+    }
+}
+
+impl Lane {
+    /// Among those that wait, where its sequence belongs.
+    fn put_back(&mut self, parcel: Parcel) {
         // Sequences wrap from `i32::MAX` to 0: what is before is less than half of them behind.
         let is_before =
             |other: &Parcel| (1..1 << 30).contains(&(parcel.sequence.wrapping_sub(other.sequence) & i32::MAX));
-        let place = lane.queue.partition_point(is_before);
-        lane.queue.insert(place, parcel);
+        let place = self.queue.partition_point(is_before);
+        self.queue.insert(place, parcel);
     }
+}
+
+/// A producer that the broker does not know may begin anywhere (as one does that was forgotten): sometimes so that it wraps.
+fn first_sequence(dice: &mut Dice) -> i32 {
+    if dice.below(6) == 0 { i32::MAX - dice.below(60) as i32 } else { 0 }
+}
+
+/// So many records further on; `i32::MAX` is followed by 0.
+fn behind(sequence: i32, records: u32) -> i32 {
+    sequence.wrapping_add(records as i32) & i32::MAX
 }
 
 /// Errors after which the same batch may be sent again.

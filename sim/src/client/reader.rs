@@ -1,9 +1,11 @@
 //! A reader: long polls over some partitions, from the start or from the tail, checking every batch it is given.
 //!
 //! It verifies that offsets follow each other, that each batch is one that was sent, byte for byte, that nothing lies
-//! beyond the high watermark, and that nothing it was told before has gone back.
+//! beyond the high watermark, and that nothing it was told before has gone back. Many a reader uses fetch sessions: then
+//! what is not answered must be as it was.
 
 use crate::client::batch::take;
+use crate::client::session::Session;
 use crate::client::{Ctx, Link, Sent, Turn, decode};
 use crate::dice::Dice;
 use crate::faults::Fault;
@@ -24,9 +26,9 @@ use highwater::wire::offset_for_leader_epoch::{
 
 /// One partition in a request: what was asked, and what was known then.
 pub struct Asked {
-    part: Part,
-    offset: i64,
-    known: Known,
+    pub part: Part,
+    pub offset: i64,
+    pub known: Known,
 }
 
 pub enum What {
@@ -47,6 +49,8 @@ pub struct Limits {
     min_bytes: usize,
     max_bytes: usize,
     parts: Vec<usize>,
+    /// Only what has changed is asked for, and answered.
+    incremental: bool,
 }
 
 struct Place {
@@ -72,6 +76,8 @@ pub struct Reader {
     /// Partitions read by another reader as well, from their tail.
     tails: u64,
     turn: usize,
+    /// Of a reader that uses one.
+    session: Option<Session>,
     fetches_left: u32,
     /// Fetches after the faults that wait for long.
     patient: u8,
@@ -91,11 +97,13 @@ const NEWS_MAX: Nanos = 3_500 * MILLIS;
 
 impl Reader {
     pub fn new(number: u16, plan: &Plan, dice: &mut Dice) -> Reader {
+        let version = dice.between(4, 18) as i16;
         Reader {
             link: Link::new(format!("reader-{number}")),
             number,
             readers: plan.work.readers,
-            version: dice.between(4, 18) as i16,
+            version,
+            session: (version >= Session::SINCE && dice.below(4) > 0).then(Session::default),
             places: Vec::new(),
             known_parts: 0,
             next_at: 0,
@@ -279,6 +287,7 @@ impl Reader {
             session_epoch: -1,
             ..FetchRequest::default()
         };
+        let same = self.session.as_ref().is_some_and(|_| ctx.dice.below(4) > 0);
         if ctx.calm && self.patient > 0 {
             self.patient -= 1;
             request.max_wait_ms = 5_000;
@@ -289,16 +298,22 @@ impl Reader {
             min_bytes: request.min_bytes as usize,
             max_bytes: request.max_bytes as usize,
             parts: Vec::new(),
+            incremental: false,
         };
         let epochs = ctx.dice.coin();
-        for step in 0..count {
-            let place = &self.places[serving[(self.turn + step) % serving.len()]];
+        let mut chosen: Vec<usize> = (0..count).map(|step| serving[(self.turn + step) % serving.len()]).collect();
+        if let Some(session) = self.session.as_ref().filter(|session| same && session.goes_on()) {
+            let kept = serving.iter().filter(|at| session.has(self.places[**at].part));
+            let kept: Vec<usize> = kept.copied().collect();
+            chosen = if kept.is_empty() { chosen } else { kept };
+        }
+        let mut wanted: Vec<(Part, FetchPartition)> = Vec::new();
+        for at in chosen {
+            let place = &self.places[at];
             let (part, offset) = (place.part, place.next.expect("only those that know their place"));
-            let topic = ctx.ledger.topic_of(part);
             let partition_max_bytes = ctx.dice.pick(&[1, 16_384, 262_144]);
-            limits.parts.push(partition_max_bytes as usize);
             let known_epoch = ctx.ledger.parts[part].epoch;
-            let last_epoch = place.epoch.filter(|_| epochs && topic.retention_bytes < 0);
+            let last_epoch = place.epoch.filter(|_| epochs && ctx.ledger.keeps_all(part));
             let partition = FetchPartition {
                 partition: ctx.ledger.parts[part].index,
                 fetch_offset: offset,
@@ -307,20 +322,23 @@ impl Reader {
                 last_fetched_epoch: last_epoch.unwrap_or(-1),
                 ..FetchPartition::default()
             };
-            match request.topics.iter_mut().find(|other| other.topic == topic.name) {
-                Some(other) => other.partitions.push(partition),
-                None => request.topics.push(FetchTopic {
-                    topic: topic.name.clone().into(),
-                    topic_id: topic.id.expect("a live topic has an id"),
-                    partitions: vec![partition],
-                }),
-            }
+            let before = self.session.as_ref().and_then(|session| session.before(part));
+            // As it was asked for before, where it is still there.
+            let partition = match before {
+                Some(before) if same && before.fetch_offset == offset => before.clone(),
+                Some(_) | None => partition,
+            };
+            limits.parts.push(partition.partition_max_bytes as usize);
+            wanted.push((part, partition));
             asked.push(Asked { part, offset, known: ctx.ledger.known(part) });
+        }
+        match &mut self.session {
+            Some(session) => limits.incremental = session.ask(ctx, &wanted, &mut request),
+            None => wanted.iter().for_each(|(part, partition)| name(ctx.ledger, *part, partition, &mut request)),
         }
         self.turn += count;
         ctx.stats.fetches += 1;
         self.fetches_left = self.fetches_left.saturating_sub(1);
-        // Places of one topic stand together in the request, and so in the answer.
         self.link.send(ctx, self.version, &request, What::Fetch(asked, limits), true);
     }
 
@@ -355,11 +373,16 @@ impl Reader {
             }
             What::Fetch(asked, limits) => {
                 let Some(answer) = decode::<FetchResponse>(ctx, body, sent.version) else { return };
+                if let Some(session) = &mut self.session
+                    && session.is_lost(ctx, &answer)
+                {
+                    return;
+                }
                 if !answer.error_code.is_none() {
                     return ctx.fail(Invariant::Answers, format!("Fetch is answered {}", answer.error_code));
                 }
                 self.check_limits(ctx, sent.at, (&asked, &limits), &answer);
-                self.on_fetched(ctx, &asked, &answer);
+                self.on_fetched(ctx, &asked, limits.incremental, &answer);
             }
         }
     }
@@ -399,9 +422,13 @@ impl Reader {
         let waited = ctx.now - sent_at;
         // The node's clock may be a little fast.
         // Where a partition has more than the byte it is asked for, that byte counts.
-        let weighed = total + partitions.len();
+        let weighed = total + asked.len();
         let early = waited < limits.wait / 10 * 9 && weighed < limits.min_bytes.min(limits.max_bytes);
-        let behind = || (asked.iter().zip(&limits.parts)).any(|(asked, max)| is_behind(ctx, asked, *max, answer));
+        let silent = |asked: &Asked| self.session.as_ref().is_some_and(|session| session.is_behind(asked));
+        let behind = || {
+            let mut pairs = asked.iter().zip(&limits.parts);
+            pairs.any(|(asked, max)| is_behind(ctx, asked, *max, answer) || (*max > 1 && silent(asked)))
+        };
         if early && !partitions.iter().any(failed) && !behind() {
             let detail = format!("{total} bytes after {} ms; {limits:?}", waited / MILLIS);
             ctx.fail(Invariant::Limits, detail);
@@ -437,7 +464,7 @@ impl Reader {
         }
     }
 
-    fn on_fetched(&mut self, ctx: &mut Ctx, asked: &[Asked], answer: &FetchResponse) {
+    fn on_fetched(&mut self, ctx: &mut Ctx, asked: &[Asked], incremental: bool, answer: &FetchResponse) {
         let mut answered = 0;
         for topic in &answer.responses {
             let found = ctx.ledger.find_topic(&topic.topic).or_else(|| ctx.ledger.find_topic_id(topic.topic_id));
@@ -455,7 +482,10 @@ impl Reader {
                 }
             }
         }
-        if answered != asked.len() {
+        if let Some(session) = &mut self.session {
+            session.on_answer(ctx, asked, answer);
+        }
+        if answered != asked.len() && !incremental {
             ctx.fail(Invariant::Answers, format!("Fetch answers for {answered} of {} partitions", asked.len()));
         }
     }
@@ -472,6 +502,11 @@ impl Reader {
             return;
         }
         let bytes = answer.records.as_ref().map(|records| records.contiguous()).unwrap_or_default();
+        if asked.offset < asked.known.start && !lax {
+            let (offset, start) = (asked.offset, asked.known.start);
+            let detail = format!("{name}: a read from {offset} succeeds, though the log was known to start at {start}");
+            return ctx.fail(Invariant::Purged, detail);
+        }
         let mut rest = &bytes[..];
         let mut next = asked.offset;
         let mut epoch = None;
@@ -525,8 +560,7 @@ impl Reader {
         }
         match code {
             ErrorCode::OFFSET_OUT_OF_RANGE
-                if asked.offset < ctx.ledger.parts[part].start.max(1)
-                    || ctx.ledger.topic_of(part).retention_bytes >= 0 =>
+                if asked.offset < ctx.ledger.parts[part].start.max(1) || !ctx.ledger.keeps_all(part) =>
             {
                 if let Some(place) = self.places.iter_mut().find(|place| place.part == part) {
                     (place.next, place.from, place.epoch) = (None, EARLIEST, None);
@@ -554,6 +588,19 @@ impl Reader {
                 ctx.fail(Invariant::Damage, detail);
             }
         }
+    }
+}
+
+/// Adds a partition to a request. Places of one topic stand together in it, and so in the answer.
+pub fn name(ledger: &Ledger, part: Part, partition: &FetchPartition, request: &mut FetchRequest<'static>) {
+    let topic = ledger.topic_of(part);
+    match request.topics.iter_mut().find(|other| other.topic == topic.name) {
+        Some(other) => other.partitions.push(partition.clone()),
+        None => request.topics.push(FetchTopic {
+            topic: topic.name.clone().into(),
+            topic_id: topic.id.expect("a live topic has an id"),
+            partitions: vec![partition.clone()],
+        }),
     }
 }
 

@@ -9,14 +9,16 @@
 
 use crate::dice::Dice;
 use crate::faults::{Counts, Fault};
+use std::sync::Arc;
 
 /// The unit of tearing.
 pub const UNIT: usize = 512;
 
 #[derive(Clone, Default)]
 pub struct File {
-    live: Vec<u8>,
-    stable: Vec<u8>,
+    /// Shared, also with the files of other disks, until one is written to.
+    live: Arc<Vec<u8>>,
+    stable: Arc<Vec<u8>>,
     unsynced: Vec<Unsynced>,
     mark: u64,
 }
@@ -54,7 +56,8 @@ impl Fate {
     }
 }
 
-fn put(image: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
+fn put(image: &mut Arc<Vec<u8>>, offset: usize, bytes: &[u8]) {
+    let image = Arc::make_mut(image);
     let end = offset + bytes.len();
     if image.len() < end {
         image.resize(end, 0);
@@ -65,7 +68,13 @@ fn put(image: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
 impl File {
     /// A file whose bytes are all on the platter.
     pub fn settled(bytes: Vec<u8>) -> File {
+        let bytes = Arc::new(bytes);
         File { stable: bytes.clone(), live: bytes, unsynced: Vec::new(), mark: 0 }
+    }
+
+    /// What is surely durable of it, as a file of its own.
+    pub fn worst_case(&self) -> File {
+        File { stable: self.stable.clone(), live: self.stable.clone(), unsynced: Vec::new(), mark: 0 }
     }
 
     pub fn len(&self) -> usize {
@@ -149,15 +158,15 @@ impl File {
     /// Cuts or extends the file, in the cache.
     pub fn set_len(&mut self, len: usize) {
         if self.live.len() != len {
-            self.live.resize(len, 0);
+            Arc::make_mut(&mut self.live).resize(len, 0);
             self.note(Change::Len(len));
         }
     }
 
-    fn apply(image: &mut Vec<u8>, change: &Change) {
+    fn apply(image: &mut Arc<Vec<u8>>, change: &Change) {
         match change {
             Change::Data { offset, bytes } => put(image, *offset, bytes),
-            Change::Len(len) => image.resize(*len, 0),
+            Change::Len(len) => Arc::make_mut(image).resize(*len, 0),
         }
     }
 
@@ -212,8 +221,7 @@ impl File {
                 lost_before = true;
             }
         }
-        self.live.clear();
-        self.live.extend_from_slice(&self.stable);
+        self.live = self.stable.clone();
     }
 
     /// Part of a write that was in flight, as a power loss leaves it: on the platter, or never to be there.
@@ -262,17 +270,17 @@ impl File {
     pub fn overwrite(&mut self, offset: usize, bytes: &[u8]) {
         let end = (offset + bytes.len()).min(self.stable.len());
         if offset < end {
-            self.stable[offset..end].copy_from_slice(&bytes[..end - offset]);
+            Arc::make_mut(&mut self.stable)[offset..end].copy_from_slice(&bytes[..end - offset]);
         }
         let end = (offset + bytes.len()).min(self.live.len());
         if offset < end {
-            self.live[offset..end].copy_from_slice(&bytes[..end - offset]);
+            Arc::make_mut(&mut self.live)[offset..end].copy_from_slice(&bytes[..end - offset]);
         }
     }
 }
 
 /// Writes each sector of `bytes` or leaves it, by a coin.
-fn scatter(image: &mut Vec<u8>, offset: usize, bytes: &[u8], dice: &mut Dice) {
+fn scatter(image: &mut Arc<Vec<u8>>, offset: usize, bytes: &[u8], dice: &mut Dice) {
     let mut at = 0;
     while at < bytes.len() {
         // The first piece ends where the file's sector ends, so that pieces are the drive's units.

@@ -415,7 +415,7 @@ impl Disk {
         files.resize_with(self.files.len(), || None);
         for (_, node) in names.live() {
             if let Node::File(file) = node {
-                files[file] = Some(File::settled(self.file(file).stable().to_vec()));
+                files[file] = Some(self.file(file).worst_case());
             }
         }
         Disk { names, files, ..Disk::default() }

@@ -64,7 +64,7 @@ impl Ledger {
             let detail = format!("{}: the first record since {target}: {found:?}, {why}", ledger.name(part));
             Err((Invariant::Lookup, detail))
         };
-        let kept = self.topic_of(part).retention_bytes < 0 && !self.parts[part].may_refuse;
+        let kept = self.keeps_all(part) && !self.parts[part].may_refuse;
         if kept && known.is_some_and(|known| found.offset < 0 || found.offset > known) {
             return wrong(self, format!("though one lies at {known:?}"));
         }
@@ -88,7 +88,7 @@ impl Ledger {
 
     /// Judges the answer to "the record with the largest timestamp"; `known` is the largest that was known.
     pub fn found_largest(&mut self, part: Part, known: Option<i64>, found: Found) -> Verdict {
-        let kept = self.topic_of(part).retention_bytes < 0 && !self.parts[part].may_refuse && !self.lax(part);
+        let kept = self.keeps_all(part) && !self.parts[part].may_refuse && !self.lax(part);
         let time = self.record_at(part, found.offset).map(|(time, _)| time);
         let less = known.is_some_and(|known| found.timestamp < known);
         if kept && (less || time.is_some_and(|time| time != found.timestamp)) {
@@ -102,7 +102,7 @@ impl Ledger {
 
     /// Judges what was told of the end of a leader epoch (OffsetForLeaderEpoch).
     pub fn found_epoch_end(&self, part: Part, asked: i32, known: Known, epoch: i32, end: i64) -> Verdict {
-        if self.lax(part) || self.parts[part].may_refuse || self.topic_of(part).retention_bytes >= 0 {
+        if self.lax(part) || self.parts[part].may_refuse || !self.keeps_all(part) {
             return Ok(());
         }
         for (base, (id, records)) in &self.parts[part].places {

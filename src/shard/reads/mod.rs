@@ -548,6 +548,11 @@ impl Shard {
                 let behind = result.as_ref().ok().and_then(|(chunks, _)| chunks.last()).map(|last| last.end);
                 let partition = self.partitions[slot as usize].as_deref();
                 let read = match (result, partition) {
+                    // DeleteRecords or retention has moved the start meanwhile.
+                    (Ok(_), Some(partition)) if part.offset < partition.replica.start() => {
+                        let error = ErrorCode::OFFSET_OUT_OF_RANGE;
+                        ReadResult { error, ..partition.empty_result(part.item) }
+                    }
                     (Ok((chunks, bytes_of)), Some(partition)) => {
                         let mut read = partition.empty_result(part.item);
                         let limit = Limit { end: partition.served_end(), bytes, whole };

@@ -46,7 +46,7 @@ def record(value=b"value", key=b"key", delta=0, time_delta=0, headers=(), attrib
 
 def compress(codec, data):
     if codec == "gzip":
-        return gzip.compress(data)
+        return gzip.compress(data, mtime=0)
     if codec == "snappy":
         return snappy.compress(data)
     if codec == "lz4":

@@ -115,6 +115,116 @@ def sessions(talk):
             ForgottenTopicsData=[{**forgotten, "Partitions": [0]}])
 
 
+class Session:
+    """A fetch session as a client keeps it, in one version."""
+
+    def __init__(self, talk, version, topic):
+        self.talk, self.version, self.topic, self.id, self.epoch = talk, version, topic, 0, 0
+
+    def ask(self, about, parts=(), forget=(), epoch=None, version=None, **options):
+        version = version or self.version
+        asked = body(self.talk, version, self.topic, list(parts), SessionId=self.id,
+                     SessionEpoch=self.epoch if epoch is None else epoch, **options)
+        named = {key: value for key, value in asked["Topics"][0].items() if key != "Partitions"}
+        asked["ForgottenTopicsData"] = [{**named, "Partitions": list(forget)}] if forget else []
+        if not parts:
+            asked["Topics"] = []
+        answer = self.talk.ask("Fetch", version, asked, f"in a session: {about}")
+        if epoch is None:
+            self.id, self.epoch = answer["SessionId"] or self.id, self.epoch + 1
+        order = [part["PartitionIndex"] for topic in answer["Responses"] for part in topic["Partitions"]]
+        self.talk.note(f"order: {about}", order)
+        return answer
+
+
+@case("fetch: incremental")
+def incremental(talk):
+    for version in talk.versions("Fetch", 7):
+        topic = talk.create(f"t{version}", 4)
+        session = Session(talk, version, topic)
+        session.ask("begins", [part(index, 0) for index in range(3)])
+        session.ask("nothing is new")
+        session.ask("and still not", wait=50, least=1)
+        talk.produced(topic, batch(2), partition=1)
+        session.ask("one has records")
+        session.ask("and has them again, as it was not told where to go on")
+        session.ask("it goes on", [part(1, 2)])
+        session.ask("nothing is new now", [part(1, 2)])
+        for index in (0, 2, 1):
+            talk.produced(topic, batch(1), partition=index)
+        session.ask("all have records, in turn")
+        session.ask("in turn, with little room", most=1)
+        session.ask("a fourth, and none of the first", [part(3, 0)], forget=[0])
+        session.ask("what is forgotten stays forgotten")
+        session.ask("the first again", [part(0, 0)])
+        session.ask("out of range", [part(0, 99)])
+        session.ask("out of range again")
+        session.ask("in range again", [part(0, 1), part(1, 3), part(2, 1)])
+        session.ask("no such partition", [part(7, 0), part(-1, 0)])
+        session.ask("no such partition again")
+        session.ask("it is forgotten", forget=[7, -1])
+        session.ask("what was never there is forgotten", forget=[9])
+        session.ask("read committed", IsolationLevel=1)
+        session.ask("all are forgotten", forget=[0, 1, 2, 3])
+        session.ask("nothing is left")
+
+
+@case("fetch: epochs of sessions")
+def session_epochs(talk):
+    topic = talk.create("t", 2)
+    talk.produced(topic, batch(2))
+    for version in talk.versions("Fetch", 7):
+        session = Session(talk, version, topic)
+        session.ask("begins", [part(0, 2)])
+        for epoch in (2, 3, -2, 2**31 - 1):
+            session.ask(f"epoch {epoch} at epoch 1", epoch=epoch)
+        session.ask("the first")
+        session.ask("the first again", epoch=1)
+        session.ask("the second", [part(1, 0)])
+        if version in (12, 13):
+            session.ask("the other way to name topics", [part(0, 0)], epoch=session.epoch, version=25 - version)
+            session.ask("and back")
+        talk.hang_up()
+        session.ask("on another connection", [part(0, 0)])
+        talk.hang_up()
+        session.ask("and another")
+        session.ask("a full fetch ends it", [part(0, 0)], epoch=0)
+        session.ask("it has ended")
+        ended = Session(talk, version, topic)
+        ended.ask("begins again", [part(0, 2)])
+        ended.ask("epoch -1 ends it", [part(0, 0)], epoch=-1)
+        ended.ask("it has ended, too")
+        other = Session(talk, version, topic)
+        other.ask("begins with nothing")
+        other.ask("goes on with nothing")
+
+
+@case("fetch: sessions and topics that come and go")
+def sessions_and_topics(talk):
+    for version in (7, 12, 13, 18):
+        topic = talk.create(f"t{version}", 1)
+        talk.produced(topic, batch(2))
+        session = Session(talk, version, topic)
+        session.ask("begins", [part(0, 2), part(1, 0)])
+        session.ask("nothing is new")
+        deleted = {"Topics": [{"Name": topic, "TopicId": bytes(16)}], "TimeoutMs": 20_000}
+        assert talk.call("DeleteTopics", 6, deleted)["Responses"][0]["ErrorCode"] == 0
+        time.sleep(0.5)
+        session.ask("the topic is gone")
+        session.ask("it is still gone")
+        session.ask("it is forgotten", forget=[0])
+
+
+@case("fetch: few sessions", **{"max.incremental.fetch.session.cache.slots": "0"})
+def no_sessions(talk):
+    topic = talk.create("t", 2)
+    talk.produced(topic, batch(2))
+    for version in (7, 12, 13, 18):
+        session = Session(talk, version, topic)
+        session.ask("begins", [part(0, 0), part(1, 0)])
+        session.ask("goes on")
+
+
 @case("fetch: leader epochs")
 def epochs(talk):
     topic = talk.create("t")

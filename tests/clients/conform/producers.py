@@ -1,5 +1,7 @@
 """InitProducerId, and what an idempotent producer may send."""
 
+import time
+
 from .batch import batch
 from .produce import ask, ends
 from .talk import case
@@ -64,6 +66,23 @@ def sequences(talk):
         send(f"a gap, version {version}", 99, version=version)
         send(f"a duplicate, version {version}", 10, 4, version=version, codec="gzip")
     ends(talk, topic, 2)
+
+
+@case("idempotence: stamped by the broker")
+def stamped(talk):
+    """A duplicate is answered with the time of the original, to the millisecond."""
+    topic, producer = talk.create("t", message_timestamp_type="LogAppendTime"), talk.producer()
+
+    def time_of(sequence):
+        frame = batch(2, producer=producer, epoch=0, sequence=sequence, timestamp=1_700_000_000_000)
+        answer = talk.call("Produce", 9, talk.produce_body(topic, frame, 9))
+        return answer["Responses"][0]["PartitionResponses"][0]["LogAppendTimeMs"]
+
+    first = [time_of(sequence) for sequence in (0, 2, 4)]
+    time.sleep(0.1)
+    again = [time_of(sequence) for sequence in (0, 2, 4)]
+    talk.note("the same times", {"same": first == again, "differences": [a - b for a, b in zip(again, first)]})
+    ends(talk, topic)
 
 
 @case("idempotence: epochs")

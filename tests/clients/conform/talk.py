@@ -75,6 +75,7 @@ class Talk:
         self.names = {}
         self.epochs = {}
         self.producers = {}
+        self.sessions = {}
         self.known = {}
         described = self.call("DescribeCluster", 1, {"EndpointType": 1})
         self.cluster, broker = described["ClusterId"], described["Brokers"][0]
@@ -212,6 +213,8 @@ class Talk:
             return f"id of {self.names[value]}"
         if key == "ProducerId" and value in self.producers:
             return f"producer {self.producers[value]}"
+        if key == "SessionId" and value:
+            return f"session {self.sessions.setdefault(value, len(self.sessions))}"
         if key in ("LeaderEpoch", "Epoch", "leader_epoch") and topic in self.epochs and value >= 0:
             return f"epoch {value - self.epochs[topic]:+}"
         if key in ("LogAppendTimeMs", "Timestamp") and isinstance(value, int) and abs(value - now) < 60_000:

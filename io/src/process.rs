@@ -24,8 +24,17 @@ impl Process {
 
     /// Most memory resident since [`Process::forget_peak`], in bytes.
     pub fn peak_bytes(self) -> io::Result<u64> {
+        self.status_bytes("VmHWM:")
+    }
+
+    /// Memory resident now, in bytes.
+    pub fn resident_bytes(self) -> io::Result<u64> {
+        self.status_bytes("VmRSS:")
+    }
+
+    fn status_bytes(self, name: &str) -> io::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
         Ok(line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) * 1024)
     }
 

@@ -1,0 +1,249 @@
+//! `highwater consume`: the records of a topic, a line each.
+//!
+//! It reads from where it is told and goes on until it is stopped, has printed enough, or has reached what was the end when
+//! it began. Records of one partition come in their order; nothing is committed.
+
+use super::Target;
+use super::group::{Place, offsets_at, place};
+use crate::client::cluster::{Cluster, LATEST, Missing, Topic, by_leader, may_pass};
+use crate::client::{check, failed};
+use clap::{Args as ClapArgs, ValueEnum};
+use highwater::records::iter::{Records as RecordsOf, record_bytes};
+use highwater::records::{BatchHeader, Record, split};
+use highwater::wire::ErrorCode;
+use highwater::wire::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::{self, BufWriter, Write};
+use std::time::Duration;
+
+/// The newest version that names topics.
+const FETCH: i16 = 12;
+const ANSWER_BYTES: i32 = 8 << 20;
+const PARTITION_BYTES: i32 = 1 << 20;
+/// Records of one batch that take more are not unpacked.
+const BATCH_BYTES: usize = 256 << 20;
+const WAIT_MS: i32 = 500;
+
+#[derive(ClapArgs, Debug)]
+pub struct Args {
+    /// The topic
+    topic: String,
+    /// Where to begin: start, end, an offset, or time=MILLISECONDS since 1970
+    #[arg(long, value_name = "PLACE", default_value = "end", value_parser = place)]
+    from: Place,
+    /// The same as --from start
+    #[arg(long, conflicts_with = "from")]
+    from_beginning: bool,
+    /// Only these partitions; several separated by commas
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(i32).range(0..))]
+    partitions: Vec<i32>,
+    /// Stop after so many records
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    max_messages: Option<u64>,
+    /// Stop at what is the end now
+    #[arg(long)]
+    until_end: bool,
+    /// Print keys, before the values
+    #[arg(long)]
+    keys: bool,
+    /// Print headers, before the keys
+    #[arg(long)]
+    headers: bool,
+    /// Print partition, offset and timestamp, before everything else
+    #[arg(long)]
+    places: bool,
+    /// Between what is printed of one record
+    #[arg(long, value_name = "TEXT", default_value = "\t")]
+    separator: String,
+    /// How keys and values are printed
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+    /// One JSON object for each record, with everything
+    #[arg(long, conflicts_with_all = ["keys", "headers", "places"])]
+    json: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    /// As they are
+    Text,
+    /// In hexadecimal digits
+    Hex,
+}
+
+pub fn run(args: &Args) -> io::Result<()> {
+    let mut cluster = args.target.open()?;
+    let topic = cluster.topic(&args.topic, Missing::Refused)?;
+    let all: Vec<i32> = topic.partitions.iter().map(|partition| partition.index).collect();
+    if let Some(index) = args.partitions.iter().find(|index| !all.contains(index)) {
+        return Err(failed(format!("topic {}: no partition {index}; it has 0 to {}", args.topic, all.len() - 1)));
+    }
+    let wanted = if args.partitions.is_empty() { all } else { args.partitions.clone() };
+    let from = if args.from_beginning { Place::Start } else { args.from };
+    let next = offsets_at(&mut cluster, &topic, &wanted, from)?;
+    let ends = if args.until_end { Some(cluster.offsets(&topic, &wanted, LATEST)?) } else { None };
+    let mut reading = Reading { topic, next, ends, left: args.max_messages.unwrap_or(u64::MAX) };
+    let mut out = BufWriter::with_capacity(256 << 10, io::stdout().lock());
+    while !reading.is_over() {
+        reading.round(&mut cluster, args, &mut out)?;
+        out.flush()?;
+    }
+    Ok(())
+}
+
+struct Reading {
+    topic: Topic,
+    /// Where each partition goes on.
+    next: BTreeMap<i32, i64>,
+    /// Where each is to stop.
+    ends: Option<BTreeMap<i32, i64>>,
+    /// Records that may still be printed.
+    left: u64,
+}
+
+impl Reading {
+    fn is_over(&self) -> bool {
+        self.left == 0 || self.open().is_empty()
+    }
+
+    /// The partitions that have not come to their end.
+    fn open(&self) -> Vec<i32> {
+        let at_end = |index: &i32, next: &i64| self.ends.as_ref().is_some_and(|ends| next >= &ends[index]);
+        self.next.iter().filter(|(index, next)| !at_end(index, next)).map(|(index, _)| *index).collect()
+    }
+
+    /// One fetch from each leader.
+    fn round(&mut self, cluster: &mut Cluster, args: &Args, out: &mut impl Write) -> io::Result<()> {
+        let leaders = by_leader(&self.topic, &self.open());
+        // Several brokers are asked in turn: none of them may hold the others up.
+        let wait = if leaders.len() > 1 { WAIT_MS / 10 } else { WAIT_MS };
+        for (leader, partitions) in leaders {
+            let part = |index: &i32| FetchPartition {
+                partition: *index,
+                fetch_offset: self.next[index],
+                partition_max_bytes: PARTITION_BYTES,
+                ..FetchPartition::default()
+            };
+            let asked = FetchTopic {
+                topic: self.topic.name.as_str().into(),
+                partitions: partitions.iter().map(part).collect(),
+                ..FetchTopic::default()
+            };
+            let request = FetchRequest {
+                max_wait_ms: wait,
+                min_bytes: 1,
+                max_bytes: ANSWER_BYTES,
+                topics: vec![asked],
+                ..FetchRequest::default()
+            };
+            let answer = cluster.broker(leader)?.ask(FETCH, &request)?;
+            let found: FetchResponse<'_> = answer.read()?;
+            check(found.error_code, None, &self.topic.name)?;
+            for partition in found.responses.iter().flat_map(|topic| &topic.partitions) {
+                let index = partition.partition_index;
+                let place = format!("{}-{index} at offset {}", self.topic.name, self.next[&index]);
+                match partition.error_code {
+                    ErrorCode::NONE => {
+                        let records = partition.records.as_ref().map(|records| records.contiguous());
+                        self.print(index, &records.unwrap_or_default(), args, out)?;
+                    }
+                    error if may_pass(error) => {
+                        std::thread::sleep(Duration::from_millis(100));
+                        self.topic = cluster.topic(&self.topic.name, Missing::Refused)?;
+                    }
+                    ErrorCode::OFFSET_OUT_OF_RANGE => {
+                        let start = partition.log_start_offset;
+                        return Err(failed(format!("{place}: not in the log any more; it begins at {start}")));
+                    }
+                    error => check(error, None, &place)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn print(&mut self, index: i32, bytes: &[u8], args: &Args, out: &mut impl Write) -> io::Result<()> {
+        for batch in split(bytes) {
+            // What was cut off at the end comes again.
+            let Ok((header, batch)) = batch else { break };
+            let broken = |error: highwater::records::BatchError| {
+                failed(format!("{}-{index}: batch at offset {}: {error}", self.topic.name, header.base_offset.0))
+            };
+            if !header.is_control() {
+                let records = record_bytes(batch, &header, BATCH_BYTES).map_err(broken)?;
+                for record in RecordsOf::new(&header, &records) {
+                    let record = record.map_err(broken)?;
+                    let end = self.ends.as_ref().map_or(i64::MAX, |ends| ends[&index]);
+                    let wanted = record.offset.0 >= self.next[&index] && record.offset.0 < end;
+                    if wanted && self.left > 0 {
+                        self.left -= 1;
+                        print(&self.topic.name, index, &record, args, out)?;
+                    }
+                }
+            }
+            let next = self.next.get_mut(&index).expect("it was asked for");
+            *next = (*next).max(end_of(&header));
+        }
+        Ok(())
+    }
+}
+
+fn end_of(header: &BatchHeader) -> i64 {
+    header.end_offset().0
+}
+
+fn print(topic: &str, index: i32, record: &Record<'_>, args: &Args, out: &mut impl Write) -> io::Result<()> {
+    if args.json {
+        let headers: Vec<Value> =
+            record.headers.map(|(key, value)| json!([json_of(Some(key), args), json_of(value, args)])).collect();
+        let line = json!({
+            "topic": topic, "partition": index, "offset": record.offset.0, "timestamp": record.timestamp.0,
+            "key": json_of(record.key, args), "value": json_of(record.value, args), "headers": headers,
+        });
+        return writeln!(out, "{line}");
+    }
+    if args.places {
+        let (offset, time) = (record.offset.0, record.timestamp.0);
+        write!(out, "{index}{0}{offset}{0}{time}{0}", args.separator)?;
+    }
+    if args.headers {
+        for (number, (key, value)) in record.headers.enumerate() {
+            out.write_all(if number == 0 { b"" } else { b"," })?;
+            write_bytes(Some(key), args.format, out)?;
+            out.write_all(b"=")?;
+            write_bytes(value, args.format, out)?;
+        }
+        out.write_all(args.separator.as_bytes())?;
+    }
+    if args.keys {
+        write_bytes(record.key, args.format, out)?;
+        out.write_all(args.separator.as_bytes())?;
+    }
+    write_bytes(record.value, args.format, out)?;
+    out.write_all(b"\n")
+}
+
+fn write_bytes(bytes: Option<&[u8]>, format: Format, out: &mut impl Write) -> io::Result<()> {
+    match (bytes, format) {
+        (None, _) => out.write_all(b"null"),
+        (Some(bytes), Format::Text) => out.write_all(bytes),
+        (Some(bytes), Format::Hex) => out.write_all(hex(bytes).as_bytes()),
+    }
+}
+
+/// Text as a string, anything else as `{"hex": ...}`.
+fn json_of(bytes: Option<&[u8]>, args: &Args) -> Value {
+    let Some(bytes) = bytes else { return Value::Null };
+    match (args.format, std::str::from_utf8(bytes)) {
+        (Format::Text, Ok(text)) => Value::from(text),
+        (Format::Text, Err(_)) => json!({ "hex": hex(bytes) }),
+        (Format::Hex, _) => Value::from(hex(bytes)),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
