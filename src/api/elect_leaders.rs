@@ -29,7 +29,8 @@ pub fn answer<'a>(request: &'a ElectLeadersRequest<'_>, view: &View<'a>) -> Elec
         None if known => view.image.topics().map(all).collect(),
         None => Vec::new(),
     };
-    let error_code = if known { ErrorCode::NONE } else { ErrorCode::INVALID_REQUEST };
+    let nothing = request.topic_partitions.as_ref().is_some_and(Vec::is_empty);
+    let error_code = if known || nothing { ErrorCode::NONE } else { ErrorCode::INVALID_REQUEST };
     ElectLeadersResponse { error_code, replica_election_results, throttle_time_ms: 0 }
 }
 

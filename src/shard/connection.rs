@@ -547,8 +547,8 @@ impl Shard {
                 if crate::api::find_coordinator::offsets_topic_missing(&request, &shard.view()) {
                     shard.forward(conn, frame.clone());
                 } else {
-                    let response = crate::api::find_coordinator::answer(&request, header.version, &shard.view());
-                    let response = header.respond(&response);
+                    let response =
+                        header.respond(&crate::api::find_coordinator::answer(&request, header.version, &shard.view()));
                     shard.answer_now(conn, response);
                 }
             }),
@@ -563,8 +563,8 @@ impl Shard {
             }
             Api::Metadata => self.decoded(reader, header, |shard, request| {
                 if crate::api::metadata::missing(&request, header.version, &shard.view()).is_empty() {
-                    let response = crate::api::metadata::answer(&request, header.version, &shard.view());
-                    let response = header.respond(&response);
+                    let response =
+                        header.respond(&crate::api::metadata::answer(&request, header.version, &shard.view()));
                     shard.answer_now(conn, response);
                 } else {
                     shard.forward(conn, frame.clone());
@@ -574,13 +574,11 @@ impl Shard {
                 crate::api::api_versions::answer(&request, header.version, &shard.view())
             }),
             Api::DescribeConfigs => self.decoded(reader, header, |shard, request| {
-                let response = crate::api::describe_configs::answer(&request, &shard.view());
-                let response = header.respond(&response);
+                let response = header.respond(&crate::api::describe_configs::answer(&request, &shard.view()));
                 shard.answer_now(conn, response);
             }),
             Api::DescribeCluster => self.decoded(reader, header, |shard, request| {
-                let response = crate::api::describe_cluster::answer(&request, &shard.view());
-                let response = header.respond(&response);
+                let response = header.respond(&crate::api::describe_cluster::answer(&request, &shard.view()));
                 shard.answer_now(conn, response);
             }),
             Api::DescribeLogDirs => {
@@ -590,21 +588,19 @@ impl Shard {
                 self.decoded(reader, header, |shard, request| shard.describe_producers(conn, header, &request))
             }
             Api::ElectLeaders => self.decoded(reader, header, |shard, request| {
-                let response = crate::api::elect_leaders::answer(&request, &shard.view());
-                let response = header.respond(&response);
+                let response = header.respond(&crate::api::elect_leaders::answer(&request, &shard.view()));
                 shard.answer_now(conn, response);
             }),
             Api::ListConfigResources => self.decoded(reader, header, |shard, request| {
-                let response = crate::api::list_config_resources::answer(&request, header.version, &shard.view());
-                let response = header.respond(&response);
+                let response =
+                    header.respond(&crate::api::list_config_resources::answer(&request, header.version, &shard.view()));
                 shard.answer_now(conn, response);
             }),
             Api::ListPartitionReassignments => self.answered(conn, reader, header, |_, request| {
                 crate::api::list_partition_reassignments::answer(&request)
             }),
             Api::DescribeTopicPartitions => self.decoded(reader, header, |shard, request| {
-                let response = crate::api::describe_topic_partitions::answer(&request, &shard.view());
-                let response = header.respond(&response);
+                let response = header.respond(&crate::api::describe_topic_partitions::answer(&request, &shard.view()));
                 shard.answer_now(conn, response);
             }),
         };

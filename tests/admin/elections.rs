@@ -12,8 +12,10 @@ use highwater::wire::list_config_resources::ListConfigResourcesRequest;
 use highwater::wire::list_partition_reassignments::ListPartitionReassignmentsRequest;
 
 fn elect<'a>(election_type: i8, topics: Option<&[(&'a str, &[i32])]>) -> ElectLeadersRequest<'a> {
-    let topic =
-        |(topic, partitions): &(&'a str, &[i32])| TopicPartitions { topic: (*topic).into(), partitions: partitions.to_vec() };
+    let topic = |(topic, partitions): &(&'a str, &[i32])| TopicPartitions {
+        topic: (*topic).into(),
+        partitions: partitions.to_vec(),
+    };
     let topic_partitions = topics.map(|topics| topics.iter().map(topic).collect());
     ElectLeadersRequest { election_type, topic_partitions, timeout_ms: 1000 }
 }
@@ -36,7 +38,8 @@ fn an_election_is_never_needed() {
     }
     let all = elect(0, None);
     let answer = elect_leaders::answer(&all, &world.view());
-    let topics: Vec<_> = answer.replica_election_results.iter().map(|one| (&*one.topic, one.partition_result.len())).collect();
+    let topics: Vec<_> =
+        answer.replica_election_results.iter().map(|one| (&*one.topic, one.partition_result.len())).collect();
     assert_eq!(topics, [("t", 0)]);
 }
 
@@ -47,7 +50,14 @@ fn an_election_that_cannot_be_has_its_code() {
     let row = |code: i16, text: &str| (code, text.to_string());
     assert_eq!(
         elected(&world, &elect(0, Some(&[("t", &[2, -1]), ("unk", &[0])]))),
-        (0, vec![row(3, "No such partition as t-2"), row(3, "No such partition as t--1"), row(3, "No such topic as unk")])
+        (
+            0,
+            vec![
+                row(3, "No such partition as t-2"),
+                row(3, "No such partition as t--1"),
+                row(3, "No such topic as unk")
+            ]
+        )
     );
     assert_eq!(elected(&world, &elect(2, Some(&[("t", &[0])]))), (42, vec![row(42, "Unknown election type 2")]));
     world.leaders.clear();
@@ -64,8 +74,7 @@ fn nothing_is_being_reassigned() {
 #[test]
 fn the_metadata_log_is_a_quorum_of_one() {
     let world = World::new();
-    let quorum =
-        Quorum { epoch: Epoch(3), high_watermark: Offset(7), end: Offset(8), now: crate::world::NOW };
+    let quorum = Quorum { epoch: Epoch(3), high_watermark: Offset(7), end: Offset(8), now: crate::world::NOW };
     let ask = |topics: &[(&'static str, &[i32])]| {
         let partition = |index: &i32| QuorumPartitionRequest { partition_index: *index };
         let topic = |(name, parts): &(&'static str, &[i32])| QuorumTopicRequest {
@@ -80,8 +89,13 @@ fn the_metadata_log_is_a_quorum_of_one() {
     assert_eq!((part.error_code, part.leader_id, part.leader_epoch, part.high_watermark), (ErrorCode::NONE, 1, 3, 7));
     let voters: Vec<_> = part.current_voters.iter().map(|voter| (voter.replica_id, voter.log_end_offset)).collect();
     assert_eq!((voters, part.observers.len()), (vec![(1, 8)], 0));
-    assert_eq!((answer.nodes[0].node_id, &*answer.nodes[0].listeners[0].host, answer.nodes[0].listeners[0].port), (1, "localhost", 9092));
-    for topics in [&[("__cluster_metadata", &[0, 1][..])][..], &[("t", &[0])], &[("__cluster_metadata", &[0]), ("t", &[0])]] {
+    assert_eq!(
+        (answer.nodes[0].node_id, &*answer.nodes[0].listeners[0].host, answer.nodes[0].listeners[0].port),
+        (1, "localhost", 9092)
+    );
+    for topics in
+        [&[("__cluster_metadata", &[0, 1][..])][..], &[("t", &[0])], &[("__cluster_metadata", &[0]), ("t", &[0])]]
+    {
         let answer = ask(topics);
         let codes = answer.topics.iter().flat_map(|topic| &topic.partitions).map(|part| part.error_code);
         assert!(codes.clone().count() > 0 && codes.clone().all(|code| code == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));

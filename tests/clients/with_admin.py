@@ -109,10 +109,13 @@ def tools(suite):
 
 
 def patient(ask, wanted, what):
-    """Asks again for a few seconds: Kafka's broker learns of a change after it was answered."""
-    for _ in range(10):
-        got = ask()
-        if wanted(got):
+    """Asks again for a few seconds: Kafka's broker learns of a change after it was answered, and a client of a kill."""
+    for _ in range(20):
+        try:
+            got = ask()
+        except KafkaException as error:
+            got = error
+        if not isinstance(got, KafkaException) and wanted(got):
             return got
         time.sleep(0.5)
     raise AssertionError(f"{what} is {got!r:.600}")
@@ -196,3 +199,30 @@ def confluent_console(suite):
     patient(lambda: len(client.list_topics(topic, timeout=10).topics[topic].partitions), lambda count: count == 4, "partitions")
     elected = client.elect_leaders(ElectionType.PREFERRED, [ConfluentPartition(topic, 0)]).result(20)
     expect([error.code() for error in elected.values()], [KafkaError.ELECTION_NOT_NEEDED], "the election")
+
+
+def changes_survive_kill(broker):
+    """A change that was answered is there when the broker is back, however often it was killed."""
+    topic, node = "altered-and-killed", None
+    client = AdminClient({"bootstrap.servers": broker.address})
+    client.create_topics([NewTopic(topic, 1, 1)])[topic].result(30)
+    node = str(next(iter(client.list_topics(timeout=20).brokers)))
+
+    def change(kind, name, key, value):
+        resource = Resource(kind, name)
+        resource.add_incremental_config(ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET))
+        next(iter(client.incremental_alter_configs([resource]).values())).result(30)
+
+    def value(kind, name, key):
+        found = next(iter(client.describe_configs([Resource(kind, name)]).values())).result(30)[key]
+        return found.value, found.source
+
+    for turn in range(1, 6):
+        change(Resource.Type.TOPIC, topic, "retention.ms", str(100_000 + turn))
+        change(Resource.Type.BROKER, node, "log.segment.bytes", str(2_000_000 + turn))
+        client.create_partitions([NewPartitions(topic, 1 + turn)])[topic].result(30)
+        broker.kill()
+        broker.start()
+        patient(lambda: len(client.list_topics(topic, timeout=20).topics[topic].partitions), lambda count: count == 1 + turn, "partitions")
+        patient(lambda: value(Resource.Type.TOPIC, topic, "retention.ms"), lambda got: got == (str(100_000 + turn), 1), "the topic's value")
+        patient(lambda: value(Resource.Type.TOPIC, topic, "segment.bytes"), lambda got: got == (str(2_000_000 + turn), 2), "the broker's value")

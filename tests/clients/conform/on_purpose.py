@@ -35,6 +35,8 @@ RULES = [
     (ANY, r"DescribeConfigs", r"Documentation|log.dirs", ANY, "our own words, and our own folder"),
     # What consoles ask.
     (r"quorum", r"DescribeQuorum v2", r"Listeners", ANY, "the listener that clients use: there is none for controllers"),
+    (r"producers", r"DescribeProducers", r"LastTimestamp", ANY,
+     "when the broker took the last batch, by which a producer is forgotten; Kafka tells and goes by the client's clock"),
     (r"config resources", r"ListConfigResources v1 \[(8)?\]", r"ConfigResources", ANY, "loggers are not described yet"),
     # Changes of configurations.
     (r"alter configs", r"operation (4|-1)$", ANY, r"-1|None", "the request is wrong, where Kafka fails with UNKNOWN_SERVER_ERROR"),
