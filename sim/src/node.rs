@@ -496,7 +496,7 @@ impl World {
                 (rates.write_us + bytes as u64 / 2048, fail, rates.short)
             }
             Op::Sync { .. } | Op::SyncDir { .. } => (rates.sync_us, rates.sync_error, 0),
-            Op::Open { .. } | Op::List { .. } => (5, rates.read_error / 4, 0),
+            Op::Open { .. } | Op::List { .. } | Op::Volume => (5, rates.read_error / 4, 0),
             Op::Allocate { .. } | Op::Truncate { .. } => (20, rates.write_error, 0),
             Op::Close { .. } => (2, 0, 0),
             Op::MakeDir { .. } | Op::Rename { .. } | Op::Remove { .. } => (20, rates.write_error, 0),
@@ -698,6 +698,7 @@ fn file_of(op: &Op) -> Option<FileId> {
         | Op::Close { file } => Some(*file),
         Op::Open { .. }
         | Op::List { .. }
+        | Op::Volume
         | Op::MakeDir { .. }
         | Op::Rename { .. }
         | Op::Remove { .. }
