@@ -16,7 +16,7 @@ use super::timers::Timer;
 use super::{Phase, Shard};
 use crate::boundary::{Halt, Level, OpenMode};
 use crate::checkpoint::{Checkpoint, PartitionSnapshot, SlotSnapshot};
-use crate::configs::TopicSettings;
+use crate::configs::{BrokerSettings, TopicSettings};
 use crate::ids::{PartitionKey, ShardId};
 use crate::journal::Resume;
 use crate::journal::frame::Place;
@@ -216,6 +216,7 @@ impl Shard {
         }
         // Recovery asked for settings before the image was there: what it got were defaults.
         self.topic_settings.clear();
+        self.settings = BrokerSettings::resolve(self.broker_values());
         let keys: Vec<PartitionKey> = self.image.topics().flat_map(|topic| topic.keys()).collect();
         let mine = keys.into_iter().filter(|key| self.owner(*key) == self.me);
         for key in mine.collect::<Vec<_>>() {
@@ -283,12 +284,13 @@ impl Shard {
     }
 
     pub(super) fn settings_of(&mut self, topic: crate::ids::TopicId) -> Arc<TopicSettings> {
-        let (image, broker) = (&self.image, &self.config.broker);
-        let resolve = || {
-            let overrides = image.topic(topic).map(|topic| topic.configs.clone()).unwrap_or_default();
-            Arc::new(TopicSettings::resolve(&overrides, broker))
-        };
-        self.topic_settings.entry(topic).or_insert_with(resolve).clone()
+        if let Some(settings) = self.topic_settings.get(&topic) {
+            return settings.clone();
+        }
+        let overrides = self.image.topic(topic).map(|topic| topic.configs.clone()).unwrap_or_default();
+        let settings = Arc::new(TopicSettings::resolve(&overrides, self.broker_values()));
+        self.topic_settings.insert(topic, settings.clone());
+        settings
     }
 
     /// Makes the shard's folder of an empty node.
