@@ -224,7 +224,9 @@ impl Auditor {
             self.drain(shard);
         }
         let next: Vec<String> = self.inbox.iter().take(3).map(|(_, input)| format!("{input:.200?}")).collect();
-        Err(format!("still going after {STEPS_MAX} steps, mono {}, next {next:?}", self.now.mono.0))
+        let waits: Vec<String> = self.shards.iter().flat_map(|shard| shard.waits_for()).collect();
+        let (mono, waits) = (self.now.mono.0, waits.join(", "));
+        Err(format!("still going after {STEPS_MAX} steps, mono {mono}, next {next:?}, waits for {waits}"))
     }
 
     /// Nothing is left to do: the next timer.

@@ -476,7 +476,7 @@ impl World {
     fn slowness(&mut self, op: &Op) -> u64 {
         let (shard, by) = (self.plan.disk.slow_shard, self.plan.disk.slow_by);
         let Op::Write { file, durable: true, .. } = op else { return 1 };
-        let path = self.disk.describe(*file).filter(|_| by > 1 && !self.calm && self.seats() > 1).map(|(path, _)| path);
+        let path = self.disk.describe(*file).filter(|_| by > 1 && !self.calm).map(|(path, _)| path);
         if path.is_none_or(|path| !path.contains(&format!("shard-{shard}/"))) {
             return 1;
         }

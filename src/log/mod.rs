@@ -10,6 +10,7 @@
 //! always below the high watermark; what is written may leave the tail at its front. Invariant: every committed batch
 //! from the start on is in a segment below `flushed`, or in the tail, or in both.
 
+pub mod check;
 mod refusal;
 pub mod segment;
 pub mod sidecar;
@@ -183,7 +184,8 @@ impl Log {
         let (since, created, open_ms) = self.open_since(first, room);
         for batch in self.tail.range(self.tail_flushed..) {
             let with = len + batch.bytes.len();
-            let waited = if since >= 0 { batch.max_timestamp.saturating_sub(since) } else { room.now - created };
+            let waited =
+                if since >= 0 { batch.max_timestamp.saturating_sub(since) } else { room.now.saturating_sub(created) };
             if batch.end > limit || (batches > 0 && with > bytes_max) || with as u64 > room.bytes || waited > open_ms {
                 break;
             }
@@ -255,5 +257,66 @@ impl Log {
 
     pub fn tail_len(&self) -> usize {
         self.tail.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A log with staged batches of these times, one record each.
+    fn staged(times: &[i64]) -> Log {
+        let mut log = Log::new(LogSnapshot::default());
+        for (offset, time) in times.iter().enumerate() {
+            let base = Offset(offset as i64);
+            log.push(base, Offset(base.0 + 1), *time, Bytes::from_static(b"batch"), 0, 1);
+        }
+        log
+    }
+
+    /// Writes runs as the flusher does; where each segment begins.
+    fn bases(log: &mut Log, segment_ms: u64, jitter_ms: u64, now: i64) -> Vec<i64> {
+        let end = log.end();
+        let mut bases = Vec::new();
+        while log.flushed() < end {
+            if log.segments.back().is_none_or(|segment| segment.rolled) {
+                bases.push(log.flushed().0);
+                log.segments.push_back(Segment::new(log.flushed(), now, jitter_ms));
+            }
+            match log.next_run(end, 1 << 20, Room { bytes: u64::MAX, segment_ms, now }) {
+                Some(run) => log.on_written(&run, Vec::new(), now),
+                None => log.segments.back_mut().expect("just made").rolled = true,
+            }
+        }
+        bases
+    }
+
+    #[test]
+    fn a_segment_rolls_by_the_time_of_its_records_and_not_of_the_clock() {
+        // As Kafka counts: from the first batch's time, and later than `segment.ms`, not at it.
+        let times = [5_000, 5_900, 6_000, 6_001, 6_500, 4_000, 7_002];
+        assert_eq!(bases(&mut staged(&times), 1_000, 0, 1), [0, 3, 6]);
+        assert_eq!(bases(&mut staged(&times), 1_000, 100, 1), [0, 2, 6], "the jitter is taken off");
+        assert_eq!(bases(&mut staged(&times), u64::MAX, 0, i64::MAX), [0]);
+    }
+
+    #[test]
+    fn a_segment_without_times_rolls_by_the_clock() {
+        let mut log = staged(&[-1, -1]);
+        assert_eq!(bases(&mut log, 1_000, 0, 10_000), [0]);
+        let (base, end) = (log.end(), Offset(log.end().0 + 1));
+        log.push(base, end, -1, Bytes::from_static(b"batch"), 0, 1);
+        assert!(log.next_run(end, 1 << 20, Room { bytes: u64::MAX, segment_ms: 1_000, now: 11_000 }).is_some());
+        assert!(log.next_run(end, 1 << 20, Room { bytes: u64::MAX, segment_ms: 1_000, now: 11_001 }).is_none());
+    }
+
+    #[test]
+    fn the_age_of_a_segment_is_its_largest_time_or_that_of_its_last_write() {
+        let mut log = staged(&[7, 9, 8]);
+        bases(&mut log, 1_000, 0, 50);
+        assert_eq!(log.segments[0].stamp(), 9);
+        let mut log = staged(&[-1]);
+        bases(&mut log, 1_000, 0, 50);
+        assert_eq!(log.segments[0].stamp(), 50);
     }
 }

@@ -126,7 +126,7 @@ impl Shard {
     /// How large the answer to a fetch may be, or `None`: it goes on when there is room.
     pub(super) fn grant_answer(&mut self, ticket: Ticket, wanted: usize) -> Option<usize> {
         let now = self.fx.now.mono;
-        let in_turn = self.answers.waiting.is_empty();
+        let in_turn = self.answers.waiting.is_empty() && !self.conns.held.pressing;
         let budget = &mut self.conns.held.budget;
         let granted = if in_turn { self.answers.grant(budget, ticket.conn, wanted, now) } else { None };
         if granted.is_none() {

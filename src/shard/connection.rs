@@ -81,6 +81,7 @@ pub struct Connection {
     pub starved: bool,
     /// Its next request waits for so many bytes.
     pub waits_for: Option<usize>,
+    pub waits_since: Instant,
     /// That request, where it was begun and put off.
     pub(super) put_off: Option<Bytes>,
     pub(super) dirty: bool,
@@ -187,9 +188,9 @@ impl Connections {
     }
 
     /// It waits for memory, or does not any more.
-    pub fn waits(&mut self, conn: ConnId, waits_for: Option<usize>) {
+    pub fn waits(&mut self, conn: ConnId, waits_for: Option<usize>, now: Instant) {
         if let Some(connection) = self.by_id.get_mut(&conn) {
-            connection.waits_for = waits_for;
+            (connection.waits_for, connection.waits_since) = (waits_for, now);
         }
     }
 
@@ -701,6 +702,7 @@ impl Connection {
             stalled: false,
             starved: false,
             waits_for: None,
+            waits_since: now,
             put_off: None,
             dirty: false,
             last_active: now,

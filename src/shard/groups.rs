@@ -319,7 +319,12 @@ impl Shard {
         let unsealed = partition.log.segments.iter().find(|segment| !segment.sealed && segment.bytes > 0);
         let stays = unsealed.map_or(flushed, |segment| segment.end.min(flushed));
         let to = Offset(needed.min(stays.0 - 1));
-        if to > start {
+        // The checkpoint that makes room would wait for the note.
+        let room = self.journal().ring_has_room_for_notes();
+        if to > start
+            && room
+            && let Some(partition) = self.partition(slot)
+        {
             partition.next_start = to;
             self.journal().append_note(Note::LogStart { key, start: to });
         }

@@ -13,7 +13,7 @@
 //! timer or in a queue of a partition.
 
 mod answers;
-mod boot;
+pub mod boot;
 mod checkpoints;
 mod closing;
 mod commit;
@@ -22,7 +22,7 @@ mod controller;
 mod effects;
 pub mod fetch;
 mod flush;
-mod format;
+pub mod format;
 mod group_answers;
 mod group_calls;
 mod group_loading;
@@ -281,7 +281,7 @@ impl Shard {
 
     /// What the shard waits for, for people.
     pub fn waits_for(&self) -> Vec<String> {
-        self.fx.pending().map(|pending| format!("{pending:?}")).collect()
+        self.fx.pending().map(|pending| format!("{pending:?}")).chain([self.checkpoint_waits_for()]).collect()
     }
 
     /// Every invariant that can be stated of one shard, with its values. For simulators: it walks all partitions.

@@ -78,9 +78,14 @@ impl Shard {
         if start <= partition.next_start.max(partition.replica.start()) {
             return;
         }
-        // It moves when that is durable: a start that was told never goes back.
-        partition.next_start = start;
         let key = partition.key;
+        // The checkpoint that makes room would wait for the note. It is looked at again.
+        if !self.journal().ring_has_room_for_notes() {
+            return;
+        }
+        // It moves when that is durable: a start that was told never goes back.
+        let Some(partition) = self.partition(slot) else { return };
+        partition.next_start = start;
         self.journal().append_note(Note::LogStart { key, start });
     }
 

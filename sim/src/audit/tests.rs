@@ -88,7 +88,7 @@ fn a_lookup_by_time_reads_one_chunk_of_a_hundred_segments() {
     auditor.fill(400);
     let mut auditor = auditor.restart(&shape);
     for id in [0, 1, 41, 77, i64::from(SEGMENTS) - 1] {
-        for (within, record) in [(-599, 0), (0, 0), (1, 1), (401, 2)] {
+        for (within, record) in [(-199, 0), (0, 0), (1, 1), (401, 2)] {
             let (found, reads) = auditor.lookup(FIRST_MS + id * 1_000 + within);
             let time = FIRST_MS + id * 1_000 + record * 400;
             assert_eq!(found, (id * RECORDS + record, time), "segment {id}, {within} ms");
