@@ -61,8 +61,13 @@ pub struct Looking {
 
 enum Wanted {
     Sizes,
-    /// Topics and their partitions as they were asked for; no key where there is none.
-    Producers(Vec<(String, Vec<(i32, Option<PartitionKey>)>)>),
+    Producers(Vec<WantedTopic>),
+}
+
+/// A topic and its partitions as they were asked for; no key where there is none.
+struct WantedTopic {
+    name: String,
+    parts: Vec<(i32, Option<PartitionKey>)>,
 }
 
 impl Shard {
@@ -93,7 +98,7 @@ impl Shard {
             };
             let parts: Vec<_> = topic.partition_indexes.iter().map(|index| (*index, key(index))).collect();
             keys.extend(parts.iter().filter_map(|(_, key)| *key));
-            wanted.push((topic.name.clone().into_owned(), parts));
+            wanted.push(WantedTopic { name: topic.name.clone().into_owned(), parts });
         }
         self.look(conn, header, Wanted::Producers(wanted), keys);
     }
@@ -201,13 +206,9 @@ impl Shard {
 }
 
 /// What DescribeProducers answers.
-fn producers(
-    header: Header,
-    wanted: &[(String, Vec<(i32, Option<PartitionKey>)>)],
-    seen: &BTreeMap<PartitionKey, Seen>,
-) -> Vec<Bytes> {
+fn producers(header: Header, wanted: &[WantedTopic], seen: &BTreeMap<PartitionKey, Seen>) -> Vec<Bytes> {
     let mut told = 0;
-    let topics = wanted.iter().map(|(topic, parts)| {
+    let topics = wanted.iter().map(|WantedTopic { name: topic, parts }| {
         let checked = name::check(topic);
         let known = parts.iter().any(|(_, key)| key.is_some());
         let part = |(partition_index, key): &(i32, Option<PartitionKey>)| {
