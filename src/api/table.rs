@@ -139,7 +139,7 @@ impl Api {
             Api::Metadata | Api::DescribeTopicPartitions | Api::CreateTopics | Api::DeleteTopics => 4 * MIB,
             Api::CreatePartitions | Api::IncrementalAlterConfigs | Api::AlterConfigs => 4 * MIB,
             Api::DescribeLogDirs | Api::DescribeProducers | Api::ElectLeaders | Api::ListPartitionReassignments => MIB,
-            Api::DescribeQuorum | Api::ListConfigResources => MIB / 16,
+            Api::DescribeQuorum | Api::ListConfigResources => MIB,
             Api::ApiVersions | Api::InitProducerId | Api::DescribeConfigs | Api::DescribeCluster => MIB,
         };
         max.min(socket_request_max_bytes)

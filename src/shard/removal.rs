@@ -246,8 +246,8 @@ impl Partition {
 
     /// Whether the log would be given up to its very end.
     fn is_whole_too_old(&self, now: i64) -> bool {
-        let rolled = self.log.segments.iter().filter(|segment| segment.rolled);
-        let retained = rolled.last().map_or(self.replica.start(), |segment| segment.end);
+        let mut rolled = self.log.segments.iter().filter(|segment| segment.rolled);
+        let retained = rolled.next_back().map_or(self.replica.start(), |segment| segment.end);
         if self.log.end() <= retained || self.retained_from(now) < retained {
             return false;
         }

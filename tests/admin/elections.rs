@@ -115,7 +115,7 @@ fn topics_and_the_broker_have_configurations() {
         (answer.error_code.0, found.collect::<Vec<_>>())
     };
     let (topics, broker) = ([(2, "a".to_string()), (2, "b".to_string())], (4, "1".to_string()));
-    assert_eq!(list(1, &[]), (0, [&topics[..], &[broker.clone()]].concat()));
+    assert_eq!(list(1, &[]), (0, [&topics[..], std::slice::from_ref(&broker)].concat()));
     assert_eq!(list(1, &[2, 2]), (0, topics.to_vec()));
     assert_eq!(list(1, &[4]), (0, vec![broker]));
     assert_eq!(list(1, &[8, 16, 32]), (0, vec![]));

@@ -31,7 +31,7 @@ public class Golden {
         "DescribeTopicPartitions", "FindCoordinator", "JoinGroup", "SyncGroup", "Heartbeat", "LeaveGroup",
         "OffsetCommit", "OffsetFetch", "OffsetDelete", "DeleteGroups", "DescribeGroups", "ListGroups",
         "AlterConfigs", "IncrementalAlterConfigs", "CreatePartitions", "DescribeLogDirs", "DescribeProducers",
-        "ListPartitionReassignments", "ElectLeaders", "DescribeQuorum", "ListConfigResources"};
+        "ListPartitionReassignments", "ElectLeaders", "DescribeQuorum", "ListConfigResources", "DeleteRecords"};
     static final ObjectMapper MAPPER = new ObjectMapper().configure(JsonParser.Feature.ALLOW_COMMENTS, true);
     static final JsonNodeFactory F = JsonNodeFactory.instance;
 
