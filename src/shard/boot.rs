@@ -12,7 +12,6 @@
 
 use super::format::{FORMAT, Format};
 use super::tasks::{Outcome, Step, Then, save};
-use super::timers::Timer;
 use super::{Phase, Shard};
 use crate::boundary::{Halt, Level, OpenMode};
 use crate::checkpoint::{Checkpoint, PartitionSnapshot, SlotSnapshot};
@@ -31,10 +30,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use bytes::Bytes;
-use core::time::Duration;
 use rand::RngCore;
-
-const RETENTION_FIRST: Duration = Duration::from_secs(5);
 
 /// What is only needed on the way up.
 #[derive(Default)]
@@ -272,8 +268,7 @@ impl Shard {
         for listener in 0..self.config.listeners {
             self.accept(listener);
         }
-        let retention = self.fx.now.mono.after(RETENTION_FIRST);
-        self.timers.set(retention, Timer::Retention);
+        self.start_retention();
         self.start_idle_timer();
         self.load_all_groups();
         if self.me == ShardId(0) {

@@ -144,6 +144,8 @@ pub struct Shard {
     answers: Answers,
     sessions: Sessions,
 
+    /// When what is too old is looked for again.
+    retention_at: Instant,
     counters: Counters,
     conns: Connections,
     /// Bytes of batches on their way to another shard, by shard: its credits.
@@ -210,6 +212,7 @@ impl Shard {
             checkpoints: Checkpoints::default(),
             reads: Reads::new(shares.reads),
             answers: Answers::new(),
+            retention_at: now.mono,
             counters: Counters::default(),
             sessions: Sessions::new(config.shard, config.shards, settings.fetch_sessions_max, shares.sessions),
             conns: Connections::new(shares.connections),
