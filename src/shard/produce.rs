@@ -74,9 +74,10 @@ impl Shard {
         self.can_append_local(len)
     }
 
-    /// The disk is full, and so is the journal: only then appends are refused rather than made to wait.
-    pub(super) fn journal_refuses(&mut self) -> bool {
-        self.disk_full && !self.journal().ring_has_room(0)
+    /// The disk is full, and neither the journal nor memory, which only segments free, has room for `len` bytes: only then appends
+    /// are refused rather than made to wait.
+    pub(super) fn journal_refuses(&mut self, len: usize) -> bool {
+        self.disk_full && !(self.journal().ring_has_room(len) && self.journal().has_memory(len))
     }
 
     pub(super) fn produce(&mut self, conn: ConnId, header: Header, request: &ProduceRequest<'_>, frame: &Bytes) {
@@ -187,7 +188,12 @@ impl Shard {
 
     pub(super) fn can_append_local(&mut self, len: usize) -> bool {
         // Where it is refused, each batch gets a code that says why.
-        if self.journal().has_room(len) || self.journal_refuses() {
+        self.finds_room(len) || self.journal_refuses(len)
+    }
+
+    /// Whether `len` bytes can be journalled now, if need be in place of batches that segments hold.
+    pub(super) fn finds_room(&mut self, len: usize) -> bool {
+        if self.journal().has_room(len) {
             return true;
         }
         self.make_room(len);
@@ -226,7 +232,8 @@ impl Shard {
         let now = self.fx.now.wall;
         let batch_max = self.config.journal.file_bytes / BATCHES_PER_FILE_MIN;
         let decompressed_max = Shares::of(self.config.memory_bytes).decompressed as usize;
-        let refuses = self.journal_refuses();
+        // Whoever came here without room came to be refused.
+        let refuses = self.disk_full && !self.journal().has_room(batch.len());
         let serving = self.phase == super::Phase::Serving;
         let slot = *self.slots.get(&key).ok_or_else(|| Appended::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION))?;
         let (Some(partition), Some(journal)) = (self.partitions[slot as usize].as_deref_mut(), self.journal.as_mut())
