@@ -152,6 +152,7 @@ impl Shard {
         let owner = self.owner(key);
         if owner == self.me {
             if let Err(refused) = self.append(ticket, key, acks, version, batch, 0) {
+                self.count_refused(key);
                 self.on_appended(ticket, refused);
             }
         } else {
@@ -181,6 +182,7 @@ impl Shard {
                 unreachable!("just seen")
             };
             if let Err(appended) = self.append(ticket, key, acks, version, &batch, len) {
+                self.count_refused(key);
                 self.fx.mail(from, Letter::Appended { ticket, batch_bytes: len, appended });
             }
         }
@@ -200,27 +202,17 @@ impl Shard {
         self.journal().has_room(len)
     }
 
-    /// Appends a batch to a partition of this shard, or says why not.
-    fn append(
-        &mut self,
-        ticket: Ticket,
-        key: PartitionKey,
-        acks: i16,
-        version: i16,
-        batch: &[u8],
-        mailed: usize,
-    ) -> Result<(), Appended> {
-        let outcome = self.try_append(ticket, key, acks, version, batch, mailed);
-        if outcome.is_err()
-            && let Some(slot) = self.slots.get(&key).copied()
+    /// Counts a batch that is refused, where its partition is here.
+    fn count_refused(&mut self, key: PartitionKey) {
+        if let Some(slot) = self.slots.get(&key).copied()
             && let Some(partition) = self.partition(slot)
         {
             partition.traffic.refused += 1;
         }
-        outcome
     }
 
-    fn try_append(
+    /// Appends a batch to a partition of this shard, or says why not.
+    fn append(
         &mut self,
         ticket: Ticket,
         key: PartitionKey,
