@@ -153,6 +153,8 @@ pub enum Op {
     Remove { path: String },
     /// Makes the names in a folder durable. `""` is the data folder itself. Answered by [`Done::Ended`].
     SyncDir { path: String },
+    /// How large the volume of the data folder is. Answered by [`Done::Volume`].
+    Volume,
     /// Takes the next connection of a listener. Answered by [`Done::Accepted`].
     Accept { listener: u16 },
     /// Receives some bytes: into `into`, appended within its spare capacity, or, where that is `None`, into a buffer of
@@ -190,6 +192,7 @@ pub enum Done {
     /// How many bytes were written: fewer than asked for no reason but bad luck.
     Wrote(Result<usize, IoError>),
     Listed(Result<Vec<String>, IoError>),
+    Volume(Result<Volume, IoError>),
     Accepted(Result<Accepted, NetError>),
     /// The bytes received, never none: the given buffer with what was appended to it, or the driver's.
     Received(Result<BytesMut, NetError>),
@@ -202,6 +205,13 @@ pub struct Opened {
     pub file: FileId,
     /// Its length in bytes.
     pub len: u64,
+}
+
+/// The file system that holds the data folder, in bytes; `usable_bytes` are those that are free for us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Volume {
+    pub total_bytes: u64,
+    pub usable_bytes: u64,
 }
 
 /// A new connection: who is there, and over which listener.

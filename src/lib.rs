@@ -69,8 +69,10 @@
 //! - **One layout holds.** The number of shards is changed by recovering all old journals into segments, writing the new
 //!   shards' checkpoints beside the old ones, and one durable rename of `format`; nothing of the old layout is written or
 //!   unlinked before.
-//! - **Bounded.** Batches live in arenas under one budget; connections own buffers under another; reads of segments under
-//!   a third. Where a budget is used up, the shard does not ask for more bytes.
+//! - **Bounded.** `memory::Shares` divides a shard's memory: batches and reads live in arenas, groups and sessions have their
+//!   parts, and everything that connections hold (receive buffers, requests under way, answers until they are taken) is in
+//!   one budget. Where a part is used up, the shard does not ask for more bytes: who holds much waits first, who holds
+//!   nothing goes on, and a reader that takes nothing is hung up where others wait.
 //!
 //! What is deliberately absent: an async runtime, locks, retries of failed syncs, a second write path, knobs of the
 //! group commit, and any trust in bytes that were read from a disk before their checksum was verified.

@@ -10,6 +10,7 @@ use crate::metadata::Record;
 use crate::shard::fetch::interest::Interest;
 use crate::shard::fetch::sessions::Claim;
 use crate::shard::fetch::{ReadPart, ReadResult};
+use crate::shard::inspect::{Look, Seen};
 use crate::shard::produce::Appended;
 use crate::shard::query::{Answer, Query};
 use crate::wire::ErrorCode;
@@ -150,6 +151,15 @@ pub(crate) enum Letter {
     Answer {
         ticket: Ticket,
         answer: Answer,
+    },
+    Look {
+        ticket: Ticket,
+        look: Look,
+        keys: Vec<PartitionKey>,
+    },
+    Looked {
+        ticket: Ticket,
+        seen: Vec<(PartitionKey, Seen)>,
     },
 
     // Groups.

@@ -111,6 +111,9 @@ impl Account {
 /// Of the room that is left, one owner may hold this part: so there is always some left, for those who hold little.
 const ROOM_PART: usize = 4;
 
+/// Less than this part of a budget is little.
+const MODEST_PART: usize = 1024;
+
 /// Bytes that many owners hold, on two sides.
 #[derive(Debug)]
 pub struct Budget {
@@ -159,7 +162,14 @@ impl Budget {
     pub fn admits(&self, account: &Account, more: usize) -> bool {
         let held = self.held(account.side);
         let alone = account.bytes == 0 && held <= self.max / 4 && more >= self.side_max() / (2 * ROOM_PART);
-        account.bytes + more <= self.room(account.side) / ROOM_PART || alone
+        // Who holds nothing and wants little goes on, whatever others hold.
+        let modest = account.bytes == 0 && more <= self.max / MODEST_PART && held + more <= self.ceiling();
+        account.bytes + more <= self.room(account.side) / ROOM_PART || alone || modest
+    }
+
+    /// What the output never passes.
+    fn ceiling(&self) -> usize {
+        self.max.max(self.giant + self.max / 4)
     }
 
     /// The owner holds so many bytes from now on.
@@ -187,7 +197,7 @@ impl Budget {
 
     /// More is held in answers than there is: some came that nobody could foresee.
     pub fn is_over(&self) -> bool {
-        self.output > self.side_max().max(self.giant)
+        self.output > self.ceiling()
     }
 }
 

@@ -97,7 +97,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
         "request" => requests(),
         "batch" | "records" => batches(),
         "segment" => vec![batches().concat(), batches()[0].repeat(3)],
-        "journal" => vec![ring(1), ring(4)],
+        "journal" => vec![ring(1), ring(3)],
         "index" => vec![
             sidecar::encode(PartitionKey::METADATA, Offset(0), &[chunk(0), chunk(1)]),
             sidecar::encode(KEY, Offset(5), &[chunk(5)]),
@@ -132,7 +132,7 @@ fn batches() -> Vec<Vec<u8>> {
 
 /// The files of a journal with so many frames.
 fn ring(frames: usize) -> Vec<u8> {
-    let file_bytes = 32 << 10;
+    let file_bytes = 64 << 10;
     let slot = |index: usize| Slot {
         number: index as u32,
         path: format!("journal-{index:02}"),

@@ -69,6 +69,10 @@ fn is_wrapped(field: &str, value: &str) -> bool {
         "broker_ids",
         "topic_names",
         "partition_indexes",
+        "replicas",
+        "adding_replicas",
+        "removing_replicas",
+        "resource_types",
     ];
     let elr = ["eligible_leader_replicas", "last_known_elr"];
     value.starts_with('"') || arrays.contains(&field) || elr.contains(&field)

@@ -142,6 +142,24 @@ oracle! {
     describe_groups_response: describe_groups::DescribeGroupsResponse;
     list_groups_request: list_groups::ListGroupsRequest;
     list_groups_response: list_groups::ListGroupsResponse;
+    alter_configs_request: alter_configs::AlterConfigsRequest;
+    alter_configs_response: alter_configs::AlterConfigsResponse;
+    incremental_alter_configs_request: incremental_alter_configs::IncrementalAlterConfigsRequest;
+    incremental_alter_configs_response: incremental_alter_configs::IncrementalAlterConfigsResponse;
+    create_partitions_request: create_partitions::CreatePartitionsRequest;
+    create_partitions_response: create_partitions::CreatePartitionsResponse;
+    describe_log_dirs_request: describe_log_dirs::DescribeLogDirsRequest;
+    describe_log_dirs_response: describe_log_dirs::DescribeLogDirsResponse;
+    describe_producers_request: describe_producers::DescribeProducersRequest;
+    describe_producers_response: describe_producers::DescribeProducersResponse;
+    list_partition_reassignments_request: list_partition_reassignments::ListPartitionReassignmentsRequest;
+    list_partition_reassignments_response: list_partition_reassignments::ListPartitionReassignmentsResponse;
+    elect_leaders_request: elect_leaders::ElectLeadersRequest;
+    elect_leaders_response: elect_leaders::ElectLeadersResponse;
+    describe_quorum_request: describe_quorum::DescribeQuorumRequest;
+    describe_quorum_response: describe_quorum::DescribeQuorumResponse;
+    list_config_resources_request: list_config_resources::ListConfigResourcesRequest;
+    list_config_resources_response: list_config_resources::ListConfigResourcesResponse;
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The command line: a table of what this program can do.
 
 use crate::bench;
-use crate::commands::{config, consume, finish, group, produce, topic};
+use crate::commands::{config, consume, finish, group, log, produce, topic};
 use crate::serve;
 use crate::settings::ServeArgs;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -36,6 +36,8 @@ enum Command {
     Produce(produce::Args),
     /// Print the records of a topic
     Consume(consume::Args),
+    /// Read the files of a data folder, offline
+    Log(log::Args),
     /// Drive a Kafka broker, this one or another, and measure it
     Bench(bench::Args),
     /// Replay a simulated run from its seed, or sweep many
@@ -62,6 +64,7 @@ pub fn run() -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), "highwater", &mut std::io::stdout());
             ExitCode::SUCCESS
         }
+        Some(Command::Log(args)) => finish(log::run(&args)),
         Some(Command::Bench(args)) => bench::run(args),
         Some(Command::Sim(args)) => highwater_sim::cli::run(args),
     }

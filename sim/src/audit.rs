@@ -257,7 +257,9 @@ impl Auditor {
             self.drain(shard);
         }
         let next: Vec<String> = self.inbox.iter().take(3).map(|(_, input)| format!("{input:.200?}")).collect();
-        Err(format!("still going after {STEPS_MAX} steps, mono {}, next {next:?}", self.now.mono.0))
+        let waits: Vec<String> = self.shards.iter().flat_map(|shard| shard.waits_for()).collect();
+        let (mono, waits) = (self.now.mono.0, waits.join(", "));
+        Err(format!("still going after {STEPS_MAX} steps, mono {mono}, next {next:?}, waits for {waits}"))
     }
 
     /// Nothing is left to do: the next timer.
@@ -378,7 +380,7 @@ impl Auditor {
         let topic = &ledger.topics[0];
         let Some(id) = topic.id.filter(|_| topic.state == TopicState::Live) else { return Ok(()) };
         for group in ledger.claims.committed() {
-            let request = fetch_request(&group, &topic.name, id, topic.partitions, 9);
+            let request = fetch_request(&group, &topic.name, id, topic.parts.len() as u16, 9);
             let mut asked = 0;
             let seen = loop {
                 let body = self.call(9, &request)?;
@@ -406,8 +408,7 @@ impl Auditor {
             .map_err(|error| (Invariant::Answers, format!("Metadata: {error}")))?;
         let mut wanted = BTreeMap::new();
         for topic in &ledger.topics {
-            let parts = topic.first_part..topic.first_part + usize::from(topic.partitions);
-            let lax = parts.clone().any(|part| ledger.parts[part].may_lose);
+            let lax = topic.parts.iter().any(|part| ledger.parts[*part].may_lose);
             let listed = answer.topics.iter().find(|listed| listed.name.as_deref() == Some(&topic.name));
             match (topic.state, listed) {
                 (TopicState::Live, None) if !lax => {
@@ -418,7 +419,8 @@ impl Auditor {
                 }
                 // What is still listed is not deleted, and whole.
                 (TopicState::Live | TopicState::Deleting, Some(listed)) if topic.id == Some(listed.topic_id) => {
-                    wanted.extend(parts.filter(|part| !ledger.parts[*part].may_lose).map(|part| (part, 0)));
+                    let whole = topic.parts.iter().filter(|part| !ledger.parts[**part].may_lose);
+                    wanted.extend(whole.map(|part| (*part, 0)));
                 }
                 _ => {}
             }

@@ -15,8 +15,10 @@ pub use lookups::Found;
 pub use starts::ALL;
 
 use crate::claims::Claims;
+use crate::client::producer::MESSAGE_BYTES_MAX;
 use crate::plan::{TopicPlan, Workload};
 use crate::report::Invariant;
+use crate::settings::Settings;
 use highwater::ids::TopicId;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,13 +41,17 @@ pub struct Topic {
     pub name: String,
     pub id: Option<TopicId>,
     pub state: TopicState,
-    pub partitions: u16,
     pub segment_ms: u64,
     pub retention_bytes: i64,
     pub retention_ms: i64,
     pub purged: bool,
     pub doomed: bool,
-    pub first_part: Part,
+    /// Its partitions, those that it is known to have.
+    pub parts: Vec<Part>,
+    /// How many it may have: a growth was asked for and not answered.
+    pub parts_max: u16,
+    /// What is set on it.
+    pub settings: Settings,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +122,9 @@ pub struct Ledger {
     pub wall_max: i64,
     /// Batches that some damage has hit.
     harmed: BTreeSet<BatchId>,
+    /// What is set for every broker, and for the one that there is.
+    pub every_broker: Settings,
+    pub broker: Settings,
     /// A wipe or a rollback: only genuineness is still asked for.
     pub beyond: bool,
     pub records_acked: u64,
@@ -137,6 +146,8 @@ impl Ledger {
             skew_ms: 0,
             wall_max: i64::MIN,
             harmed: BTreeSet::new(),
+            every_broker: Settings::default(),
+            broker: Settings::default(),
             beyond: false,
             records_acked: 0,
             records_read: 0,
@@ -150,23 +161,37 @@ impl Ledger {
 
     pub fn add_topic(&mut self, name: String, plan: &TopicPlan) -> usize {
         let topic = self.topics.len();
-        let first_part = self.parts.len();
-        for index in 0..plan.partitions {
-            self.parts.push(PartState { topic, index: i32::from(index), ..PartState::default() });
-        }
+        let settings = vec![
+            ("segment.ms", plan.segment_ms.to_string()),
+            ("retention.bytes", plan.retention_bytes.to_string()),
+            ("retention.ms", plan.retention_ms.to_string()),
+            ("max.message.bytes", MESSAGE_BYTES_MAX.to_string()),
+        ];
         self.topics.push(Topic {
             name,
             id: None,
             state: TopicState::Planned,
-            partitions: plan.partitions,
             segment_ms: plan.segment_ms,
             retention_bytes: plan.retention_bytes,
             retention_ms: plan.retention_ms,
             purged: plan.purged,
             doomed: plan.doomed,
-            first_part,
+            parts: Vec::new(),
+            parts_max: plan.partitions,
+            settings: Settings::with(settings),
         });
+        self.grown(topic, plan.partitions);
         topic
+    }
+
+    /// The topic has so many partitions now.
+    pub fn grown(&mut self, topic: usize, partitions: u16) {
+        for index in self.topics[topic].parts.len()..usize::from(partitions) {
+            self.topics[topic].parts.push(self.parts.len());
+            self.parts.push(PartState { topic, index: index as i32, ..PartState::default() });
+        }
+        let most = &mut self.topics[topic].parts_max;
+        *most = partitions.max(*most);
     }
 
     pub fn topic_of(&self, part: Part) -> &Topic {
@@ -187,7 +212,7 @@ impl Ledger {
 
     pub fn find_part(&self, topic: usize, index: i32) -> Option<Part> {
         let topic = &self.topics[topic];
-        (0..i32::from(topic.partitions)).contains(&index).then(|| topic.first_part + index as usize)
+        topic.parts.get(usize::try_from(index).ok()?).copied()
     }
 
     /// True where clients may still expect to be served.
@@ -555,7 +580,7 @@ impl Ledger {
             if let Some(id) = topic.id
                 && bytes.windows(16).any(|window| window == id.0)
             {
-                parts.extend(topic.first_part..topic.first_part + usize::from(topic.partitions));
+                parts.extend(&topic.parts);
             }
         }
         parts

@@ -30,6 +30,7 @@ pub mod queue;
 pub mod report;
 pub mod rest;
 pub mod run;
+pub mod settings;
 pub mod shrink;
 pub mod trace;
 pub mod world;

@@ -476,7 +476,7 @@ impl World {
     fn slowness(&mut self, op: &Op) -> u64 {
         let (shard, by) = (self.plan.disk.slow_shard, self.plan.disk.slow_by);
         let Op::Write { file, durable: true, .. } = op else { return 1 };
-        let path = self.disk.describe(*file).filter(|_| by > 1 && !self.calm && self.seats() > 1).map(|(path, _)| path);
+        let path = self.disk.describe(*file).filter(|_| by > 1 && !self.calm).map(|(path, _)| path);
         if path.is_none_or(|path| !path.contains(&format!("shard-{shard}/"))) {
             return 1;
         }
@@ -496,7 +496,7 @@ impl World {
                 (rates.write_us + bytes as u64 / 2048, fail, rates.short)
             }
             Op::Sync { .. } | Op::SyncDir { .. } => (rates.sync_us, rates.sync_error, 0),
-            Op::Open { .. } | Op::List { .. } => (5, rates.read_error / 4, 0),
+            Op::Open { .. } | Op::List { .. } | Op::Volume => (5, rates.read_error / 4, 0),
             Op::Allocate { .. } | Op::Truncate { .. } => (20, rates.write_error, 0),
             Op::Close { .. } => (2, 0, 0),
             Op::MakeDir { .. } | Op::Rename { .. } | Op::Remove { .. } => (20, rates.write_error, 0),
@@ -698,6 +698,7 @@ fn file_of(op: &Op) -> Option<FileId> {
         | Op::Close { file } => Some(*file),
         Op::Open { .. }
         | Op::List { .. }
+        | Op::Volume
         | Op::MakeDir { .. }
         | Op::Rename { .. }
         | Op::Remove { .. }

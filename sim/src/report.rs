@@ -36,6 +36,8 @@ invariants! {
     Kept = "what damage has not hit stays on the disk",
     Halts = "a node halts only for a stated reason",
     Deleted = "a deleted topic is gone",
+    Configured = "an acknowledged change of a configuration is never lost",
+    Grown = "an acknowledged growth of a topic is never lost",
     OneOwner = "a partition has one owner in each generation",
     Fenced = "a commit of a former generation is refused",
     Committed = "an acknowledged commit is never lost or rolled back",

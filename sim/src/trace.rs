@@ -66,7 +66,7 @@ impl Trace {
             Done::Wrote(Ok(len)) | Done::Sent(Ok(len)) => self.mix(*len as u64),
             Done::Ended(Ok(())) => self.mix(5),
             Done::Read { result: Err(error), .. } => self.text(error),
-            Done::Opened(_) | Done::Ended(_) | Done::Wrote(_) | Done::Listed(_) => self.text(done),
+            Done::Opened(_) | Done::Ended(_) | Done::Wrote(_) | Done::Listed(_) | Done::Volume(_) => self.text(done),
             Done::Accepted(_) | Done::Received(_) | Done::Sent(_) => self.text(done),
         }
     }
@@ -109,6 +109,7 @@ impl Trace {
             | Op::Truncate { .. }
             | Op::Close { .. }
             | Op::List { .. }
+            | Op::Volume
             | Op::MakeDir { .. }
             | Op::Rename { .. }
             | Op::Remove { .. }

@@ -12,8 +12,8 @@ use crate::ids::TopicId;
 use crate::metadata::{Decision, Record, Topic, name};
 use crate::wire::ErrorCode;
 use crate::wire::create_topics::{
-    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreatableTopicConfigs, CreatableTopicResult,
-    CreateTopicsRequest, CreateTopicsResponse,
+    CreatableTopic, CreatableTopicConfig, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest,
+    CreateTopicsResponse,
 };
 use alloc::borrow::{Cow, ToOwned};
 use alloc::collections::BTreeSet;
@@ -156,7 +156,7 @@ impl<'v, 'a> Plan<'v, 'a> {
         self.check_name(&topic.name)?;
         let configs = topic_configs(topic, self.view)?;
         let (partitions, replicas) = layout(topic, self.view)?;
-        self.check_room(partitions)?;
+        check_room(self.partitions, partitions)?;
 
         let id = self.new_id(rng);
         let result = CreatableTopicResult {
@@ -193,18 +193,6 @@ impl<'v, 'a> Plan<'v, 'a> {
         Ok(())
     }
 
-    fn check_room(&self, partitions: i32) -> Result<(), Refusal> {
-        let after = self.partitions + partitions as u64;
-        if after <= PARTITIONS_MAX {
-            return Ok(());
-        }
-        let text = format!(
-            "The broker holds {} partitions and {partitions} more would be {after}: at most {PARTITIONS_MAX} are allowed.",
-            self.partitions
-        );
-        Err((ErrorCode::INVALID_PARTITIONS, text))
-    }
-
     /// A random UUID (version 4) that is new and does not look like an option on a command line.
     fn new_id(&mut self, rng: &mut dyn RngCore) -> TopicId {
         loop {
@@ -218,6 +206,18 @@ impl<'v, 'a> Plan<'v, 'a> {
             }
         }
     }
+}
+
+/// Whether a broker that holds `before` partitions has room for so many more.
+pub(super) fn check_room(before: u64, partitions: i32) -> Result<(), (ErrorCode, String)> {
+    let after = before + partitions as u64;
+    if after <= PARTITIONS_MAX {
+        return Ok(());
+    }
+    let text = format!(
+        "The broker holds {before} partitions and {partitions} more would be {after}: at most {PARTITIONS_MAX} are allowed."
+    );
+    Err((ErrorCode::INVALID_PARTITIONS, text))
 }
 
 /// The topic's own values, checked.
@@ -239,7 +239,7 @@ fn topic_configs(topic: &CreatableTopic<'_>, view: &View<'_>) -> Result<Values, 
         let text = format!("Null value not supported for topic configs: {names}");
         return Err((ErrorCode::INVALID_CONFIG, text));
     }
-    match configs::check_topic_all(&values, view.broker) {
+    match configs::check_topic_all(&values, view.values()) {
         Ok(()) => Ok(values),
         Err(text) => Err((ErrorCode::INVALID_CONFIG, text)),
     }
@@ -295,7 +295,7 @@ fn assigned(topic: &CreatableTopic<'_>, node: i32) -> Result<(i32, i16), Refusal
         if !seen.insert(index) {
             return Err(wrong(format!("Found multiple manual partition assignments for partition {index}")));
         }
-        check_assignment(assignment, node).map_err(wrong)?;
+        check_assignment(&assignment.broker_ids, node).map_err(wrong)?;
     }
     let count = i32::try_from(seen.len()).unwrap_or(i32::MAX);
     if seen.first() != Some(&0) || seen.last() != Some(&(count - 1)) {
@@ -305,8 +305,8 @@ fn assigned(topic: &CreatableTopic<'_>, node: i32) -> Result<(i32, i16), Refusal
 }
 
 /// One partition's brokers: this one, once. (So every partition has the same number of replicas.)
-fn check_assignment(assignment: &CreatableReplicaAssignment, node: i32) -> Result<(), String> {
-    let mut brokers = assignment.broker_ids.clone();
+pub(super) fn check_assignment(brokers: &[i32], node: i32) -> Result<(), String> {
+    let mut brokers = brokers.to_vec();
     brokers.sort_unstable();
     if brokers.is_empty() {
         return Err("The manual partition assignment includes an empty replica list.".to_owned());
@@ -329,7 +329,7 @@ fn check_assignment(assignment: &CreatableReplicaAssignment, node: i32) -> Resul
 /// What the topic's configurations come to, from version 5 on; its own values as they were written.
 fn effective(values: &Values, view: &View<'_>) -> Vec<CreatableTopicConfigs<'static>> {
     let config = |def: &'static configs::Def| {
-        let effective = configs::topic(def.name, values, view.broker);
+        let effective = configs::topic(def.name, values, view.values());
         CreatableTopicConfigs {
             name: Cow::Borrowed(def.name),
             value: values.get(def.name).cloned().map(Cow::Owned).or(effective.value),

@@ -2,8 +2,8 @@
 //!
 //! Clients that read, modify and write back need every key, so none is left out. Differences from Kafka, all in what no
 //! client depends on: entries stand in the order of their names; a default that was set in another unit
-//! (`log.retention.hours`) is named as such; the broker's configurations are all read-only; loggers, client metrics and
-//! groups are not described; an answer is bounded ([`ENTRIES_MAX`]).
+//! (`log.retention.hours`) is named as such; loggers, client metrics and groups are not described; an answer is bounded
+//! ([`ENTRIES_MAX`]).
 
 use super::View;
 use crate::configs::{self, Def, Effective, Source, Values};
@@ -19,8 +19,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 /// The resource types of Kafka's `ConfigResource.Type`.
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
+pub(super) const TOPIC: i8 = 2;
+pub(super) const BROKER: i8 = 4;
 
 type Entries = Vec<DescribeConfigsResourceResult<'static>>;
 type Refusal = (ErrorCode, Option<String>);
@@ -107,8 +107,7 @@ fn entries(resource: &DescribeConfigsResource<'_>, asked: &Asked<'_>, view: &Vie
                 None => Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, None)),
             }
         }
-        // Without a name: what was set at run time for every broker, which is nothing.
-        BROKER if resource_name.is_empty() => Ok(Vec::new()),
+        BROKER if resource_name.is_empty() => Ok(default_entries(asked, view)),
         BROKER => {
             check_broker_id(resource_name, view.node.0)?;
             Ok(broker_entries(asked, view))
@@ -138,29 +137,34 @@ fn check_broker_id(text: &str, node: i32) -> Result<(), Refusal> {
 
 fn topic_entries(values: &Values, asked: &Asked<'_>, view: &View<'_>) -> Entries {
     let shown = |def: &&Def| asked.wants(def) && !def.internal;
-    let entry = |def| {
-        let effective = configs::topic(def, values, view.broker);
-        let def = configs::topic_def(def).expect("a name from the table");
+    let entry = |def: &'static Def| {
+        let effective = configs::topic(def.name, values, view.values());
         asked.entry(def, effective, false, topic_synonyms(def, values, view))
     };
-    configs::TOPIC.iter().filter(shown).map(|def| entry(def.name)).collect()
+    configs::TOPIC.iter().filter(shown).map(entry).collect()
 }
 
-/// Where the value could come from, the one that counts first: the topic, what the broker's configuration sets, and
-/// the default of the broker's first name for it.
+/// Where the value could come from, the one that counts first: the topic, then what the broker sets, then its default. As
+/// in Kafka nothing is named before the broker's first name for it, except what is set where only another unit is.
 fn topic_synonyms(def: &Def, values: &Values, view: &View<'_>) -> Vec<DescribeConfigsSynonym<'static>> {
-    let mut synonyms = Vec::new();
-    if let Some(text) = values.get(def.name) {
-        synonyms.push(synonym(def, Cow::Owned(def.canonical(text)), Source::DynamicTopic));
+    let own = values.get(def.name).map(|text| synonym(def, Cow::Owned(def.canonical(text)), Source::DynamicTopic));
+    let names: Vec<&str> = def.synonyms.iter().map(|synonym| synonym.name).collect();
+    let mut broker = broker_synonyms(&names, view);
+    if !broker.iter().any(|synonym| synonym.name == names[0]) {
+        broker.retain(|synonym| synonym.source != Source::Default as i8);
     }
-    let broker = def.synonyms.iter().map(|synonym| configs::broker_def(synonym.name).expect("a name from the table"));
-    for def in broker.clone().filter(|def| view.broker.contains_key(def.name)) {
-        let value = configs::broker(def.name, view.broker).value.unwrap_or_default();
-        synonyms.push(synonym(def, value, Source::StaticBroker));
-    }
-    let default = broker.clone().next().and_then(|def| def.default.map(|value| (def, value)));
-    synonyms.extend(default.map(|(def, value)| synonym(def, Cow::Borrowed(value), Source::Default)));
-    synonyms
+    own.into_iter().chain(broker).collect()
+}
+
+/// What is set under these names, layer by layer, then their defaults.
+fn broker_synonyms(names: &[&str], view: &View<'_>) -> Vec<DescribeConfigsSynonym<'static>> {
+    let defs = || names.iter().map(|name| configs::broker_def(name).expect("a name from the table"));
+    let set = |(values, source): (&Values, Source)| {
+        let value = |def: &Def| values.get(def.name).map(|text| Cow::Owned(configs::shown(def, text)));
+        defs().filter_map(|def| value(def).map(|value| synonym(def, value, source))).collect::<Vec<_>>()
+    };
+    let default = |def: &Def| def.default.map(|value| synonym(def, Cow::Borrowed(value), Source::Default));
+    view.values().layers().into_iter().flat_map(set).chain(defs().filter_map(default)).collect()
 }
 
 fn synonym(def: &Def, value: Cow<'static, str>, source: Source) -> DescribeConfigsSynonym<'static> {
@@ -169,18 +173,44 @@ fn synonym(def: &Def, value: Cow<'static, str>, source: Source) -> DescribeConfi
 
 fn broker_entries(asked: &Asked<'_>, view: &View<'_>) -> Entries {
     let entry = |def: &'static Def| {
-        let effective = match told(def, view) {
-            Some(value) => Effective { value: Some(Cow::Owned(value)), source: Source::StaticBroker },
-            None => configs::broker(def.name, view.broker),
+        let read_only = !configs::is_dynamic(def.name);
+        let Some(value) = told(def, view) else {
+            let effective = configs::broker(def.name, view.values());
+            let mut synonyms = broker_synonyms(&units(def.name), view);
+            // As in Kafka: nothing before the name itself.
+            let first = synonyms.iter().position(|synonym| synonym.name == def.name);
+            synonyms.drain(..first.unwrap_or(synonyms.len()));
+            return asked.entry(def, effective, read_only, synonyms);
         };
-        let mut synonyms = Vec::new();
-        if effective.source == Source::StaticBroker {
-            synonyms.push(synonym(def, effective.value.clone().unwrap_or_default(), Source::StaticBroker));
-        }
-        synonyms.extend(def.default.map(|value| synonym(def, Cow::Borrowed(value), Source::Default)));
-        asked.entry(def, effective, true, synonyms)
+        let told = synonym(def, Cow::Owned(value.clone()), Source::StaticBroker);
+        let default = def.default.map(|value| synonym(def, Cow::Borrowed(value), Source::Default));
+        let effective = Effective { value: Some(Cow::Owned(value)), source: Source::StaticBroker };
+        asked.entry(def, effective, read_only, Some(told).into_iter().chain(default).collect())
     };
     configs::BROKER.iter().filter(|def| asked.wants(def)).map(entry).collect()
+}
+
+/// What was altered for every broker.
+fn default_entries(asked: &Asked<'_>, view: &View<'_>) -> Entries {
+    let entry = |(name, text): (&String, &String)| {
+        let def = configs::broker_def(name).expect("only what is in the table is stored");
+        let value: Cow<'static, str> = Cow::Owned(def.canonical(text));
+        let only = synonym(def, value.clone(), Source::DynamicDefaultBroker);
+        let effective = Effective { value: Some(value), source: Source::DynamicDefaultBroker };
+        asked.wants(def).then(|| asked.entry(def, effective, false, Vec::from([only])))
+    };
+    view.values().every.iter().filter_map(entry).collect()
+}
+
+/// The names of a broker's configuration from its own on, in the order in which they count: `log.retention.ms`, then
+/// `log.retention.minutes`, then `log.retention.hours`.
+fn units(name: &'static str) -> Vec<&'static str> {
+    let all = configs::TOPIC.iter().map(|def| def.synonyms);
+    let mut holding = all.filter_map(|synonyms| {
+        let place = synonyms.iter().position(|synonym| synonym.name == name)?;
+        Some(synonyms[place..].iter().map(|synonym| synonym.name).collect())
+    });
+    holding.next().unwrap_or_else(|| Vec::from([name]))
 }
 
 /// What the command line told, as far as the shard knows it without being told again.

@@ -18,8 +18,14 @@
 //! | `describe_topic_partitions.rs` | DescribeTopicPartitions, page by page | `answer` |
 //! | `describe_cluster.rs` | DescribeCluster | `answer` |
 //! | `describe_configs.rs` | DescribeConfigs, for topics and for this broker | `answer` |
+//! | `alter_configs.rs` | IncrementalAlterConfigs and AlterConfigs, for topics and for brokers | `decide` |
+//! | `create_partitions.rs` | CreatePartitions | `decide` |
 //! | `create_topics.rs` | CreateTopics; topics that are made because they were asked for (`auto_create`) | `decide` |
 //! | `delete_topics.rs` | DeleteTopics | `decide` |
+//! | `describe_quorum.rs` | DescribeQuorum, where the metadata log is owned | `answer` |
+//! | `elect_leaders.rs` | ElectLeaders: none is needed | `answer` |
+//! | `list_config_resources.rs` | ListConfigResources | `answer` |
+//! | `list_partition_reassignments.rs` | ListPartitionReassignments: there are none | `answer` |
 //! | `find_coordinator.rs` | FindCoordinator; whether it wishes for the topic of committed offsets | `answer` |
 //!
 //! A handler is a function of a decoded request and a [`View`] of what the shard knows. An `answer` borrows from both and
@@ -41,19 +47,25 @@
 //! To serve another API: a variant of [`Api`] and its row in [`TABLE`]; the compiler then names every place that must
 //! know it.
 
+pub mod alter_configs;
 pub mod api_versions;
+pub mod create_partitions;
 pub mod create_topics;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
+pub mod describe_quorum;
 pub mod describe_topic_partitions;
+pub mod elect_leaders;
 pub mod find_coordinator;
+pub mod list_config_resources;
+pub mod list_partition_reassignments;
 pub mod metadata;
 mod table;
 
 pub use table::{Api, Route, Served, TABLE, request_bytes_max, route};
 
-use crate::configs::{BrokerSettings, Values};
+use crate::configs::{BrokerSettings, BrokerValues, Values};
 use crate::ids::{Epoch, NodeId, PartitionKey};
 use crate::metadata::Image;
 use alloc::collections::BTreeMap;
@@ -63,10 +75,10 @@ use alloc::collections::BTreeMap;
 pub struct View<'a> {
     /// The committed metadata; for a `decide`, with everything applied that was decided before.
     pub image: &'a Image,
-    /// The broker's configurations that were set, by Kafka's names. The driver may add what the command line told:
+    /// The broker's configurations that its file sets, by Kafka's names. The driver may add what the command line told:
     /// `listeners`, `log.dirs`.
     pub broker: &'a Values,
-    /// The same, resolved.
+    /// The same with what the image says was altered since, resolved.
     pub settings: &'a BrokerSettings,
     pub node: NodeId,
     /// Where clients connect to this node.
@@ -78,7 +90,12 @@ pub struct View<'a> {
     pub leaders: &'a BTreeMap<PartitionKey, Epoch>,
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
+    /// The broker's configurations, altered ones included.
+    pub fn values(&self) -> BrokerValues<'a> {
+        BrokerValues { own: self.image.broker(Some(self.node)), every: self.image.broker(None), fixed: self.broker }
+    }
+
     /// The leader of a partition and its epoch, -1 and -1 where there is none.
     fn leader(&self, key: PartitionKey) -> (i32, i32) {
         match self.leaders.get(&key) {

@@ -27,9 +27,18 @@ pub enum Api {
     InitProducerId,
     OffsetForLeaderEpoch,
     DescribeConfigs,
+    AlterConfigs,
+    DescribeLogDirs,
+    CreatePartitions,
     DeleteGroups,
+    ElectLeaders,
+    IncrementalAlterConfigs,
+    ListPartitionReassignments,
     OffsetDelete,
+    DescribeQuorum,
     DescribeCluster,
+    DescribeProducers,
+    ListConfigResources,
     DescribeTopicPartitions,
 }
 
@@ -52,7 +61,7 @@ const fn row(api: Api, key: ApiKey, min: i16, max: i16) -> Served {
 }
 
 /// The table, by key. The versions are those of an Apache Kafka 4.4 broker.
-pub static TABLE: [Served; 24] = [
+pub static TABLE: [Served; 33] = [
     Served { api: Api::Produce, key: ApiKey::PRODUCE, min: 0, max: 13, served_from: 3 },
     row(Api::Fetch, ApiKey::FETCH, 4, 18),
     row(Api::ListOffsets, ApiKey::LIST_OFFSETS, 1, 11),
@@ -73,9 +82,18 @@ pub static TABLE: [Served; 24] = [
     row(Api::InitProducerId, ApiKey::INIT_PRODUCER_ID, 0, 5),
     row(Api::OffsetForLeaderEpoch, ApiKey::OFFSET_FOR_LEADER_EPOCH, 2, 4),
     row(Api::DescribeConfigs, ApiKey::DESCRIBE_CONFIGS, 1, 4),
+    row(Api::AlterConfigs, ApiKey::ALTER_CONFIGS, 0, 2),
+    row(Api::DescribeLogDirs, ApiKey::DESCRIBE_LOG_DIRS, 1, 5),
+    row(Api::CreatePartitions, ApiKey::CREATE_PARTITIONS, 0, 3),
     row(Api::DeleteGroups, ApiKey::DELETE_GROUPS, 0, 3),
+    row(Api::ElectLeaders, ApiKey::ELECT_LEADERS, 0, 2),
+    row(Api::IncrementalAlterConfigs, ApiKey::INCREMENTAL_ALTER_CONFIGS, 0, 1),
+    row(Api::ListPartitionReassignments, ApiKey::LIST_PARTITION_REASSIGNMENTS, 0, 0),
     row(Api::OffsetDelete, ApiKey::OFFSET_DELETE, 0, 0),
+    row(Api::DescribeQuorum, ApiKey::DESCRIBE_QUORUM, 0, 2),
     row(Api::DescribeCluster, ApiKey::DESCRIBE_CLUSTER, 0, 2),
+    row(Api::DescribeProducers, ApiKey::DESCRIBE_PRODUCERS, 0, 0),
+    row(Api::ListConfigResources, ApiKey::LIST_CONFIG_RESOURCES, 0, 1),
     row(Api::DescribeTopicPartitions, ApiKey::DESCRIBE_TOPIC_PARTITIONS, 0, 0),
 ];
 
@@ -119,6 +137,9 @@ impl Api {
             Api::FindCoordinator | Api::Heartbeat | Api::LeaveGroup => 4 * MIB,
             Api::DescribeGroups | Api::ListGroups | Api::DeleteGroups => 4 * MIB,
             Api::Metadata | Api::DescribeTopicPartitions | Api::CreateTopics | Api::DeleteTopics => 4 * MIB,
+            Api::CreatePartitions | Api::IncrementalAlterConfigs | Api::AlterConfigs => 4 * MIB,
+            Api::DescribeLogDirs | Api::DescribeProducers | Api::ElectLeaders | Api::ListPartitionReassignments => MIB,
+            Api::DescribeQuorum | Api::ListConfigResources => MIB,
             Api::ApiVersions | Api::InitProducerId | Api::DescribeConfigs | Api::DescribeCluster => MIB,
         };
         max.min(socket_request_max_bytes)
@@ -151,6 +172,15 @@ pub fn route(key: ApiKey, version: i16) -> Route {
         | Api::InitProducerId
         | Api::OffsetForLeaderEpoch
         | Api::DescribeConfigs
+        | Api::AlterConfigs
+        | Api::CreatePartitions
+        | Api::IncrementalAlterConfigs
+        | Api::DescribeLogDirs
+        | Api::DescribeProducers
+        | Api::DescribeQuorum
+        | Api::ElectLeaders
+        | Api::ListConfigResources
+        | Api::ListPartitionReassignments
         | Api::DescribeCluster
         | Api::DescribeTopicPartitions
         | Api::OffsetCommit

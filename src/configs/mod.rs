@@ -1,21 +1,24 @@
 //! Configurations of topics and of the broker: names, types, defaults, ranges, and what they come to.
 //!
 //! ```text
-//!   topic's own value            "retention.ms"             DYNAMIC_TOPIC_CONFIG
-//!     else the broker's value    "log.retention.ms"         STATIC_BROKER_CONFIG
-//!                                "log.retention.minutes"       (x 60,000)
-//!                                "log.retention.hours"         (x 3,600,000)
-//!     else the default           "604800000"                DEFAULT_CONFIG
+//!   topic's own value                "retention.ms"           DYNAMIC_TOPIC_CONFIG
+//!     else this broker's, altered    "log.retention.ms"       DYNAMIC_BROKER_CONFIG
+//!     else every broker's, altered   "log.retention.ms"       DYNAMIC_DEFAULT_BROKER_CONFIG
+//!     else the broker's file         "log.retention.ms"       STATIC_BROKER_CONFIG
+//!                                    "log.retention.minutes"     (x 60,000)
+//!                                    "log.retention.hours"       (x 3,600,000)
+//!     else the default               "604800000"              DEFAULT_CONFIG
 //! ```
 //!
 //! Names, types, defaults, ranges and messages are those of an Apache Kafka 4.4.0 broker (`LogConfig`, `KafkaConfig`,
 //! `ServerTopicConfigSynonyms`), compared with what it answers. Values are checked when they enter ([`check_topic`],
 //! [`check_topic_all`], [`check_broker`]) and kept as they were written; whoever acts on them resolves them once
 //! ([`TopicSettings`], [`BrokerSettings`]). Nothing here is ever written or read by itself: the metadata log keeps
-//! topics' values, the driver reads the broker's.
+//! what was altered while it runs, of topics and of brokers ([`layers`]); the driver reads the broker's file.
 
 mod broker;
 mod def;
+pub mod layers;
 mod settings;
 mod topic;
 
@@ -29,6 +32,7 @@ pub use broker::{
     PRODUCER_ID_EXPIRATION_MS, SOCKET_REQUEST_MAX_BYTES, TRANSACTION_MAX_TIMEOUT_MS,
 };
 pub use def::{Def, Kind, Rule, Synonym, Value};
+pub use layers::BrokerValues;
 pub use settings::{BrokerSettings, Cleanup, Compression, TimestampType, TopicSettings};
 pub use topic::*;
 
@@ -45,6 +49,10 @@ pub type Values = BTreeMap<String, String>;
 pub enum Source {
     /// Set on the topic.
     DynamicTopic = 1,
+    /// Altered at run time, for this broker.
+    DynamicBroker = 2,
+    /// Altered at run time, for every broker.
+    DynamicDefaultBroker = 3,
     /// Set in the broker's configuration file.
     StaticBroker = 4,
     Default = 5,
@@ -73,7 +81,8 @@ pub fn check_topic(name: &str, value: &str) -> Result<(), String> {
 }
 
 /// Checks a topic's configurations together: names, then values, then what they mean side by side.
-pub fn check_topic_all(values: &Values, broker: &Values) -> Result<(), String> {
+pub fn check_topic_all<'a>(values: &Values, broker: impl Into<BrokerValues<'a>>) -> Result<(), String> {
+    let broker = broker.into();
     for name in values.keys() {
         topic_def(name).ok_or_else(|| format!("Unknown topic config name: {name}"))?;
     }
@@ -102,29 +111,36 @@ pub fn check_broker(name: &str, value: &str) -> Result<(), String> {
     def.read(value).map(|_| ())
 }
 
+/// Whether the broker configuration can be altered while the broker runs. As in Kafka: whatever gives topics their
+/// defaults, in its finest unit, and how long producers are remembered.
+pub fn is_dynamic(name: &str) -> bool {
+    let gives_default = |def: &Def| def.synonyms.first().is_some_and(|synonym| synonym.name == name);
+    name == PRODUCER_ID_EXPIRATION_MS || TOPIC.iter().any(gives_default)
+}
+
 /// What the topic configuration `name` comes to. Panics where there is no such configuration.
-pub fn topic(name: &str, values: &Values, broker: &Values) -> Effective {
+pub fn topic<'a>(name: &str, values: &Values, broker: impl Into<BrokerValues<'a>>) -> Effective {
     let def = topic_def(name).unwrap_or_else(|| panic!("{name} is not a topic configuration"));
-    match set(def, values, broker) {
+    match set(def, values, broker.into()) {
         Some((value, source)) => Effective { value: Some(Cow::Owned(value.to_string())), source },
         None => Effective { value: def.default.map(Cow::Borrowed), source: Source::Default },
     }
 }
 
 /// The same as a value; `None` where there is not even a default.
-fn topic_value(name: &str, values: &Values, broker: &Values) -> Option<Value> {
+fn topic_value(name: &str, values: &Values, broker: BrokerValues<'_>) -> Option<Value> {
     let def = topic_def(name).unwrap_or_else(|| panic!("{name} is not a topic configuration"));
     let set = set(def, values, broker).map(|(value, _)| value);
     set.or_else(|| def.default.map(|text| def.must_read(text)))
 }
 
 /// What the topic or the broker sets; the topic wins, then the broker's synonyms in their order.
-fn set(def: &Def, values: &Values, broker: &Values) -> Option<(Value, Source)> {
+fn set(def: &Def, values: &Values, broker: BrokerValues<'_>) -> Option<(Value, Source)> {
     if let Some(text) = values.get(def.name) {
         return Some((def.must_read(text), Source::DynamicTopic));
     }
-    let of_broker = |synonym: &Synonym| broker.get(synonym.name).map(|text| scaled(*synonym, text));
-    def.synonyms.iter().find_map(of_broker).map(|value| (value, Source::StaticBroker))
+    let of_broker = |synonym: &Synonym| broker.get(synonym.name).map(|(text, source)| (scaled(*synonym, text), source));
+    def.synonyms.iter().find_map(of_broker)
 }
 
 /// A broker's value in the unit of the topic's. Negative times mean "no limit", which topics write as -1.
@@ -138,16 +154,16 @@ fn scaled(synonym: Synonym, text: &str) -> Value {
 }
 
 /// What the broker configuration `name` comes to. Panics where there is no such configuration.
-pub fn broker(name: &str, broker: &Values) -> Effective {
+pub fn broker<'a>(name: &str, broker: impl Into<BrokerValues<'a>>) -> Effective {
     let def = broker_def(name).unwrap_or_else(|| panic!("{name} is not a broker configuration"));
-    match broker.get(name) {
-        Some(text) => Effective { value: Some(Cow::Owned(shown(def, text))), source: Source::StaticBroker },
+    match broker.into().get(name) {
+        Some((text, source)) => Effective { value: Some(Cow::Owned(shown(def, text))), source },
         None => Effective { value: def.default.map(Cow::Borrowed), source: Source::Default },
     }
 }
 
 /// What the command line tells needs no check: it is shown as it is.
-fn shown(def: &Def, text: &str) -> String {
+pub(crate) fn shown(def: &Def, text: &str) -> String {
     match def.rule {
         Rule::Flag(_) => text.to_owned(),
         Rule::Any

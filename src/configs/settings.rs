@@ -3,7 +3,7 @@
 //! Resolved again when a topic's values change; never stored. Invariant: every value has passed its check, so resolving
 //! does not fail.
 
-use super::{Value, Values, broker_def, topic_value};
+use super::{BrokerValues, Value, Values, broker_def, topic_value};
 use crate::configs as keys;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -76,8 +76,8 @@ pub struct TopicSettings {
 
 impl TopicSettings {
     /// `overrides` are the topic's own values, `broker` the broker's; both hold only what was set, and was checked.
-    pub fn resolve(overrides: &Values, broker: &Values) -> TopicSettings {
-        let of = Resolver { overrides, broker };
+    pub fn resolve<'a>(overrides: &Values, broker: impl Into<BrokerValues<'a>>) -> TopicSettings {
+        let of = Resolver { overrides, broker: broker.into() };
         let segment_bytes = match overrides.get(keys::INTERNAL_SEGMENT_BYTES) {
             Some(_) => of.int(keys::INTERNAL_SEGMENT_BYTES),
             None => of.int(keys::SEGMENT_BYTES),
@@ -130,7 +130,7 @@ impl TopicSettings {
 /// Reads a topic's effective values by type. Each panic names a value that passed its check and should not have.
 struct Resolver<'a> {
     overrides: &'a Values,
-    broker: &'a Values,
+    broker: BrokerValues<'a>,
 }
 
 impl Resolver<'_> {
@@ -240,7 +240,8 @@ pub struct BrokerSettings {
 
 impl BrokerSettings {
     /// `broker` holds only what was set, and was checked.
-    pub fn resolve(broker: &Values) -> BrokerSettings {
+    pub fn resolve<'a>(broker: impl Into<BrokerValues<'a>>) -> BrokerSettings {
+        let broker = broker.into();
         let number = |name: &str| match broker_value(name, broker) {
             Value::Number(number) => number,
             other => panic!("{name} is {other:?}, not a number"),
@@ -276,8 +277,8 @@ impl BrokerSettings {
     }
 }
 
-fn broker_value(name: &str, broker: &Values) -> Value {
+fn broker_value(name: &str, broker: BrokerValues<'_>) -> Value {
     let def = broker_def(name).unwrap_or_else(|| panic!("{name} is not a broker configuration"));
-    let text = broker.get(name).map(String::as_str).or(def.default);
+    let text = broker.get(name).map(|(text, _)| text).or(def.default);
     def.must_read(text.unwrap_or_else(|| panic!("{name} has neither value nor default")))
 }

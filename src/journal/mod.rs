@@ -8,6 +8,7 @@ mod filler;
 pub mod frame;
 pub mod ring;
 pub mod scan;
+pub mod walk;
 
 use crate::boundary::{FileId, SECTOR};
 use crate::ids::{Epoch, Offset, PartitionKey};

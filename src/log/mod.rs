@@ -10,6 +10,7 @@
 //! always below the high watermark; what is written may leave the tail at its front. Invariant: every committed batch
 //! from the start on is in a segment below `flushed`, or in the tail, or in both.
 
+pub mod check;
 pub mod keys;
 mod refusal;
 pub mod segment;

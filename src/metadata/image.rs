@@ -2,17 +2,22 @@
 //!
 //! Changed by [`Image::apply`] alone (and by [`Image::deletion_confirmed`], which is this node's own knowledge). Invariants:
 //! every topic is found by its id and by its name; no two names collide; a topic is never among those being deleted;
-//! [`Image::partitions`] is the sum over the topics.
+//! [`Image::partitions`] is the sum over the topics; a broker of which nothing is altered is not there.
 
 use super::name;
-use super::record::{FormatError, Record, decode, encode};
+use super::record::{Changes, FormatError, Record, decode, encode};
 use crate::configs::Values;
-use crate::ids::{PartitionKey, TopicId};
+use crate::ids::{NodeId, PartitionKey, TopicId};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Bound;
 use serde::{Deserialize, Serialize};
+
+/// The version of [`Image`]'s bytes.
+const VERSION: u8 = 2;
+
+static NOTHING: Values = Values::new();
 
 /// A topic, as it was created and altered since.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +46,8 @@ pub struct Image {
     next_producer_id: i64,
     /// Deleted topics of which some shard may still hold data, and how many partitions they had.
     deleting: BTreeMap<TopicId, i32>,
+    /// What was altered of brokers' configurations: of every broker (`None`), and of each.
+    brokers: BTreeMap<Option<NodeId>, Values>,
     /// Indices over `topics`; the checkpoint does not hold them.
     #[serde(skip)]
     names: BTreeMap<String, TopicId>,
@@ -56,12 +63,13 @@ struct Stored {
     topics: BTreeMap<TopicId, Topic>,
     next_producer_id: i64,
     deleting: BTreeMap<TopicId, i32>,
+    brokers: BTreeMap<Option<NodeId>, Values>,
 }
 
 impl From<Stored> for Image {
     fn from(stored: Stored) -> Image {
-        let Stored { topics, next_producer_id, deleting } = stored;
-        let mut image = Image { next_producer_id, deleting, ..Image::default() };
+        let Stored { topics, next_producer_id, deleting, brokers } = stored;
+        let mut image = Image { next_producer_id, deleting, brokers, ..Image::default() };
         for topic in topics.into_values() {
             image.insert(topic);
         }
@@ -94,6 +102,24 @@ impl Image {
                 let before = self.next_producer_id;
                 assert!(*next > before, "producer ids go back from {before} to {next}");
                 self.next_producer_id = *next;
+            }
+            Record::TopicConfigured { id, changes } => {
+                let topic = self.topics.get_mut(id).unwrap_or_else(|| panic!("no topic {id} to configure"));
+                change(&mut topic.configs, changes);
+            }
+            Record::BrokersConfigured { node, changes } => {
+                let values = self.brokers.entry(*node).or_default();
+                change(values, changes);
+                if values.is_empty() {
+                    self.brokers.remove(node);
+                }
+            }
+            Record::PartitionsAdded { id, partitions } => {
+                let topic = self.topics.get_mut(id).unwrap_or_else(|| panic!("no topic {id} to grow"));
+                let before = topic.partitions;
+                assert!(*partitions > before, "topic {} goes from {before} to {partitions} partitions", topic.name);
+                topic.partitions = *partitions;
+                self.partitions += (*partitions - before) as u64;
             }
         }
     }
@@ -137,6 +163,11 @@ impl Image {
         self.partitions
     }
 
+    /// What was altered at run time of the configurations of one broker, or of every broker (`None`).
+    pub fn broker(&self, node: Option<NodeId>) -> &Values {
+        self.brokers.get(&node).unwrap_or(&NOTHING)
+    }
+
     /// The first producer id that is not taken.
     pub fn next_producer_id(&self) -> i64 {
         self.next_producer_id
@@ -158,12 +189,21 @@ impl Image {
         self.deleting.remove(&id);
     }
 
-    /// The image for a checkpoint: the format version, then postcard of topics, next producer id, deletions.
+    /// The image for a checkpoint: the format version, then postcard of topics, next producer id, deletions, brokers.
     pub fn encode(&self) -> Vec<u8> {
-        encode(self)
+        encode(VERSION, self)
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Image, FormatError> {
-        decode(bytes)
+        decode(VERSION, bytes)
+    }
+}
+
+fn change(values: &mut Values, changes: &Changes) {
+    for (name, value) in changes {
+        match value {
+            Some(value) => values.insert(name.clone(), value.clone()),
+            None => values.remove(name),
+        };
     }
 }

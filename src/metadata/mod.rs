@@ -23,7 +23,7 @@ pub mod name;
 mod record;
 
 pub use image::{Image, Topic};
-pub use record::{FormatError, Record};
+pub use record::{Changes, FormatError, Record};
 
 use alloc::vec::Vec;
 

@@ -191,8 +191,10 @@ impl Replica {
         self.end.offset = end;
     }
 
-    /// Recovery: a journalled start of the log, which was below the high watermark when it was written.
+    /// Recovery: a journalled start of the log, which was below the high watermark when it was written. Where damage took the
+    /// records before it, the log ends there all the same: the next one would have that offset.
     pub fn recover_start(&mut self, start: Offset) {
+        self.end.offset = self.end.offset.max(start);
         self.high_watermark.offset = self.high_watermark.offset.max(start);
         self.advance_start(start);
     }

@@ -61,6 +61,15 @@ struct Refused {
     timestamp: i64,
 }
 
+/// One producer that a partition remembers. -1 where no sequence is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Active {
+    pub id: i64,
+    pub epoch: i16,
+    pub last_sequence: i32,
+    pub last_timestamp: i64,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Producer {
     epoch: i16,
@@ -151,6 +160,16 @@ impl Producers {
     pub fn expire(&mut self, timestamp: i64) {
         self.by_id.retain(|_, producer| producer.last_timestamp >= timestamp);
         self.refused.retain(|_, refused| refused.timestamp >= timestamp);
+    }
+
+    /// Who has written, in the order of their ids.
+    pub fn active(&self) -> impl Iterator<Item = Active> {
+        self.by_id.iter().map(|(id, producer)| Active {
+            id: *id,
+            epoch: producer.epoch,
+            last_sequence: producer.batches.back().map_or(-1, |batch| batch.last),
+            last_timestamp: producer.last_timestamp,
+        })
     }
 
     pub fn len(&self) -> usize {

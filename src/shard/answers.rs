@@ -70,12 +70,15 @@ impl Answers {
             taken: 0,
         });
         budget.set(&mut answer.granted, 0);
+        let bytes_max = answer.bytes_max;
         let room = budget.room(Side::Output);
         let least = if room < ANSWER_MIN { TIGHT_ANSWER_MIN } else { ANSWER_MIN };
-        if room < least && budget.held(Side::Output) > 0 {
+        // What holds the memory may be fetches that wait here: one of them always goes on.
+        if room < least && self.granted() > 0 {
             return None;
         }
-        let granted = wanted.min(answer.bytes_max).min((room / 4).max(least));
+        let answer = self.by_conn.get_mut(&conn).expect("just seen");
+        let granted = wanted.min(bytes_max).min((room / 4).max(least));
         budget.set(&mut answer.granted, granted);
         Some(granted)
     }
@@ -126,7 +129,7 @@ impl Shard {
     /// How large the answer to a fetch may be, or `None`: it goes on when there is room.
     pub(super) fn grant_answer(&mut self, ticket: Ticket, wanted: usize) -> Option<usize> {
         let now = self.fx.now.mono;
-        let in_turn = self.answers.waiting.is_empty();
+        let in_turn = self.answers.waiting.is_empty() && !self.conns.held.pressing;
         let budget = &mut self.conns.held.budget;
         let granted = if in_turn { self.answers.grant(budget, ticket.conn, wanted, now) } else { None };
         if granted.is_none() {

@@ -12,11 +12,10 @@
 
 use super::format::{FORMAT, Format};
 use super::tasks::{Outcome, Step, Then, save};
-use super::timers::Timer;
 use super::{Phase, Shard};
 use crate::boundary::{Halt, Level, OpenMode};
 use crate::checkpoint::{Checkpoint, PartitionSnapshot, SlotSnapshot};
-use crate::configs::TopicSettings;
+use crate::configs::{BrokerSettings, TopicSettings};
 use crate::ids::{PartitionKey, ShardId};
 use crate::journal::Resume;
 use crate::journal::frame::Place;
@@ -31,10 +30,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use bytes::Bytes;
-use core::time::Duration;
 use rand::RngCore;
-
-const RETENTION_FIRST: Duration = Duration::from_secs(5);
 
 /// What is only needed on the way up.
 #[derive(Default)]
@@ -216,6 +212,7 @@ impl Shard {
         }
         // Recovery asked for settings before the image was there: what it got were defaults.
         self.topic_settings.clear();
+        self.settings = BrokerSettings::resolve(self.broker_values());
         let keys: Vec<PartitionKey> = self.image.topics().flat_map(|topic| topic.keys()).collect();
         let mine = keys.into_iter().filter(|key| self.owner(*key) == self.me);
         for key in mine.collect::<Vec<_>>() {
@@ -271,9 +268,8 @@ impl Shard {
         for listener in 0..self.config.listeners {
             self.accept(listener);
         }
-        let retention = self.fx.now.mono.after(RETENTION_FIRST);
-        self.timers.set(retention, Timer::Retention);
-        self.timers.set(retention, Timer::Compact);
+        self.start_retention();
+        self.start_compactor();
         self.start_idle_timer();
         self.load_all_groups();
         if self.me == ShardId(0) {
@@ -284,12 +280,13 @@ impl Shard {
     }
 
     pub(super) fn settings_of(&mut self, topic: crate::ids::TopicId) -> Arc<TopicSettings> {
-        let (image, broker) = (&self.image, &self.config.broker);
-        let resolve = || {
-            let overrides = image.topic(topic).map(|topic| topic.configs.clone()).unwrap_or_default();
-            Arc::new(TopicSettings::resolve(&overrides, broker))
-        };
-        self.topic_settings.entry(topic).or_insert_with(resolve).clone()
+        if let Some(settings) = self.topic_settings.get(&topic) {
+            return settings.clone();
+        }
+        let overrides = self.image.topic(topic).map(|topic| topic.configs.clone()).unwrap_or_default();
+        let settings = Arc::new(TopicSettings::resolve(&overrides, self.broker_values()));
+        self.topic_settings.insert(topic, settings.clone());
+        settings
     }
 
     /// Makes the shard's folder of an empty node.

@@ -21,7 +21,7 @@ use crate::memory::{round_down, round_up};
 use crate::shard::tasks::Outcome;
 use alloc::collections::BTreeSet;
 use alloc::format;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -98,6 +98,24 @@ impl Checkpoints {
 }
 
 impl Shard {
+    /// What the checkpoint under way waits for, for people.
+    pub(super) fn checkpoint_waits_for(&self) -> String {
+        let behind = self.checkpoints.behind.iter().filter_map(|slot| self.partitions[*slot as usize].as_deref());
+        let behind: Vec<String> = behind
+            .map(|partition| {
+                let (log, limit) = (&partition.log, partition.replica.settled());
+                let (staged, flushed, writing) = (log.staged_bytes(), log.flushed(), log.writing);
+                let refused = partition.refusal.is_some();
+                format!(
+                    "{}: {staged} bytes from {flushed} of {limit}, writing {writing}, refused {refused}",
+                    partition.key
+                )
+            })
+            .collect();
+        let journal = self.journal.as_ref().map(|journal| (journal.place(), journal.open_notes(), journal.is_idle()));
+        format!("checkpoint {:?}, journal {journal:?}, behind: {}", self.checkpoints.stage, behind.join("; "))
+    }
+
     /// A checkpoint is due when the journal has moved on to another file, or cannot.
     pub(super) fn check_checkpoint_due(&mut self) {
         if self.checkpoints.stage != Stage::Idle || matches!(self.phase, Phase::Stopping | Phase::Moving) {
@@ -461,7 +479,8 @@ impl Shard {
             let mut all = Vec::new();
             all.push(Step::Open(path, OpenMode { create: false, truncate: false, direct: false }));
             if !partial.is_empty() {
-                // A crash before this run may have torn it, and other tools read the file as it is.
+                // A crash before this run may have torn it, and other tools read the file as it is. The batches that were being
+                // written then come again and write it too, but not where the disk is full, or the partition refuses them.
                 all.push(Step::Write { offset: bytes - partial.len() as u64, data: partial });
             }
             all.push(Step::Truncate(bytes));

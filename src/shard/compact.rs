@@ -85,14 +85,18 @@ struct Output {
 }
 
 impl Shard {
+    pub(super) fn start_compactor(&mut self) {
+        let backoff = Duration::from_millis(self.settings.retention_check_interval_ms.clamp(1_000, LOOK_MS));
+        self.timers.set(self.fx.now.mono.after(backoff), Timer::Compact);
+    }
+
     /// Looks for a log to compact, and again after a while.
     pub(super) fn on_compact_due(&mut self) {
         if self.phase != Phase::Serving {
             return;
         }
         self.compact_next();
-        let interval = Duration::from_millis(self.settings.retention_check_interval_ms.clamp(1_000, LOOK_MS));
-        self.timers.set(self.fx.now.mono.after(interval), Timer::Compact);
+        self.start_compactor();
     }
 
     fn compact_next(&mut self) {

@@ -10,6 +10,7 @@ use super::effects::Pending;
 use super::fetch::Fetching;
 use super::group_calls::Grouping;
 use super::held::{Held, REQUEST_BYTES};
+use super::inspect::Looking;
 use super::produce::{Appended, Producing};
 use super::query::Querying;
 use super::timers::Timer;
@@ -80,6 +81,7 @@ pub struct Connection {
     pub starved: bool,
     /// Its next request waits for so many bytes.
     pub waits_for: Option<usize>,
+    pub waits_since: Instant,
     /// That request, where it was begun and put off.
     pub(super) put_off: Option<Bytes>,
     pub(super) dirty: bool,
@@ -120,6 +122,7 @@ pub enum Slot {
     Fetch(Fetching),
     Query(Querying),
     Group(Grouping),
+    Look(Looking),
     /// Shard 0 decides it.
     Forwarded,
     /// Waits for a block of producer ids.
@@ -133,7 +136,12 @@ impl Slot {
         match self {
             Slot::Ready(_) => true,
             Slot::Produce(producing) => producing.is_answered(),
-            Slot::Fetch(_) | Slot::Query(_) | Slot::Group(_) | Slot::Forwarded | Slot::ProducerId { .. } => false,
+            Slot::Fetch(_)
+            | Slot::Query(_)
+            | Slot::Group(_)
+            | Slot::Look(_)
+            | Slot::Forwarded
+            | Slot::ProducerId { .. } => false,
         }
     }
 }
@@ -180,9 +188,9 @@ impl Connections {
     }
 
     /// It waits for memory, or does not any more.
-    pub fn waits(&mut self, conn: ConnId, waits_for: Option<usize>) {
+    pub fn waits(&mut self, conn: ConnId, waits_for: Option<usize>, now: Instant) {
         if let Some(connection) = self.by_id.get_mut(&conn) {
-            connection.waits_for = waits_for;
+            (connection.waits_for, connection.waits_since) = (waits_for, now);
         }
     }
 
@@ -416,7 +424,14 @@ impl Shard {
         let in_turn = match connection.slots.front().map(|place| &place.slot) {
             None => true,
             Some(Slot::Produce(_) | Slot::Ready(_)) => is_produce,
-            Some(Slot::Fetch(_) | Slot::Query(_) | Slot::Group(_) | Slot::Forwarded | Slot::ProducerId { .. }) => false,
+            Some(
+                Slot::Fetch(_)
+                | Slot::Query(_)
+                | Slot::Group(_)
+                | Slot::Look(_)
+                | Slot::Forwarded
+                | Slot::ProducerId { .. },
+            ) => false,
         };
         if !in_turn {
             // It is looked at again when the answers before it have gone.
@@ -533,19 +548,24 @@ impl Shard {
                 if crate::api::find_coordinator::offsets_topic_missing(&request, &shard.view()) {
                     shard.forward(conn, frame.clone());
                 } else {
-                    let response = crate::api::find_coordinator::answer(&request, header.version, &shard.view());
-                    let response = header.respond(&response);
+                    let response =
+                        header.respond(&crate::api::find_coordinator::answer(&request, header.version, &shard.view()));
                     shard.answer_now(conn, response);
                 }
             }),
-            Api::CreateTopics | Api::DeleteTopics => {
+            Api::CreateTopics
+            | Api::DeleteTopics
+            | Api::CreatePartitions
+            | Api::IncrementalAlterConfigs
+            | Api::AlterConfigs
+            | Api::DescribeQuorum => {
                 self.forward(conn, frame.clone());
                 Ok(())
             }
             Api::Metadata => self.decoded(reader, header, |shard, request| {
                 if crate::api::metadata::missing(&request, header.version, &shard.view()).is_empty() {
-                    let response = crate::api::metadata::answer(&request, header.version, &shard.view());
-                    let response = header.respond(&response);
+                    let response =
+                        header.respond(&crate::api::metadata::answer(&request, header.version, &shard.view()));
                     shard.answer_now(conn, response);
                 } else {
                     shard.forward(conn, frame.clone());
@@ -555,18 +575,33 @@ impl Shard {
                 crate::api::api_versions::answer(&request, header.version, &shard.view())
             }),
             Api::DescribeConfigs => self.decoded(reader, header, |shard, request| {
-                let response = crate::api::describe_configs::answer(&request, &shard.view());
-                let response = header.respond(&response);
+                let response = header.respond(&crate::api::describe_configs::answer(&request, &shard.view()));
                 shard.answer_now(conn, response);
             }),
             Api::DescribeCluster => self.decoded(reader, header, |shard, request| {
-                let response = crate::api::describe_cluster::answer(&request, &shard.view());
-                let response = header.respond(&response);
+                let response = header.respond(&crate::api::describe_cluster::answer(&request, &shard.view()));
                 shard.answer_now(conn, response);
             }),
+            Api::DescribeLogDirs => {
+                self.decoded(reader, header, |shard, request| shard.describe_log_dirs(conn, header, &request))
+            }
+            Api::DescribeProducers => {
+                self.decoded(reader, header, |shard, request| shard.describe_producers(conn, header, &request))
+            }
+            Api::ElectLeaders => self.decoded(reader, header, |shard, request| {
+                let response = header.respond(&crate::api::elect_leaders::answer(&request, &shard.view()));
+                shard.answer_now(conn, response);
+            }),
+            Api::ListConfigResources => self.decoded(reader, header, |shard, request| {
+                let response =
+                    header.respond(&crate::api::list_config_resources::answer(&request, header.version, &shard.view()));
+                shard.answer_now(conn, response);
+            }),
+            Api::ListPartitionReassignments => self.answered(conn, reader, header, |_, request| {
+                crate::api::list_partition_reassignments::answer(&request)
+            }),
             Api::DescribeTopicPartitions => self.decoded(reader, header, |shard, request| {
-                let response = crate::api::describe_topic_partitions::answer(&request, &shard.view());
-                let response = header.respond(&response);
+                let response = header.respond(&crate::api::describe_topic_partitions::answer(&request, &shard.view()));
                 shard.answer_now(conn, response);
             }),
         };
@@ -667,6 +702,7 @@ impl Connection {
             stalled: false,
             starved: false,
             waits_for: None,
+            waits_since: now,
             put_off: None,
             dirty: false,
             last_active: now,

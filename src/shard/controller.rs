@@ -8,9 +8,11 @@
 
 use super::connection::Slot;
 use super::{Phase, Shard};
+use crate::api::describe_quorum::Quorum;
 use crate::api::{self, Api, Route, View};
 use crate::boundary::ConnId;
-use crate::ids::{Offset, PartitionKey, ShardId};
+use crate::configs::{BrokerSettings, BrokerValues};
+use crate::ids::{Offset, PartitionKey, ShardId, TopicId};
 use crate::journal::Entry;
 use crate::mail::{Letter, Ticket};
 use crate::metadata::{Decision, Image, Record, allocate_producer_ids};
@@ -162,6 +164,7 @@ impl Shard {
         let (key, version, correlation) = (header.api_key, header.api_version, header.correlation_id);
         let Route::Serve(api) = api::route(key, version) else { panic!("{key} is not served, but forwarded") };
         let (now, mut rng) = (self.fx.now.wall, self.rng.clone());
+        let quorum = self.quorum();
         let view = self.view_of(&self.controller.image);
         let decided = match api {
             Api::CreateTopics => crate::wire::Message::decode(&mut reader, version).map(|request| {
@@ -171,6 +174,26 @@ impl Shard {
             }),
             Api::DeleteTopics => crate::wire::Message::decode(&mut reader, version).map(|request| {
                 let decision = api::delete_topics::decide(&request, version, &view);
+                let response = encode_response(correlation, key, version, &decision.response);
+                (decision.records, Reply::Response(ticket, response))
+            }),
+            Api::CreatePartitions => crate::wire::Message::decode(&mut reader, version).map(|request| {
+                let decision = api::create_partitions::decide(&request, &view);
+                let response = encode_response(correlation, key, version, &decision.response);
+                (decision.records, Reply::Response(ticket, response))
+            }),
+            Api::IncrementalAlterConfigs => crate::wire::Message::decode(&mut reader, version).map(|request| {
+                let decision = api::alter_configs::decide(&request, &view);
+                let response = encode_response(correlation, key, version, &decision.response);
+                (decision.records, Reply::Response(ticket, response))
+            }),
+            Api::DescribeQuorum => crate::wire::Message::decode(&mut reader, version).map(|request| {
+                let answer = api::describe_quorum::answer(&request, &quorum, &view);
+                let response = encode_response(correlation, key, version, &answer);
+                (Vec::new(), Reply::Response(ticket, response))
+            }),
+            Api::AlterConfigs => crate::wire::Message::decode(&mut reader, version).map(|request| {
+                let decision = api::alter_configs::decide_all_at_once(&request, &view);
                 let response = encode_response(correlation, key, version, &decision.response);
                 (decision.records, Reply::Response(ticket, response))
             }),
@@ -202,13 +225,29 @@ impl Shard {
             | Api::DescribeGroups
             | Api::ListGroups
             | Api::DeleteGroups
-            | Api::OffsetDelete => panic!("{key} is never forwarded"),
+            | Api::OffsetDelete
+            | Api::DescribeLogDirs
+            | Api::DescribeProducers
+            | Api::ElectLeaders
+            | Api::ListConfigResources
+            | Api::ListPartitionReassignments => panic!("{key} is never forwarded"),
         };
         self.rng = rng;
         match decided {
             Ok((records, reply)) => self.commit_decision(records, reply),
             // An empty answer closes the connection on the shard that has it.
             Err(_) => self.send(ticket.shard, Letter::Forwarded { ticket, response: Vec::new() }),
+        }
+    }
+
+    /// The metadata log as its one voter knows it.
+    fn quorum(&self) -> Quorum {
+        let replica = &self.partition_of(PartitionKey::METADATA).expect("shard 0 has the metadata log").replica;
+        Quorum {
+            epoch: replica.epoch(),
+            high_watermark: replica.high_watermark(),
+            end: replica.end().offset,
+            now: self.fx.now.wall,
         }
     }
 
@@ -274,10 +313,46 @@ impl Shard {
                     self.forget_topic_in_groups(*id);
                 }
                 Record::ProducerIdsAllocated { .. } => {}
+                Record::TopicConfigured { id, .. } => self.configure_topic(*id),
+                Record::BrokersConfigured { .. } => self.configure_broker(),
+                Record::PartitionsAdded { id, .. } => {
+                    let topic = self.image.topic(*id).expect("the image has just grown it");
+                    let keys: Vec<PartitionKey> = topic.keys().filter(|key| self.owner(*key) == self.me).collect();
+                    let settings = self.settings_of(*id);
+                    let new = keys.into_iter().filter(|key| !self.slots.contains_key(key)).collect::<Vec<_>>();
+                    slots.extend(new.into_iter().map(|key| self.make_partition(key, settings.clone())));
+                }
             }
         }
         self.applying.push_back(Applying { number, slots });
         self.check_applied();
+    }
+
+    /// A topic's configurations have changed: from here on every partition of it goes by the new ones.
+    fn configure_topic(&mut self, id: TopicId) {
+        self.topic_settings.remove(&id);
+        let settings = self.settings_of(id);
+        let (from, to) = (PartitionKey { topic: id, index: 0 }, PartitionKey { topic: id, index: i32::MAX });
+        let slots: Vec<u32> = self.slots.range(from..=to).map(|(_, slot)| *slot).collect();
+        for slot in slots {
+            if let Some(partition) = self.partition(slot) {
+                partition.settings = settings.clone();
+            }
+        }
+    }
+
+    /// The broker's configurations have changed, and with them what topics leave to it.
+    fn configure_broker(&mut self) {
+        self.settings = BrokerSettings::resolve(self.broker_values());
+        let topics: Vec<TopicId> = self.image.topics().map(|topic| topic.id).collect();
+        for id in topics {
+            self.configure_topic(id);
+        }
+    }
+
+    /// The broker's configurations, altered ones included.
+    pub(super) fn broker_values(&self) -> BrokerValues<'_> {
+        self.view().values()
     }
 
     /// Tells shard 0 of what has been applied whole: its replicas lead, its deletions are durable.

@@ -4,7 +4,7 @@
 
 use crate::boundary::{Action, ConnId, Done, Halt, Level, Now, Op, Token};
 use crate::ids::ShardId;
-use crate::mail::{Letter, Mail};
+use crate::mail::{Letter, Mail, Ticket};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -26,6 +26,8 @@ pub enum Pending {
     Recv(ConnId),
     Send(ConnId),
     Hangup(ConnId),
+    /// How large the volume is, for somebody who asked.
+    Volume(Ticket),
     /// Nobody waits: a file that is closed after use.
     Nothing,
 }

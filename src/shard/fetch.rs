@@ -291,6 +291,7 @@ impl Shard {
                 | Slot::Produce(_)
                 | Slot::Query(_)
                 | Slot::Group(_)
+                | Slot::Look(_)
                 | Slot::Forwarded
                 | Slot::ProducerId { .. },
             )

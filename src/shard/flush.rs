@@ -472,6 +472,9 @@ impl Shard {
         }
         self.forget_below_start(slot);
         self.apply_retention(slot);
+        if let Some(partition) = self.partition(slot) {
+            partition.expiring = false;
+        }
         self.remove_doomed(slot);
         self.remove_partition_if_due(slot);
         self.check_stopped();

@@ -181,7 +181,7 @@ impl Shard {
                 return;
             }
             self.count_groups(slot);
-            let (now, refuses) = (self.fx.now, self.journal_refuses());
+            let (now, refuses) = (self.fx.now, self.journal_refuses(BATCH_BYTES));
             let room = self.groups_bytes_max().saturating_sub(self.groups_bytes);
             let Some(groups) = self.groups(slot) else { return };
             let Stage::Active(coordinator) = &mut groups.stage else { return };
@@ -246,7 +246,7 @@ impl Shard {
             let Some(groups) = self.groups(slot) else { return true };
             let Some(batch) = groups.batches.front() else { break };
             let len = 128 + batch.iter().map(Record::bytes_max).sum::<usize>();
-            if !self.can_append_local(len) {
+            if !self.finds_room(len) {
                 return false;
             }
             let Some(batch) = self.groups(slot).and_then(|groups| groups.batches.pop_front()) else { break };
@@ -319,7 +319,12 @@ impl Shard {
         let unsealed = partition.log.segments.iter().find(|segment| !segment.sealed && segment.bytes > 0);
         let stays = unsealed.map_or(flushed, |segment| segment.end.min(flushed));
         let to = Offset(needed.min(stays.0 - 1));
-        if to > start {
+        // The checkpoint that makes room would wait for the note.
+        let room = self.journal().ring_has_room_for_notes();
+        if to > start
+            && room
+            && let Some(partition) = self.partition(slot)
+        {
             partition.next_start = to;
             self.journal().append_note(Note::LogStart { key, start: to });
         }

@@ -48,6 +48,8 @@ pub struct Held {
     unlooked: usize,
     /// A timer looks after those who wait.
     timed: bool,
+    /// One that holds nothing has waited for long, because fetches take what becomes free: they wait for it.
+    pub pressing: bool,
     /// The request being taken: whose it is, and what it counts for.
     pub taking: ConnId,
     pub cost: usize,
@@ -63,6 +65,7 @@ impl Held {
             waiting: VecDeque::new(),
             unlooked: 0,
             timed: false,
+            pressing: false,
             taking: ConnId(0),
             cost: REQUEST_BYTES,
             refused: None,
@@ -104,7 +107,7 @@ impl Shard {
 
     /// Its next request waits until so many bytes are there.
     pub(super) fn wait_its_turn(&mut self, conn: ConnId, needed: usize) {
-        self.conns.waits(conn, Some(needed));
+        self.conns.waits(conn, Some(needed), self.fx.now.mono);
         self.conns.held.waiting.push_back(conn);
         self.time_waiting();
     }
@@ -122,7 +125,8 @@ impl Shard {
             let Some(connection) = self.conns.get(conn) else { continue };
             let needed = connection.waits_for.expect("who waits knows for what");
             if self.conns.held.budget.admits(&connection.output, needed) {
-                self.conns.waits(conn, None);
+                self.conns.held.pressing = false;
+                self.conns.waits(conn, None, self.fx.now.mono);
                 self.process(conn);
             } else {
                 self.conns.held.waiting.push_back(conn);
@@ -157,6 +161,12 @@ impl Shard {
                 self.drop_reader(conn);
             }
         }
+        let now = self.fx.now.mono;
+        let waits_long = |conn: &ConnId| {
+            let connection = self.conns.get(*conn).filter(|connection| connection.output.bytes() == 0);
+            connection.is_some_and(|connection| now.since(connection.waits_since) >= STUCK_CHECK)
+        };
+        self.conns.held.pressing = self.conns.held.waiting.iter().any(waits_long);
         self.time_waiting();
     }
 

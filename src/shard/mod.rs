@@ -13,7 +13,7 @@
 //! timer or in a queue of a partition.
 
 mod answers;
-mod boot;
+pub mod boot;
 mod checkpoints;
 mod closing;
 mod commit;
@@ -23,12 +23,13 @@ mod controller;
 mod effects;
 pub mod fetch;
 mod flush;
-mod format;
+pub mod format;
 mod group_answers;
 mod group_calls;
 mod group_loading;
 mod groups;
 mod held;
+pub mod inspect;
 mod output;
 mod partition;
 pub mod produce;
@@ -145,6 +146,8 @@ pub struct Shard {
     answers: Answers,
     sessions: Sessions,
 
+    /// When what is too old is looked for again.
+    retention_at: Instant,
     counters: Counters,
     conns: Connections,
     /// Bytes of batches on their way to another shard, by shard: its credits.
@@ -212,6 +215,7 @@ impl Shard {
             compactor: compact::Compactor::default(),
             reads: Reads::new(shares.reads),
             answers: Answers::new(),
+            retention_at: now.mono,
             counters: Counters::default(),
             sessions: Sessions::new(config.shard, config.shards, settings.fetch_sessions_max, shares.sessions),
             conns: Connections::new(shares.connections),
@@ -283,7 +287,7 @@ impl Shard {
 
     /// What the shard waits for, for people.
     pub fn waits_for(&self) -> Vec<String> {
-        self.fx.pending().map(|pending| format!("{pending:?}")).collect()
+        self.fx.pending().map(|pending| format!("{pending:?}")).chain([self.checkpoint_waits_for()]).collect()
     }
 
     /// Every invariant that can be stated of one shard, with its values. For simulators: it walks all partitions.
@@ -342,6 +346,7 @@ impl Shard {
             Pending::Accept(listener) => self.on_accepted(listener, done),
             Pending::Recv(conn) => self.on_received(conn, done),
             Pending::Send(conn) => self.on_sent(conn, done),
+            Pending::Volume(ticket) => self.on_volume(ticket, done),
             Pending::Hangup(conn) => self.on_hung_up(conn),
             Pending::Nothing => {}
         }
@@ -448,6 +453,8 @@ impl Shard {
             Letter::CloseSession { id } => self.on_close_session(id),
             Letter::Ask { ticket, key, query } => self.on_ask(ticket, key, query),
             Letter::Answer { ticket, answer } => self.on_answer(ticket, answer),
+            Letter::Look { ticket, look, keys } => self.on_look(ticket, look, &keys),
+            Letter::Looked { ticket, seen } => self.on_looked(ticket, seen),
             Letter::GroupAsk { ticket, key, request } => self.on_group_ask(Some(ticket), key, *request),
             Letter::GroupReply { ticket, reply } => self.on_group_reply(ticket, reply),
         }

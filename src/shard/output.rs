@@ -130,7 +130,12 @@ impl Connection {
                 producing.respond(&mut self.gathering);
                 self.out_bytes += self.gathering.len() - before;
             }
-            Slot::Fetch(_) | Slot::Query(_) | Slot::Group(_) | Slot::Forwarded | Slot::ProducerId { .. } => {
+            Slot::Fetch(_)
+            | Slot::Query(_)
+            | Slot::Group(_)
+            | Slot::Look(_)
+            | Slot::Forwarded
+            | Slot::ProducerId { .. } => {
                 panic!("request {} of {} is not answered yet", self.next_request, self.peer)
             }
         }

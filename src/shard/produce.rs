@@ -74,9 +74,10 @@ impl Shard {
         self.can_append_local(len)
     }
 
-    /// The disk is full, and so is the journal: only then appends are refused rather than made to wait.
-    pub(super) fn journal_refuses(&mut self) -> bool {
-        self.disk_full && !self.journal().ring_has_room(0)
+    /// The disk is full, and neither the journal nor memory, which only segments free, has room for `len` bytes: only then appends
+    /// are refused rather than made to wait.
+    pub(super) fn journal_refuses(&mut self, len: usize) -> bool {
+        self.disk_full && !(self.journal().ring_has_room(len) && self.journal().has_memory(len))
     }
 
     pub(super) fn produce(&mut self, conn: ConnId, header: Header, request: &ProduceRequest<'_>, frame: &Bytes) {
@@ -151,6 +152,7 @@ impl Shard {
         let owner = self.owner(key);
         if owner == self.me {
             if let Err(refused) = self.append(ticket, key, acks, version, batch, 0) {
+                self.count_refused(key);
                 self.on_appended(ticket, refused);
             }
         } else {
@@ -180,6 +182,7 @@ impl Shard {
                 unreachable!("just seen")
             };
             if let Err(appended) = self.append(ticket, key, acks, version, &batch, len) {
+                self.count_refused(key);
                 self.fx.mail(from, Letter::Appended { ticket, batch_bytes: len, appended });
             }
         }
@@ -187,11 +190,25 @@ impl Shard {
 
     pub(super) fn can_append_local(&mut self, len: usize) -> bool {
         // Where it is refused, each batch gets a code that says why.
-        if self.journal().has_room(len) || self.journal_refuses() {
+        self.finds_room(len) || self.journal_refuses(len)
+    }
+
+    /// Whether `len` bytes can be journalled now, if need be in place of batches that segments hold.
+    pub(super) fn finds_room(&mut self, len: usize) -> bool {
+        if self.journal().has_room(len) {
             return true;
         }
         self.make_room(len);
         self.journal().has_room(len)
+    }
+
+    /// Counts a batch that is refused, where its partition is here.
+    fn count_refused(&mut self, key: PartitionKey) {
+        if let Some(slot) = self.slots.get(&key).copied()
+            && let Some(partition) = self.partition(slot)
+        {
+            partition.traffic.refused += 1;
+        }
     }
 
     /// Appends a batch to a partition of this shard, or says why not.
@@ -204,29 +221,11 @@ impl Shard {
         batch: &[u8],
         mailed: usize,
     ) -> Result<(), Appended> {
-        let outcome = self.try_append(ticket, key, acks, version, batch, mailed);
-        if outcome.is_err()
-            && let Some(slot) = self.slots.get(&key).copied()
-            && let Some(partition) = self.partition(slot)
-        {
-            partition.traffic.refused += 1;
-        }
-        outcome
-    }
-
-    fn try_append(
-        &mut self,
-        ticket: Ticket,
-        key: PartitionKey,
-        acks: i16,
-        version: i16,
-        batch: &[u8],
-        mailed: usize,
-    ) -> Result<(), Appended> {
         let now = self.fx.now.wall;
         let batch_max = self.config.journal.file_bytes / BATCHES_PER_FILE_MIN;
         let decompressed_max = Shares::of(self.config.memory_bytes).decompressed as usize;
-        let refuses = self.journal_refuses();
+        // Whoever came here without room came to be refused.
+        let refuses = self.disk_full && !self.journal().has_room(batch.len());
         let serving = self.phase == super::Phase::Serving;
         let slot = *self.slots.get(&key).ok_or_else(|| Appended::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION))?;
         let (Some(partition), Some(journal)) = (self.partitions[slot as usize].as_deref_mut(), self.journal.as_mut())

@@ -65,7 +65,7 @@ impl Shard {
     /// Moves the start of a log to `offset`, and answers when that is durable.
     pub(super) fn purge(&mut self, slot: u32, ticket: Ticket, offset: i64) {
         let serving = self.phase == Phase::Serving;
-        let refuses = self.journal_refuses();
+        let refuses = self.journal_refuses(0);
         let room = self.journal().open_notes() < NOTES_MAX && self.journal().ring_has_room_for_notes();
         let Some(partition) = self.partition(slot) else {
             return self.reply(ticket, Answer::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));

@@ -174,6 +174,9 @@ impl Shard {
             Note::LogStart { start, .. } => {
                 partition.replica.recover_start(*start);
                 partition.next_start = partition.next_start.max(*start);
+                if let Some(refusal) = &mut partition.refusal {
+                    refusal.from = refusal.from.max(*start);
+                }
             }
             Note::Deleted { .. } => {
                 partition.deleted = true;

@@ -21,6 +21,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+/// When, after the start, the first look is taken for what is too old; and how often files are closed that nobody reads.
+const FIRST_RETENTION: Duration = Duration::from_secs(30);
+const CLOSE_INTERVAL: Duration = Duration::from_secs(60);
 /// Elections held in one commit.
 const CAMPAIGNS_MAX: usize = 512;
 
@@ -47,24 +50,37 @@ impl Shard {
         }
     }
 
-    /// Looks for old segments of every partition, and closes files that nobody reads.
+    /// Where it is time, looks for what is too old in every partition; and closes files that nobody reads.
     pub(super) fn on_retention_due(&mut self) {
         if self.phase != Phase::Serving {
             return;
         }
+        let now = self.fx.now.mono;
+        let interval = Duration::from_millis(self.settings.retention_check_interval_ms.max(1_000));
+        let by_age = now >= self.retention_at;
+        if by_age {
+            self.retention_at = now.after(interval);
+        }
         for slot in 0..self.partitions.len() as u32 {
-            self.apply_retention(slot);
             if let Some(partition) = self.partition(slot) {
-                partition.expiring = true;
+                partition.expiring |= by_age;
             }
+            self.apply_retention(slot);
             self.expire(slot);
             self.close_unread(slot);
         }
-        let interval = Duration::from_millis(self.settings.retention_check_interval_ms.clamp(1_000, 60_000));
-        self.timers.set(self.fx.now.mono.after(interval), Timer::Retention);
+        self.timers.set(now.after(interval.min(CLOSE_INTERVAL)), Timer::Retention);
     }
 
-    /// Moves the log's start past sealed segments that `retention.bytes` or `retention.ms` give up.
+    /// The first look comes soon after the start, as in Kafka.
+    pub(super) fn start_retention(&mut self) {
+        let interval = Duration::from_millis(self.settings.retention_check_interval_ms.max(1_000));
+        self.retention_at = self.fx.now.mono.after(interval.min(FIRST_RETENTION));
+        self.timers.set(self.retention_at, Timer::Retention);
+    }
+
+    /// Moves the log's start past sealed segments that `retention.bytes` gives up, at once; and past those that are too old by
+    /// `retention.ms`, when `log.retention.check.interval.ms` has passed, as in Kafka.
     pub(super) fn apply_retention(&mut self, slot: u32) {
         let now = self.fx.now.wall.0;
         if self.phase != Phase::Serving {
@@ -78,9 +94,14 @@ impl Shard {
         if start <= partition.next_start.max(partition.replica.start()) {
             return;
         }
-        // It moves when that is durable: a start that was told never goes back.
-        partition.next_start = start;
         let key = partition.key;
+        // The checkpoint that makes room would wait for the note. It is looked at again.
+        if !self.journal().ring_has_room_for_notes() {
+            return;
+        }
+        // It moves when that is durable: a start that was told never goes back.
+        let Some(partition) = self.partition(slot) else { return };
+        partition.next_start = start;
         self.journal().append_note(Note::LogStart { key, start });
     }
 
@@ -243,8 +264,8 @@ impl Partition {
 
     /// Whether the log would be given up to its very end.
     fn is_whole_too_old(&self, now: i64) -> bool {
-        let rolled = self.log.segments.iter().filter(|segment| segment.rolled);
-        let retained = rolled.last().map_or(self.replica.start(), |segment| segment.end);
+        let mut rolled = self.log.segments.iter().filter(|segment| segment.rolled);
+        let retained = rolled.next_back().map_or(self.replica.start(), |segment| segment.end);
         if self.log.end() <= retained || self.retained_from(now) < retained {
             return false;
         }
@@ -265,7 +286,7 @@ impl Partition {
         let mut left = self.log.segment_bytes();
         for segment in self.log.segments.iter().take_while(|segment| segment.sealed) {
             let too_much = self.settings.retention_bytes.is_some_and(|bytes| left - segment.bytes >= bytes);
-            let too_old = self.is_too_old(segment.stamp(), now);
+            let too_old = self.expiring && self.is_too_old(segment.stamp(), now);
             if !(too_much || too_old) || segment.end > self.replica.high_watermark() {
                 break;
             }

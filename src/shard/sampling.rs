@@ -7,7 +7,6 @@ use super::{Phase, Shard};
 use crate::ids::PartitionKey;
 use crate::metrics::{CommittedSample, Gauges, GroupSample, PartitionSample, SERIES_MAX, Sample, Traffic};
 use alloc::borrow::ToOwned;
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -64,15 +63,14 @@ impl Shard {
 
     fn gauges(&self) -> Gauges {
         let all = || self.partitions.iter().flatten().filter(|partition| !partition.deleted);
-        let leads = |partition: &&Box<Partition>| partition.replica.leads();
         let partitions = || all().filter(|partition| partition.key != PartitionKey::METADATA);
         let segments = || partitions().flat_map(|partition| &partition.log.segments);
         let mut gauges = Gauges {
             backlog: self.backlog.len() as u64,
             ops: self.fx.pending().count() as u64,
             partitions: partitions().count() as u64,
-            leaders: partitions().filter(leads).count() as u64,
-            controllers: all().filter(leads).filter(|leader| leader.key == PartitionKey::METADATA).count() as u64,
+            leaders: partitions().filter(|partition| partition.replica.leads()).count() as u64,
+            controllers: all().filter(|one| one.key == PartitionKey::METADATA && one.replica.leads()).count() as u64,
             refused: partitions().filter(|partition| partition.refusal.is_some()).count() as u64,
             topics: self.image.topic_count() as u64,
             segments: segments().count() as u64,

@@ -3,6 +3,8 @@
 use crate::world::World;
 use highwater::api::describe_configs::{ENTRIES_MAX, answer};
 use highwater::configs::{BROKER, TOPIC};
+use highwater::ids::NodeId;
+use highwater::metadata::Record;
 use highwater::wire::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResult,
     DescribeConfigsSynonym,
@@ -154,14 +156,19 @@ fn the_broker_is_described_with_every_key() {
     describe(&world, &ask(BROKER_TYPE, "1", None), |result| {
         let names: Vec<&str> = result.configs.iter().map(|entry| &*entry.name).collect();
         assert_eq!(names, BROKER.iter().map(|def| def.name).collect::<Vec<_>>());
-        assert!(result.configs.iter().all(|entry| entry.read_only && !entry.is_sensitive));
+        assert!(result.configs.iter().all(|entry| !entry.is_sensitive));
+        // What gives topics their defaults, in its finest unit, and one more: as Kafka's DynamicBrokerConfig has it.
+        let alterable: Vec<&str> =
+            result.configs.iter().filter(|entry| !entry.read_only).map(|entry| &*entry.name).collect();
+        assert_eq!((alterable.len(), alterable.contains(&"producer.id.expiration.ms")), (32, true), "{alterable:?}");
+        assert!(alterable.contains(&"log.retention.ms") && !alterable.contains(&"log.retention.hours"));
     });
     assert_eq!(value(&world, BROKER_TYPE, "1", "num.partitions"), (text("4"), 4, true, 3));
     assert_eq!(
         synonyms(&world, BROKER_TYPE, "1", "num.partitions"),
         [row("num.partitions", "4", 4), row("num.partitions", "1", 5)]
     );
-    assert_eq!(value(&world, BROKER_TYPE, "1", "log.retention.ms"), (None, 5, true, 5));
+    assert_eq!(value(&world, BROKER_TYPE, "1", "log.retention.ms"), (None, 5, false, 5));
     assert_eq!(synonyms(&world, BROKER_TYPE, "1", "log.retention.ms"), []);
     assert_eq!(value(&world, BROKER_TYPE, "1", "auto.create.topics.enable"), (text("true"), 5, true, 1));
 }
@@ -186,8 +193,47 @@ fn what_the_command_line_told_is_told_on() {
 }
 
 #[test]
-fn no_broker_name_means_what_was_set_for_every_broker_at_run_time() {
+fn no_broker_name_means_what_was_altered_for_every_broker() {
     assert_eq!(refusal(BROKER_TYPE, ""), (0, String::new()));
+    let world = altered();
+    describe(&world, &ask(BROKER_TYPE, "", None), |result| {
+        let told: Vec<_> = result.configs.iter().map(|entry| (&*entry.name, entry.value.as_deref())).collect();
+        assert_eq!(told, [("log.cleanup.policy", Some("compact")), ("log.retention.ms", Some("5000"))]);
+        assert!(result.configs.iter().all(|entry| entry.config_source == 3 && !entry.read_only));
+    });
+    assert_eq!(synonyms(&world, BROKER_TYPE, "", "log.retention.ms"), [row("log.retention.ms", "5000", 3)]);
+}
+
+/// Something is altered for every broker, something for this one, something is in its file; nothing of another counts.
+fn altered() -> World {
+    let mut world = World::with(&[("log.retention.hours", "100"), ("message.max.bytes", "7")]);
+    world.topic("t", 1, &[]);
+    let set = |node, pairs: &[(&str, &str)]| Record::BrokersConfigured {
+        node,
+        changes: pairs.iter().map(|(name, value)| (name.to_string(), Some(value.to_string()))).collect(),
+    };
+    world.commit(&[
+        set(None, &[("log.retention.ms", "5000"), ("log.cleanup.policy", " compact")]),
+        set(Some(NodeId(1)), &[("log.retention.ms", "6000")]),
+        set(Some(NodeId(2)), &[("log.retention.ms", "7000"), ("message.max.bytes", "8")]),
+    ]);
+    world
+}
+
+#[test]
+fn what_was_altered_stands_before_what_the_file_says() {
+    let world = altered();
+    assert_eq!(value(&world, BROKER_TYPE, "1", "log.retention.ms"), (text("6000"), 2, false, 5));
+    let hours = [row("log.retention.hours", "100", 4), row("log.retention.hours", "168", 5)];
+    let all = [&[row("log.retention.ms", "6000", 2), row("log.retention.ms", "5000", 3)][..], &hours].concat();
+    assert_eq!(synonyms(&world, BROKER_TYPE, "1", "log.retention.ms"), all);
+    assert_eq!(synonyms(&world, TOPIC_TYPE, "t", "retention.ms"), all);
+    assert_eq!(value(&world, TOPIC_TYPE, "t", "retention.ms"), (text("6000"), 2, false, 5));
+    assert_eq!(value(&world, BROKER_TYPE, "1", "log.retention.hours"), (text("100"), 4, true, 3));
+    assert_eq!(synonyms(&world, BROKER_TYPE, "1", "log.retention.hours"), hours);
+    assert_eq!(synonyms(&world, BROKER_TYPE, "1", "log.retention.minutes"), []);
+    assert_eq!(value(&world, TOPIC_TYPE, "t", "cleanup.policy"), (text("compact"), 3, false, 7));
+    assert_eq!(value(&world, TOPIC_TYPE, "t", "max.message.bytes"), (text("7"), 4, false, 3));
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The metadata's records and image: bytes, application, checkpoints.
 
 use crate::world::World;
-use highwater::ids::TopicId;
-use highwater::metadata::{FormatError, Image, ProducerIds, Record, Topic, allocate_producer_ids};
+use highwater::ids::{NodeId, TopicId};
+use highwater::metadata::{Changes, FormatError, Image, ProducerIds, Record, Topic, allocate_producer_ids};
 use std::collections::BTreeMap;
 
 fn created(id: u8, name: &str) -> Record {
@@ -21,6 +21,19 @@ fn a_record_has_the_bytes_that_its_picture_shows() {
     assert_eq!(created(9, "t").encode(), expected);
     assert_eq!(Record::TopicDeleted { id: TopicId([2; 16]) }.encode(), [&[1, 1][..], &[2; 16]].concat());
     assert_eq!(Record::ProducerIdsAllocated { next: 1000 }.encode(), [1, 2, 0xd0, 0x0f]);
+    let configured = Record::TopicConfigured { id: TopicId([2; 16]), changes: changes() };
+    let map = b"\x02\x01a\x00\x01b\x01\x01c";
+    assert_eq!(configured.encode(), [&[1, 3][..], &[2; 16], map].concat());
+    let every = Record::BrokersConfigured { node: None, changes: changes() };
+    assert_eq!(every.encode(), [&[1, 4, 0][..], map].concat());
+    let own = Record::BrokersConfigured { node: Some(NodeId(1)), changes: changes() };
+    assert_eq!(own.encode(), [&[1, 4, 1, 2][..], map].concat());
+    let grown = Record::PartitionsAdded { id: TopicId([2; 16]), partitions: 5 };
+    assert_eq!(grown.encode(), [&[1, 5][..], &[2; 16], &[10]].concat());
+}
+
+fn changes() -> Changes {
+    Changes::from([("a".to_string(), None), ("b".to_string(), Some("c".to_string()))])
 }
 
 #[test]
@@ -29,6 +42,9 @@ fn records_are_read_back() {
         created(1, "a.b"),
         Record::TopicDeleted { id: TopicId([3; 16]) },
         Record::ProducerIdsAllocated { next: i64::MAX },
+        Record::TopicConfigured { id: TopicId([3; 16]), changes: changes() },
+        Record::BrokersConfigured { node: Some(NodeId(i32::MAX)), changes: changes() },
+        Record::PartitionsAdded { id: TopicId([3; 16]), partitions: i32::MAX },
     ] {
         assert_eq!(Record::decode(&record.encode()), Ok(record));
     }
@@ -36,15 +52,19 @@ fn records_are_read_back() {
 
 #[test]
 fn bytes_of_another_format_are_refused() {
-    assert_eq!(Record::decode(&[]), Err(FormatError::Version(None)));
-    assert_eq!(Record::decode(&[2, 0]), Err(FormatError::Version(Some(2))));
-    assert_eq!(Record::decode(&[1, 3]), Err(FormatError::Malformed));
+    assert_eq!(Record::decode(&[]), Err(FormatError::Version { found: None, read: 1 }));
+    assert_eq!(Record::decode(&[2, 0]), Err(FormatError::Version { found: Some(2), read: 1 }));
+    assert_eq!(Image::decode(&[1, 0, 0, 0]), Err(FormatError::Version { found: Some(1), read: 2 }));
+    assert_eq!(Record::decode(&[1, 6]), Err(FormatError::Malformed));
     let mut longer = created(1, "a").encode();
     longer.push(0);
     assert_eq!(Record::decode(&longer), Err(FormatError::Malformed));
     longer.truncate(10);
     assert_eq!(Record::decode(&longer), Err(FormatError::Malformed));
-    assert_eq!(FormatError::Version(Some(2)).to_string(), "metadata of format 2, this broker reads 1");
+    assert_eq!(
+        FormatError::Version { found: Some(2), read: 1 }.to_string(),
+        "metadata of format 2, this broker reads 1"
+    );
 }
 
 #[test]
@@ -94,7 +114,15 @@ fn a_name_is_free_again_after_its_topic_was_deleted() {
 #[test]
 fn a_checkpoint_brings_back_the_same_image() {
     let mut image = Image::default();
-    for record in [created(1, "a.b"), created(2, "c"), created(3, "d"), Record::ProducerIdsAllocated { next: 5000 }] {
+    for record in [
+        created(1, "a.b"),
+        created(2, "c"),
+        created(3, "d"),
+        Record::ProducerIdsAllocated { next: 5000 },
+        Record::TopicConfigured { id: TopicId([1; 16]), changes: changes() },
+        Record::BrokersConfigured { node: None, changes: changes() },
+        Record::BrokersConfigured { node: Some(NodeId(1)), changes: changes() },
+    ] {
         image.apply(&record);
     }
     image.apply(&Record::TopicDeleted { id: TopicId([2; 16]) });
@@ -106,6 +134,36 @@ fn a_checkpoint_brings_back_the_same_image() {
     assert_eq!((back.partitions(), back.next_producer_id()), (6, 5000));
     assert_eq!(Image::decode(&bytes[..bytes.len() - 1]), Err(FormatError::Malformed));
     assert_eq!(Image::decode(&Image::default().encode()), Ok(Image::default()));
+}
+
+#[test]
+fn a_configuration_changes_what_is_named_and_nothing_else() {
+    let mut image = Image::default();
+    let id = TopicId([1; 16]);
+    image.apply(&created(1, "a"));
+    image.apply(&Record::TopicConfigured { id, changes: changes() });
+    let expected = [("b", "c"), ("retention.ms", "5")];
+    let pairs = |values: &BTreeMap<String, String>| values.clone().into_iter().collect::<Vec<_>>();
+    let owned = expected.map(|(name, value)| (name.to_string(), value.to_string()));
+    assert_eq!(pairs(&image.topic(id).unwrap().configs), owned);
+
+    image.apply(&Record::BrokersConfigured { node: None, changes: changes() });
+    assert_eq!(pairs(image.broker(None)), [("b".to_string(), "c".to_string())]);
+    assert!(image.broker(Some(NodeId(1))).is_empty());
+    let gone = Changes::from([("b".to_string(), None)]);
+    image.apply(&Record::BrokersConfigured { node: None, changes: gone });
+    let mut plain = Image::default();
+    plain.apply(&created(1, "a"));
+    plain.apply(&Record::TopicConfigured { id, changes: changes() });
+    assert_eq!(image, plain);
+}
+
+#[test]
+#[should_panic(expected = "topic a goes from 3 to 3 partitions")]
+fn applying_a_growth_that_is_none_is_a_bug() {
+    let mut image = Image::default();
+    image.apply(&created(1, "a"));
+    image.apply(&Record::PartitionsAdded { id: TopicId([1; 16]), partitions: 3 });
 }
 
 #[test]

@@ -4,7 +4,7 @@ use highwater::api::{View, create_topics};
 use highwater::boundary::Timestamp;
 use highwater::configs::{self, BrokerSettings, Values};
 use highwater::ids::{Epoch, NodeId, PartitionKey, TopicId};
-use highwater::metadata::{Decision, Image, Record};
+use highwater::metadata::{Decision, Image, Record, Topic};
 use highwater::wire::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -65,7 +65,8 @@ impl World {
     pub fn commit(&mut self, records: &[Record]) {
         for record in records {
             self.image.apply(record);
-            if let Record::TopicCreated(topic) = record {
+            if let Record::TopicCreated(Topic { id, .. }) | Record::PartitionsAdded { id, .. } = record {
+                let topic = self.image.topic(*id).unwrap();
                 self.leaders.extend(topic.keys().map(|key| (key, Epoch(0))));
             }
         }

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import brokers
 import checks
+import with_admin
 import with_confluent
 import with_groups
 import with_java  # noqa: F401  (adds its checks to the list)
@@ -189,6 +190,7 @@ LIFE = [
     ("broker: every record is there after a clean stop", survives_stop),
     ("broker: every acknowledged record is there after kill -9", survives_kill),
     ("broker: committed offsets and members are there after kill -9", with_groups.offsets_survive_kill),
+    ("broker: altered configurations and added partitions are there after kill -9", with_admin.changes_survive_kill),
     ("java: DumpLogSegments reads our segments after a clean stop", segments_are_kafkas),
 ]
 

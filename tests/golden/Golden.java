@@ -29,7 +29,9 @@ public class Golden {
     static final String[] APIS = {"Produce", "Fetch", "ListOffsets", "Metadata", "ApiVersions", "CreateTopics",
         "DeleteTopics", "InitProducerId", "OffsetForLeaderEpoch", "DescribeConfigs", "DescribeCluster",
         "DescribeTopicPartitions", "FindCoordinator", "JoinGroup", "SyncGroup", "Heartbeat", "LeaveGroup",
-        "OffsetCommit", "OffsetFetch", "OffsetDelete", "DeleteGroups", "DescribeGroups", "ListGroups"};
+        "OffsetCommit", "OffsetFetch", "OffsetDelete", "DeleteGroups", "DescribeGroups", "ListGroups",
+        "AlterConfigs", "IncrementalAlterConfigs", "CreatePartitions", "DescribeLogDirs", "DescribeProducers",
+        "ListPartitionReassignments", "ElectLeaders", "DescribeQuorum", "ListConfigResources", "DeleteRecords"};
     static final ObjectMapper MAPPER = new ObjectMapper().configure(JsonParser.Feature.ALLOW_COMMENTS, true);
     static final JsonNodeFactory F = JsonNodeFactory.instance;
 
@@ -107,6 +109,7 @@ public class Golden {
             case "bool": return F.booleanNode(full);
             case "int8": { long x = seed % 100 + (full ? 1 : 0); if (plain) facts.add(snake + "=" + x); return F.numberNode((short) x); }
             case "int16": { long x = full ? 10_000 + seed % 20_000 : 0; if (plain) facts.add(snake + "=" + x); return F.numberNode((short) x); }
+            case "uint16": { long x = full ? 10_000 + seed % 20_000 : 0; if (plain) facts.add(snake + "=" + x); return F.numberNode((int) x); }
             case "int32": { if (plain) facts.add(snake + "=" + seed); return F.numberNode((int) seed); }
             case "int64": { long x = seed * 1_000_003; if (plain) facts.add(snake + "=" + x); return F.numberNode(x); }
             case "string": { if (full) facts.add(snake + "=\"" + snake + nth + "\""); return F.textNode(full ? snake + nth : ""); }

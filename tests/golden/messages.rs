@@ -59,6 +59,24 @@ macro_rules! dispatch {
             "DescribeGroupsResponse" => $f::<highwater::wire::describe_groups::DescribeGroupsResponse>($($arg),*),
             "ListGroupsRequest" => $f::<highwater::wire::list_groups::ListGroupsRequest>($($arg),*),
             "ListGroupsResponse" => $f::<highwater::wire::list_groups::ListGroupsResponse>($($arg),*),
+            "AlterConfigsRequest" => $f::<highwater::wire::alter_configs::AlterConfigsRequest>($($arg),*),
+            "AlterConfigsResponse" => $f::<highwater::wire::alter_configs::AlterConfigsResponse>($($arg),*),
+            "IncrementalAlterConfigsRequest" => $f::<highwater::wire::incremental_alter_configs::IncrementalAlterConfigsRequest>($($arg),*),
+            "IncrementalAlterConfigsResponse" => $f::<highwater::wire::incremental_alter_configs::IncrementalAlterConfigsResponse>($($arg),*),
+            "CreatePartitionsRequest" => $f::<highwater::wire::create_partitions::CreatePartitionsRequest>($($arg),*),
+            "CreatePartitionsResponse" => $f::<highwater::wire::create_partitions::CreatePartitionsResponse>($($arg),*),
+            "DescribeLogDirsRequest" => $f::<highwater::wire::describe_log_dirs::DescribeLogDirsRequest>($($arg),*),
+            "DescribeLogDirsResponse" => $f::<highwater::wire::describe_log_dirs::DescribeLogDirsResponse>($($arg),*),
+            "DescribeProducersRequest" => $f::<highwater::wire::describe_producers::DescribeProducersRequest>($($arg),*),
+            "DescribeProducersResponse" => $f::<highwater::wire::describe_producers::DescribeProducersResponse>($($arg),*),
+            "ListPartitionReassignmentsRequest" => $f::<highwater::wire::list_partition_reassignments::ListPartitionReassignmentsRequest>($($arg),*),
+            "ListPartitionReassignmentsResponse" => $f::<highwater::wire::list_partition_reassignments::ListPartitionReassignmentsResponse>($($arg),*),
+            "ElectLeadersRequest" => $f::<highwater::wire::elect_leaders::ElectLeadersRequest>($($arg),*),
+            "ElectLeadersResponse" => $f::<highwater::wire::elect_leaders::ElectLeadersResponse>($($arg),*),
+            "DescribeQuorumRequest" => $f::<highwater::wire::describe_quorum::DescribeQuorumRequest>($($arg),*),
+            "DescribeQuorumResponse" => $f::<highwater::wire::describe_quorum::DescribeQuorumResponse>($($arg),*),
+            "ListConfigResourcesRequest" => $f::<highwater::wire::list_config_resources::ListConfigResourcesRequest>($($arg),*),
+            "ListConfigResourcesResponse" => $f::<highwater::wire::list_config_resources::ListConfigResourcesResponse>($($arg),*),
             name => panic!("no message {name}"),
         }
     };
@@ -114,6 +132,24 @@ pub const MESSAGES: &[(&str, i16, i16)] = &[
     versions::<describe_groups::DescribeGroupsResponse>("DescribeGroupsResponse"),
     versions::<list_groups::ListGroupsRequest>("ListGroupsRequest"),
     versions::<list_groups::ListGroupsResponse>("ListGroupsResponse"),
+    versions::<alter_configs::AlterConfigsRequest>("AlterConfigsRequest"),
+    versions::<alter_configs::AlterConfigsResponse>("AlterConfigsResponse"),
+    versions::<incremental_alter_configs::IncrementalAlterConfigsRequest>("IncrementalAlterConfigsRequest"),
+    versions::<incremental_alter_configs::IncrementalAlterConfigsResponse>("IncrementalAlterConfigsResponse"),
+    versions::<create_partitions::CreatePartitionsRequest>("CreatePartitionsRequest"),
+    versions::<create_partitions::CreatePartitionsResponse>("CreatePartitionsResponse"),
+    versions::<describe_log_dirs::DescribeLogDirsRequest>("DescribeLogDirsRequest"),
+    versions::<describe_log_dirs::DescribeLogDirsResponse>("DescribeLogDirsResponse"),
+    versions::<describe_producers::DescribeProducersRequest>("DescribeProducersRequest"),
+    versions::<describe_producers::DescribeProducersResponse>("DescribeProducersResponse"),
+    versions::<list_partition_reassignments::ListPartitionReassignmentsRequest>("ListPartitionReassignmentsRequest"),
+    versions::<list_partition_reassignments::ListPartitionReassignmentsResponse>("ListPartitionReassignmentsResponse"),
+    versions::<elect_leaders::ElectLeadersRequest>("ElectLeadersRequest"),
+    versions::<elect_leaders::ElectLeadersResponse>("ElectLeadersResponse"),
+    versions::<describe_quorum::DescribeQuorumRequest>("DescribeQuorumRequest"),
+    versions::<describe_quorum::DescribeQuorumResponse>("DescribeQuorumResponse"),
+    versions::<list_config_resources::ListConfigResourcesRequest>("ListConfigResourcesRequest"),
+    versions::<list_config_resources::ListConfigResourcesResponse>("ListConfigResourcesResponse"),
 ];
 
 const fn versions<'a, M: Message<'a>>(name: &'static str) -> (&'static str, i16, i16) {
@@ -152,7 +188,7 @@ macro_rules! any_integer {
     };
 }
 
-any_integer!(i8, i16, i32, i64);
+any_integer!(i8, i16, u16, i32, i64);
 
 impl Any for bool {
     fn any(entropy: &mut Entropy<'_>) -> Self {
@@ -351,4 +387,53 @@ any_struct! {
     list_groups::ListGroupsRequest<'_> { states_filter, types_filter }
     list_groups::ListGroupsResponse<'_> { throttle_time_ms, error_code, groups }
     list_groups::ListedGroup<'_> { group_id, protocol_type, group_state, group_type }
+    alter_configs::AlterConfigsRequest<'_> { resources, validate_only }
+    alter_configs::AlterConfigsResource<'_> { resource_type, resource_name, configs }
+    alter_configs::AlterableConfig<'_> { name, value }
+    alter_configs::AlterConfigsResponse<'_> { throttle_time_ms, responses }
+    alter_configs::AlterConfigsResourceResponse<'_> { error_code, error_message, resource_type, resource_name }
+    incremental_alter_configs::IncrementalAlterConfigsRequest<'_> { resources, validate_only }
+    incremental_alter_configs::AlterConfigsResource<'_> { resource_type, resource_name, configs }
+    incremental_alter_configs::AlterableConfig<'_> { name, config_operation, value }
+    incremental_alter_configs::IncrementalAlterConfigsResponse<'_> { throttle_time_ms, responses }
+    incremental_alter_configs::AlterConfigsResourceResponse<'_> { error_code, error_message, resource_type, resource_name }
+    create_partitions::CreatePartitionsRequest<'_> { topics, timeout_ms, validate_only }
+    create_partitions::CreatePartitionsTopic<'_> { name, count, assignments }
+    create_partitions::CreatePartitionsAssignment { broker_ids }
+    create_partitions::CreatePartitionsResponse<'_> { throttle_time_ms, results }
+    create_partitions::CreatePartitionsTopicResult<'_> { name, error_code, error_message }
+    describe_log_dirs::DescribeLogDirsRequest<'_> { topics }
+    describe_log_dirs::DescribableLogDirTopic<'_> { topic, partitions }
+    describe_log_dirs::DescribeLogDirsResponse<'_> { throttle_time_ms, error_code, results }
+    describe_log_dirs::DescribeLogDirsResult<'_> { error_code, log_dir, topics, total_bytes, usable_bytes, is_cordoned }
+    describe_log_dirs::DescribeLogDirsTopic<'_> { name, partitions }
+    describe_log_dirs::DescribeLogDirsPartition { partition_index, partition_size, offset_lag, is_future_key }
+    describe_producers::DescribeProducersRequest<'_> { topics }
+    describe_producers::TopicRequest<'_> { name, partition_indexes }
+    describe_producers::DescribeProducersResponse<'_> { throttle_time_ms, topics }
+    describe_producers::TopicResponse<'_> { name, partitions }
+    describe_producers::PartitionResponse<'_> { partition_index, error_code, error_message, active_producers }
+    describe_producers::ProducerState { producer_id, producer_epoch, last_sequence, last_timestamp, coordinator_epoch, current_txn_start_offset }
+    list_partition_reassignments::ListPartitionReassignmentsRequest<'_> { timeout_ms, topics }
+    list_partition_reassignments::ListPartitionReassignmentsTopics<'_> { name, partition_indexes }
+    list_partition_reassignments::ListPartitionReassignmentsResponse<'_> { throttle_time_ms, error_code, error_message, topics }
+    list_partition_reassignments::OngoingTopicReassignment<'_> { name, partitions }
+    list_partition_reassignments::OngoingPartitionReassignment { partition_index, replicas, adding_replicas, removing_replicas }
+    elect_leaders::ElectLeadersRequest<'_> { election_type, topic_partitions, timeout_ms }
+    elect_leaders::TopicPartitions<'_> { topic, partitions }
+    elect_leaders::ElectLeadersResponse<'_> { throttle_time_ms, error_code, replica_election_results }
+    elect_leaders::ReplicaElectionResult<'_> { topic, partition_result }
+    elect_leaders::PartitionResult<'_> { partition_id, error_code, error_message }
+    describe_quorum::DescribeQuorumRequest<'_> { topics }
+    describe_quorum::QuorumTopicRequest<'_> { topic_name, partitions }
+    describe_quorum::QuorumPartitionRequest { partition_index }
+    describe_quorum::DescribeQuorumResponse<'_> { error_code, error_message, topics, nodes }
+    describe_quorum::QuorumTopic<'_> { topic_name, partitions }
+    describe_quorum::QuorumPartition<'_> { partition_index, error_code, error_message, leader_id, leader_epoch, high_watermark, current_voters, observers }
+    describe_quorum::ReplicaState { replica_id, replica_directory_id, log_end_offset, last_fetch_timestamp, last_caught_up_timestamp }
+    describe_quorum::QuorumNode<'_> { node_id, listeners }
+    describe_quorum::QuorumListener<'_> { name, host, port }
+    list_config_resources::ListConfigResourcesRequest { resource_types }
+    list_config_resources::ListConfigResourcesResponse<'_> { throttle_time_ms, error_code, config_resources }
+    list_config_resources::ConfigResource<'_> { resource_name, resource_type }
 }

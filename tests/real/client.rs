@@ -5,6 +5,7 @@ use highwater::wire::frame::{RequestHeader, encode_request};
 use highwater::wire::{ApiKey, Message};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 pub struct Client {
     stream: TcpStream,
@@ -200,7 +201,8 @@ pub fn batch(values: &[&[u8]]) -> Vec<u8> {
     }
     let mut body = 0i16.to_be_bytes().to_vec();
     body.extend((values.len() as i32 - 1).to_be_bytes());
-    let timestamp = 1_700_000_000_000i64;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let timestamp = now.as_millis() as i64;
     body.extend(timestamp.to_be_bytes());
     body.extend(timestamp.to_be_bytes());
     body.extend((-1i64).to_be_bytes());

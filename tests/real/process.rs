@@ -8,6 +8,7 @@ mod damage;
 mod duplicates;
 mod kills;
 mod metrics;
+mod offline;
 mod operator;
 mod readers;
 mod reshard;

@@ -73,3 +73,16 @@ fn a_read_beyond_the_damage_is_refused_and_not_out_of_range() {
     });
     all_hold(plans, Fault::RefusedPart);
 }
+
+/// Records that damage took may be below a log start that was journalled later: the log ends there, and refuses from there on.
+#[test]
+fn a_log_start_beyond_what_damage_left_is_recovered() {
+    let plans = (540..556).map(|seed| {
+        let mut plan = Plan::brief(seed);
+        plan.work.topics.iter_mut().for_each(|topic| (topic.segment_ms, topic.retention_bytes) = (300, 4 << 10));
+        let harm = vec![journal(KINDS[seed as usize % 5]); 2];
+        plan.chaos = (1..7).map(|turn| at_ms(turn * 550, crash_and_harm(turn % 2 == 0, 9, harm.clone()))).collect();
+        plan
+    });
+    all_hold(plans, Fault::StartMoved);
+}

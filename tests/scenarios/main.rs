@@ -3,6 +3,7 @@
 //! A bug that the sweep found has its test here, named for the behaviour, on plans that make the moment likely that it
 //! needs; each was seen to fail without its fix.
 
+mod bounds;
 mod crashes;
 mod damage;
 mod deletion;

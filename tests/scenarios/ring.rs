@@ -88,3 +88,16 @@ fn a_checkpoint_that_a_kill_left_in_a_cache_is_durable_before_the_ring_is_used_a
     });
     assert!(all_hold(plans, Fault::LostRename) > 0);
 }
+
+/// Retention moves starts while a ring that is full waits for its checkpoint, which waits for every note that was taken.
+#[test]
+fn log_starts_do_not_move_while_the_ring_has_no_room_for_them() {
+    let plans = (310..322).map(|seed| {
+        let mut plan = small(seed);
+        plan.disk.sync_us = 2_000;
+        plan.work.topics.iter_mut().for_each(|topic| (topic.segment_ms, topic.retention_bytes) = (300, 4 << 10));
+        plan.chaos = (1..9).map(|turn| at_ms(turn * 400, crash(turn % 2 == 0, 2 + turn as u32))).collect();
+        plan
+    });
+    assert!(all_hold(plans, Fault::StartMoved) > 0);
+}

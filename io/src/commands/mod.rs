@@ -13,6 +13,7 @@
 pub mod config;
 pub mod consume;
 pub mod group;
+pub mod log;
 pub mod produce;
 pub mod table;
 pub mod topic;
@@ -62,10 +63,10 @@ pub fn key_value(text: &str) -> Result<(String, String), String> {
 pub fn each<T>(items: &[T], mut act: impl FnMut(&T) -> io::Result<()>) -> io::Result<()> {
     let mut last = None;
     for item in items {
-        if let Err(error) = act(item) {
-            if let Some(before) = last.replace(error) {
-                eprintln!("highwater: {before}");
-            }
+        if let Err(error) = act(item)
+            && let Some(before) = last.replace(error)
+        {
+            eprintln!("highwater: {before}");
         }
     }
     last.map_or(Ok(()), Err)

@@ -227,7 +227,7 @@ fn murmur2(key: &[u8]) -> u32 {
     }
     let rest = words.remainder();
     if !rest.is_empty() {
-        hash = rest.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte)) ^ hash;
+        hash ^= rest.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte));
         hash = hash.wrapping_mul(M);
     }
     hash = (hash ^ (hash >> 13)).wrapping_mul(M);

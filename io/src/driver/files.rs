@@ -6,7 +6,7 @@
 use super::{Core, Driver, FileOp, Flight, NameOp};
 use crate::ring::Payload;
 use bytes::{Bytes, BytesMut};
-use highwater::boundary::{Done, FileId, IoError, OpenMode, Opened, SECTOR, Token};
+use highwater::boundary::{Done, FileId, IoError, OpenMode, Opened, SECTOR, Token, Volume};
 use rustix::fs::{Dir, Mode, OFlags};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
@@ -164,6 +164,17 @@ impl<C: Core> Driver<C> {
     pub(super) fn list(&mut self, token: Token, path: &str) {
         let names = self.names(path).map_err(|error| io_error(error.raw_os_error()));
         self.ready.push_back((token, Done::Listed(names)));
+    }
+
+    /// No kernel tells of a volume in a ring either; it looks nothing up on the disk.
+    pub(super) fn volume(&mut self, token: Token) {
+        let volume = rustix::fs::fstatvfs(&self.folder).map_err(|error| io_error(error.raw_os_error()));
+        let bytes = |blocks: u64, each: u64| blocks.saturating_mul(each);
+        let volume = volume.map(|found| Volume {
+            total_bytes: bytes(found.f_blocks, found.f_frsize),
+            usable_bytes: bytes(found.f_bavail, found.f_frsize),
+        });
+        self.ready.push_back((token, Done::Volume(volume)));
     }
 
     fn names(&self, path: &str) -> rustix::io::Result<Vec<String>> {

@@ -250,6 +250,7 @@ impl<C: Core> Driver<C> {
             Op::Truncate { file, len } => self.truncate(token, file, len),
             Op::Close { file } => self.close(token, file),
             Op::List { path } => self.list(token, &path),
+            Op::Volume => self.volume(token),
             Op::MakeDir { path } => self.make_dir(token, path),
             Op::Rename { from, to } => self.rename(token, &from, &to),
             Op::Remove { path } => self.remove(token, path),

@@ -29,6 +29,10 @@ pub fn write(collected: &Collected) -> String {
 
 type Samples = BTreeMap<u16, Sample>;
 
+/// How a value is read from what was sampled.
+type Value<T, V> = fn(&T) -> V;
+type HistogramOf = fn(&Sample) -> &Histogram;
+
 /// A kind of family.
 #[derive(Clone, Copy)]
 enum Kind {
@@ -129,7 +133,7 @@ impl Page {
     }
 
     fn commits(&mut self, samples: &Samples) {
-        let families: [(&str, &str, fn(&Sample) -> &Histogram, f64); 3] = [
+        let families: [(&str, &str, HistogramOf, f64); 3] = [
             (
                 "highwater_journal_commit_duration_seconds",
                 "From the write of a frame until it is durable.",
@@ -158,7 +162,7 @@ impl Page {
     }
 
     fn shards(&mut self, samples: &Samples) {
-        let families: [(&str, Kind, &str, fn(&Sample) -> u64); 14] = [
+        let families: [(&str, Kind, &str, Value<Sample, u64>); 14] = [
             ("highwater_serving", Kind::Gauge, "1 where the shard takes requests.", |sample| sample.serving.into()),
             ("highwater_connections", Kind::Gauge, "Open connections.", |sample| sample.gauges.connections),
             ("highwater_connections_accepted_total", Kind::Counter, "Connections that were accepted.", |sample| {
@@ -226,7 +230,7 @@ impl Page {
         for (topic, traffic) in samples.values().flat_map(|sample| &sample.traffic) {
             topics.entry(topic).or_default().merge(traffic);
         }
-        let families: [(&str, &str, fn(&Traffic) -> u64); 5] = [
+        let families: [(&str, &str, Value<Traffic, u64>); 5] = [
             ("kafka_server_brokertopicmetrics_messagesin_total", "Records that were appended.", |traffic| {
                 traffic.records_in
             }),
@@ -250,7 +254,7 @@ impl Page {
     }
 
     fn partitions(&mut self, samples: &Samples) {
-        let families: [(&str, &str, fn(&PartitionSample) -> i64); 5] = [
+        let families: [(&str, &str, Value<PartitionSample, i64>); 5] = [
             ("kafka_log_log_logstartoffset", "The first offset that is kept.", |partition| partition.start),
             ("kafka_log_log_logendoffset", "The offset of the next record.", |partition| partition.end),
             ("highwater_partition_high_watermark", "The offset below which everything is committed.", |partition| {

@@ -1,9 +1,10 @@
 //! The administrator: creates the topics of the plan, then asks, creates and deletes until the plan's steps are done.
 //!
 //! It checks that live topics are always listed, with their ids and partitions, that deleted ones never are, that
-//! leader epochs never go back, and that configurations are reported as they were set.
+//! leader epochs never go back, and that configurations (`alter.rs`) are reported as they were set.
 
-use crate::client::producer::MESSAGE_BYTES_MAX;
+use crate::client::alter::{self, Change, Target};
+use crate::client::member::TOPIC;
 use crate::client::{Ctx, Link, Sent, Turn, decode};
 use crate::dice::Dice;
 use crate::faults::Fault;
@@ -14,21 +15,31 @@ use crate::queue::{MILLIS, Nanos};
 use crate::report::Invariant;
 use highwater::boundary::ConnId;
 use highwater::wire::ErrorCode;
+use highwater::wire::alter_configs::AlterConfigsResponse;
 use highwater::wire::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
+use highwater::wire::create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic};
 use highwater::wire::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse};
 use highwater::wire::delete_records::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsResponse, DeleteRecordsTopic,
 };
 use highwater::wire::delete_topics::{DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse};
-use highwater::wire::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResponse};
+use highwater::wire::describe_configs::DescribeConfigsResponse;
+use highwater::wire::incremental_alter_configs::IncrementalAlterConfigsResponse;
 use highwater::wire::metadata::{MetadataRequest, MetadataResponse};
+
+/// Partitions that a topic grows to at most.
+const GROWN_MAX: usize = 12;
 
 pub enum What {
     Create(Vec<usize>),
     Delete(usize),
     /// Each topic's state and its partitions' epochs when it was asked.
     Metadata(Vec<(TopicState, Vec<i32>)>),
-    Configs(usize),
+    Configs(Target),
+    Alter(Change),
+    AlterAllAtOnce(Change),
+    /// A topic, and how many partitions it is to have.
+    Grow(usize, u16),
     Versions,
     /// Records of a partition, below this offset.
     Purge {
@@ -45,7 +56,8 @@ pub struct Admin {
     steps: u32,
     next_at: Nanos,
     churned: u32,
-    version: i16,
+    pub(super) altered: u32,
+    pub(super) version: i16,
 }
 
 impl Admin {
@@ -56,6 +68,7 @@ impl Admin {
             steps: work.admin_steps,
             next_at: 0,
             churned: 0,
+            altered: 0,
             version: dice.between(0, 7) as i16,
         }
     }
@@ -111,7 +124,7 @@ impl Admin {
             return;
         }
         self.steps -= 1;
-        match ctx.dice.below(8) {
+        match ctx.dice.below(12) {
             0 if self.churned < 4 => {
                 self.churned += 1;
                 let partitions = ctx.dice.between(1, 3) as u16;
@@ -133,6 +146,8 @@ impl Admin {
                 }
             }
             2 => self.configs(ctx),
+            4 | 5 => self.alter(ctx),
+            6 => self.grow(ctx),
             3 => {
                 let request = ApiVersionsRequest {
                     client_software_name: "sim".into(),
@@ -141,7 +156,7 @@ impl Admin {
                 };
                 self.link.send(ctx, self.version.min(4), &request, What::Versions, true);
             }
-            4 | 5 => self.purge(ctx),
+            7 | 8 => self.purge(ctx),
             _ => self.metadata(ctx),
         }
         self.link.maybe_leave(ctx);
@@ -176,20 +191,15 @@ impl Admin {
         for index in &topics {
             let topic = &mut ctx.ledger.topics[*index];
             topic.state = TopicState::Creating;
-            let config = |name: &'static str, value: String| CreatableTopicConfig {
+            let config = |(name, value): (&'static str, &str)| CreatableTopicConfig {
                 name: name.into(),
-                value: Some(value.into()),
+                value: Some(value.to_string().into()),
             };
             request.topics.push(CreatableTopic {
                 name: topic.name.clone().into(),
-                num_partitions: i32::from(topic.partitions),
+                num_partitions: topic.parts.len() as i32,
                 replication_factor: 1,
-                configs: vec![
-                    config("segment.ms", topic.segment_ms.to_string()),
-                    config("retention.bytes", topic.retention_bytes.to_string()),
-                    config("retention.ms", topic.retention_ms.to_string()),
-                    config("max.message.bytes", MESSAGE_BYTES_MAX.to_string()),
-                ],
+                configs: topic.settings.settled().map(config).collect(),
                 ..CreatableTopic::default()
             });
         }
@@ -211,28 +221,39 @@ impl Admin {
 
     fn metadata(&mut self, ctx: &mut Ctx) {
         let request = MetadataRequest { topics: None, allow_auto_topic_creation: false, ..MetadataRequest::default() };
-        let known = ctx.ledger.topics.iter().map(|topic| {
-            let parts = topic.first_part..topic.first_part + usize::from(topic.partitions);
-            (topic.state, parts.map(|part| ctx.ledger.parts[part].epoch).collect())
-        });
+        let known = ctx
+            .ledger
+            .topics
+            .iter()
+            .map(|topic| (topic.state, topic.parts.iter().map(|part| ctx.ledger.parts[*part].epoch).collect()));
         let known = known.collect();
         self.link.send(ctx, 12, &request, What::Metadata(known), true);
     }
 
-    fn configs(&mut self, ctx: &mut Ctx) {
-        let live: Vec<usize> =
-            (0..ctx.ledger.topics.len()).filter(|at| ctx.ledger.topics[*at].state == TopicState::Live).collect();
-        if live.is_empty() {
-            return;
-        }
-        let topic = live[ctx.dice.index(live.len())];
-        let resource = DescribeConfigsResource {
-            resource_type: 2,
-            resource_name: ctx.ledger.topics[topic].name.clone().into(),
-            configuration_keys: None,
+    /// More partitions for a topic that is not what members of groups share out.
+    fn grow(&mut self, ctx: &mut Ctx) {
+        let growing = |at: &usize| {
+            let topic = &ctx.ledger.topics[*at];
+            *at != TOPIC && topic.state == TopicState::Live && topic.parts.len() < GROWN_MAX
         };
-        let request = DescribeConfigsRequest { resources: vec![resource], ..DescribeConfigsRequest::default() };
-        self.link.send(ctx, self.version.clamp(1, 4), &request, What::Configs(topic), true);
+        let growing: Vec<usize> = (0..ctx.ledger.topics.len()).filter(growing).collect();
+        if growing.is_empty() {
+            return self.metadata(ctx);
+        }
+        let topic = growing[ctx.dice.index(growing.len())];
+        // What was asked for before and not answered may have been done.
+        let parts_max = ctx.ledger.topics[topic].parts_max;
+        let asked = usize::from(parts_max) > ctx.ledger.topics[topic].parts.len();
+        let count = if asked { parts_max } else { parts_max + ctx.dice.between(1, 2) as u16 };
+        let validate_only = ctx.dice.chance(100_000);
+        if !validate_only {
+            ctx.ledger.topics[topic].parts_max = count;
+        }
+        let name = ctx.ledger.topics[topic].name.clone().into();
+        let topics = vec![CreatePartitionsTopic { name, count: i32::from(count), assignments: None }];
+        let request = CreatePartitionsRequest { topics, timeout_ms: 30_000, validate_only };
+        let count = if validate_only { 0 } else { count };
+        self.link.send(ctx, self.version.clamp(0, 3), &request, What::Grow(topic, count), true);
     }
 
     fn on_answer(&mut self, ctx: &mut Ctx, sent: Sent<What>, body: &[u8]) {
@@ -266,9 +287,25 @@ impl Admin {
                 let Some(answer) = decode::<MetadataResponse>(ctx, body, sent.version) else { return };
                 on_metadata(ctx, &known, &answer);
             }
-            What::Configs(topic) => {
+            What::Configs(target) => {
                 let Some(answer) = decode::<DescribeConfigsResponse>(ctx, body, sent.version) else { return };
-                on_configs(ctx, topic, &answer);
+                alter::on_configs(ctx, target, &answer);
+            }
+            What::Alter(change) => {
+                let Some(answer) = decode::<IncrementalAlterConfigsResponse>(ctx, body, sent.version) else { return };
+                let told = answer.responses.first().map(|told| (told.error_code, told.error_message.as_deref()));
+                let (code, message) = told.unwrap_or((ErrorCode::UNKNOWN_SERVER_ERROR, None));
+                alter::on_altered(ctx, &change, code, message);
+            }
+            What::AlterAllAtOnce(change) => {
+                let Some(answer) = decode::<AlterConfigsResponse>(ctx, body, sent.version) else { return };
+                let told = answer.responses.first().map(|told| (told.error_code, told.error_message.as_deref()));
+                let (code, message) = told.unwrap_or((ErrorCode::UNKNOWN_SERVER_ERROR, None));
+                alter::on_altered(ctx, &change, code, message);
+            }
+            What::Grow(topic, count) => {
+                let Some(answer) = decode::<CreatePartitionsResponse>(ctx, body, sent.version) else { return };
+                on_grown(ctx, topic, count, &answer);
             }
             What::Versions => {
                 let Some(answer) = decode::<ApiVersionsResponse>(ctx, body, sent.version) else { return };
@@ -295,6 +332,25 @@ impl Admin {
                 }
             }
         }
+    }
+}
+
+/// `count` is 0 where it was only asked whether it could be done.
+fn on_grown(ctx: &mut Ctx, topic: usize, count: u16, answer: &CreatePartitionsResponse) {
+    let code = answer.results.first().map_or(ErrorCode::UNKNOWN_SERVER_ERROR, |result| result.error_code);
+    let lax = ctx.ledger.topics[topic].parts.iter().any(|part| ctx.ledger.parts[*part].may_lose);
+    match code {
+        ErrorCode::NONE if count > 0 => ctx.ledger.grown(topic, count),
+        ErrorCode::NONE => {}
+        // Done before, by a request whose answer did not come.
+        ErrorCode::INVALID_PARTITIONS if usize::from(count) > ctx.ledger.topics[topic].parts.len() => {}
+        ErrorCode::INVALID_PARTITIONS if count == 0 => {}
+        ErrorCode::KAFKA_STORAGE_ERROR | ErrorCode::REQUEST_TIMED_OUT | ErrorCode::NOT_CONTROLLER => {}
+        other if !ctx.ledger.beyond && !lax => {
+            let detail = format!("CreatePartitions {}: {other}", ctx.ledger.topics[topic].name);
+            ctx.fail(Invariant::Answers, detail);
+        }
+        _ => {}
     }
 }
 
@@ -332,8 +388,8 @@ fn on_metadata(ctx: &mut Ctx, known: &[(TopicState, Vec<i32>)], answer: &Metadat
     }
     for (index, (state, epochs)) in known.iter().enumerate() {
         let topic = &ctx.ledger.topics[index];
-        let (name, now, first) = (topic.name.clone(), topic.state, topic.first_part);
-        let lax = (first..first + usize::from(topic.partitions)).any(|part| ctx.ledger.parts[part].may_lose);
+        let (name, now, settled) = (topic.name.clone(), topic.state, topic.parts.len());
+        let lax = topic.parts.iter().any(|part| ctx.ledger.parts[*part].may_lose);
         let listed = answer.topics.iter().find(|listed| listed.name.as_deref() == Some(&name));
         let listed = listed.filter(|listed| listed.error_code.is_none());
         match (state, listed) {
@@ -351,48 +407,34 @@ fn on_metadata(ctx: &mut Ctx, known: &[(TopicState, Vec<i32>)], answer: &Metadat
                         .fail(Invariant::Stable, format!("{name}: topic id {} was another before", listed.topic_id));
                 }
                 topic.id = Some(listed.topic_id);
-                if listed.partitions.len() != usize::from(topic.partitions) {
-                    let detail = format!("{name}: {} partitions of {}", listed.partitions.len(), topic.partitions);
-                    return ctx.fail(Invariant::Answers, detail);
+                let (count, most) = (listed.partitions.len(), usize::from(topic.parts_max));
+                if !lax && !(settled..=most).contains(&count) {
+                    let detail = format!("{name}: {count} partitions, {settled} were acknowledged, {most} asked for");
+                    return ctx.fail(Invariant::Grown, detail);
+                }
+                if listed.partitions.iter().all(|partition| partition.leader_id == 1) {
+                    ctx.ledger.grown(index, count as u16);
                 }
                 for partition in &listed.partitions {
                     // CreateTopics answers when all lead, and a node serves when all lead again.
-                    if now == TopicState::Live && (partition.leader_id != 1 || partition.isr_nodes != [1]) && !lax {
+                    let settled = (partition.partition_index as usize) < settled;
+                    if settled
+                        && now == TopicState::Live
+                        && (partition.leader_id != 1 || partition.isr_nodes != [1])
+                        && !lax
+                    {
                         let (index, leader) = (partition.partition_index, partition.leader_id);
                         let detail = format!("{name}-{index}: leader {leader}, in sync {:?}", partition.isr_nodes);
                         return ctx.fail(Invariant::Answers, detail);
                     }
                     let Some(part) = ctx.ledger.find_part(index, partition.partition_index) else { continue };
                     if partition.leader_epoch >= 0 {
-                        let before = epochs[partition.partition_index as usize];
+                        let before = epochs.get(partition.partition_index as usize).copied().unwrap_or(0);
                         let verdict = ctx.ledger.told_epoch(part, before, partition.leader_epoch);
                         ctx.judge(verdict);
                     }
                 }
             }
-        }
-    }
-}
-
-fn on_configs(ctx: &mut Ctx, index: usize, answer: &DescribeConfigsResponse) {
-    let topic = &ctx.ledger.topics[index];
-    let Some(result) = answer.results.first() else {
-        return ctx.fail(Invariant::Answers, "DescribeConfigs answers nothing".to_string());
-    };
-    if topic.state != TopicState::Live || ctx.ledger.beyond || ctx.ledger.parts[topic.first_part].may_lose {
-        return;
-    }
-    let wanted = [
-        ("segment.ms", topic.segment_ms.to_string()),
-        ("retention.bytes", topic.retention_bytes.to_string()),
-        ("retention.ms", topic.retention_ms.to_string()),
-        ("max.message.bytes", MESSAGE_BYTES_MAX.to_string()),
-    ];
-    for (name, wanted) in wanted {
-        let value = result.configs.iter().find(|config| config.name == name).and_then(|config| config.value.as_deref());
-        if value != Some(&wanted) {
-            let detail = format!("{}: {name} is {value:?}, was set to {wanted}; {}", topic.name, result.error_code);
-            return ctx.fail(Invariant::Answers, detail);
         }
     }
 }

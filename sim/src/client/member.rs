@@ -77,7 +77,7 @@ pub struct Member {
 }
 
 /// The partitions of the first topic are what groups share.
-const TOPIC: usize = 0;
+pub const TOPIC: usize = 0;
 
 impl Member {
     pub fn new(number: u16, plan: &GroupsPlan, dice: &mut Dice) -> Member {
@@ -192,7 +192,7 @@ impl Member {
     }
 
     fn sync(&mut self, ctx: &mut Ctx) {
-        let partitions = ctx.ledger.topics[TOPIC].partitions;
+        let partitions = ctx.ledger.topics[TOPIC].parts.len() as u16;
         let led = std::mem::take(&mut self.led);
         let mut parts: Vec<(String, Vec<u8>)> = led.into_iter().map(|id| (id, Vec::new())).collect();
         let shift = ctx.dice.below(8) as usize;
@@ -251,7 +251,7 @@ impl Member {
 
     /// What somebody does who keeps offsets and is no member.
     fn live_plainly(&mut self, ctx: &mut Ctx) {
-        self.owned = (0..i32::from(ctx.ledger.topics[TOPIC].partitions)).collect();
+        self.owned = (0..ctx.ledger.topics[TOPIC].parts.len() as i32).collect();
         match ctx.dice.below(100) {
             0..60 => self.commit(ctx),
             60..80 => self.fetch(ctx),
@@ -332,8 +332,13 @@ impl Member {
 
     fn fetch(&mut self, ctx: &mut Ctx) {
         let topic = &ctx.ledger.topics[TOPIC];
-        let request =
-            fetch_request(&self.group, &topic.name, topic.id.expect("it serves"), topic.partitions, self.version);
+        let request = fetch_request(
+            &self.group,
+            &topic.name,
+            topic.id.expect("it serves"),
+            topic.parts.len() as u16,
+            self.version,
+        );
         self.link.send(ctx, self.version, &request, What::Fetch, true);
     }
 

@@ -7,6 +7,7 @@
 //! Invariant: an answer that a correct broker cannot give ends the run.
 
 pub mod admin;
+mod alter;
 pub mod batch;
 pub mod keeper;
 pub mod member;

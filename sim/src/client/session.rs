@@ -131,7 +131,8 @@ impl Session {
     fn left_out(&mut self, ctx: &mut Ctx, asked: &Asked) {
         ctx.counts.add(Fault::SilentPart);
         let part = asked.part;
-        if !ctx.ledger.serves(part) || ctx.ledger.beyond {
+        // Damage may have taken back what was known of it.
+        if !ctx.ledger.serves(part) || ctx.ledger.beyond || ctx.ledger.parts[part].may_refuse {
             return;
         }
         let (told, known) = (self.told.get(&part).copied(), asked.known.high_watermark);

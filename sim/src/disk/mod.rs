@@ -16,11 +16,13 @@ use crate::faults::{Counts, Fault};
 use atlas::{Atlas, is_journal};
 use bytes::{Bytes, BytesMut};
 use file::{Fate, File};
-use highwater::boundary::{Done, FileId, IoError, Op, OpenMode, Opened, SECTOR};
+use highwater::boundary::{Done, FileId, IoError, Op, OpenMode, Opened, SECTOR, Volume};
 use names::{Names, Node};
 
 /// EIO.
 pub const EIO: IoError = IoError::Os(5);
+/// What the disk is told to be as large as.
+pub const VOLUME: Volume = Volume { total_bytes: 1 << 40, usable_bytes: 1 << 39 };
 
 /// What goes wrong with one op.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,6 +138,12 @@ impl Disk {
                 Err(EIO)
             } else {
                 self.names.list(&path)
+            }),
+            Op::Volume => Done::Volume(if trouble == Trouble::Fail {
+                counts.add(Fault::ReadError);
+                Err(EIO)
+            } else {
+                Ok(VOLUME)
             }),
             Op::Allocate { .. }
             | Op::Truncate { .. }
@@ -367,7 +375,7 @@ impl Disk {
                     file.tear_live(offset as usize, &bytes, durable, dice);
                 }
             }
-            Op::Open { .. } | Op::Read { .. } | Op::List { .. } | Op::Close { .. } => {}
+            Op::Open { .. } | Op::Read { .. } | Op::List { .. } | Op::Volume | Op::Close { .. } => {}
             Op::Sync { .. }
             | Op::Allocate { .. }
             | Op::Truncate { .. }

@@ -66,6 +66,9 @@ pub struct Interested {
     behind: u32,
 }
 
+/// What requests name a topic by: one of the two says nothing.
+type Name = (TopicId, Arc<str>);
+
 #[derive(Debug)]
 pub struct Interest {
     by_ids: bool,
@@ -76,7 +79,7 @@ pub struct Interest {
     ranks: u64,
     count: usize,
     refused: BTreeSet<u32>,
-    index: Option<BTreeMap<(TopicId, Arc<str>), BTreeMap<i32, u32>>>,
+    index: Option<BTreeMap<Name, BTreeMap<i32, u32>>>,
     names_bytes: usize,
     /// Which changes of the metadata it has seen.
     pub resolved_at: u64,
@@ -139,7 +142,7 @@ impl Interest {
         }
     }
 
-    fn put(&mut self, name: &(TopicId, Arc<str>), wanted: &FetchPartition, terms: &Terms<'_>) {
+    fn put(&mut self, name: &Name, wanted: &FetchPartition, terms: &Terms<'_>) {
         let known = self.index.as_ref().and_then(|index| index.get(name)?.get(&wanted.partition).copied());
         let item = known.unwrap_or_else(|| self.add(name, wanted.partition));
         let part = &mut self.parts[item as usize];
@@ -151,7 +154,7 @@ impl Interest {
         self.resolve(item, terms);
     }
 
-    fn add(&mut self, name: &(TopicId, Arc<str>), index: i32) -> u32 {
+    fn add(&mut self, name: &Name, index: i32) -> u32 {
         let item = self.free.pop().unwrap_or(self.parts.len() as u32);
         let read = ReadPart {
             item,
@@ -193,7 +196,7 @@ impl Interest {
         item
     }
 
-    fn forget(&mut self, name: &(TopicId, Arc<str>), index: i32) {
+    fn forget(&mut self, name: &Name, index: i32) {
         let Some(topics) = &mut self.index else { return };
         let Some(partitions) = topics.get_mut(name) else { return };
         let Some(item) = partitions.remove(&index) else { return };

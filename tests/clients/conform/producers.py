@@ -7,6 +7,8 @@ from .produce import ask, ends
 from .talk import case
 
 MAX = 2**31 - 1
+# An hour ago: what is older than retention.ms may go at any time.
+SENT = int(time.time()) * 1000 - 3_600_000
 
 
 @case("init producer id")
@@ -40,7 +42,7 @@ def sequences(talk):
     topic, producer = talk.create("t", 2), talk.producer()
 
     def send(about, sequence, records=1, epoch=0, who=producer, partition=0, version=9, **options):
-        ask(talk, version, about, topic, batch(records, producer=who, epoch=epoch, sequence=sequence, timestamp=1_700_000_000_000, **options), partition=partition)
+        ask(talk, version, about, topic, batch(records, producer=who, epoch=epoch, sequence=sequence, timestamp=SENT, **options), partition=partition)
 
     send("the first", 0)
     send("the first again", 0)
@@ -74,7 +76,7 @@ def stamped(talk):
     topic, producer = talk.create("t", message_timestamp_type="LogAppendTime"), talk.producer()
 
     def time_of(sequence):
-        frame = batch(2, producer=producer, epoch=0, sequence=sequence, timestamp=1_700_000_000_000)
+        frame = batch(2, producer=producer, epoch=0, sequence=sequence, timestamp=SENT)
         answer = talk.call("Produce", 9, talk.produce_body(topic, frame, 9))
         return answer["Responses"][0]["PartitionResponses"][0]["LogAppendTimeMs"]
 
@@ -90,7 +92,7 @@ def epochs(talk):
     topic, producer = talk.create("t"), talk.producer()
 
     def send(about, sequence, epoch, records=1, version=9):
-        ask(talk, version, about, topic, batch(records, producer=producer, epoch=epoch, sequence=sequence, timestamp=1_700_000_000_000))
+        ask(talk, version, about, topic, batch(records, producer=producer, epoch=epoch, sequence=sequence, timestamp=SENT))
 
     send("epoch 0", 0, 0, 5)
     send("epoch 1, not from 0", 5, 1)
@@ -114,7 +116,7 @@ def wrap(talk):
     topic = talk.create("t")
 
     def send(about, sequence, records, who):
-        ask(talk, 9, about, topic, batch(records, producer=who, epoch=0, sequence=sequence, timestamp=1_700_000_000_000))
+        ask(talk, 9, about, topic, batch(records, producer=who, epoch=0, sequence=sequence, timestamp=SENT))
 
     one, two, three = talk.producer(), talk.producer(), talk.producer()
     send("an unknown producer near the end", MAX - 2, 2, one)

@@ -103,12 +103,13 @@ func (s *suite) remove(topic string) {
 // Records that differ in key, value, headers and timestamp; some without key or value.
 func records(topic string, count int) []*kgo.Record {
 	random := rand.New(rand.NewSource(7))
+	base := time.Now().Add(-time.Hour).UnixMilli() // what is older than retention.ms may go at any time
 	var all []*kgo.Record
 	for i := 0; i < count; i++ {
 		value := bytes.Repeat([]byte(fmt.Sprintf("value %d ", i)), 1+random.Intn(60))
 		record := &kgo.Record{
 			Topic: topic, Partition: int32(i % partitions), Value: value,
-			Timestamp: time.UnixMilli(1_700_000_000_000 + int64(i)),
+			Timestamp: time.UnixMilli(base + int64(i)),
 		}
 		if i%3 != 0 {
 			record.Key = []byte(fmt.Sprintf("key %d", i))

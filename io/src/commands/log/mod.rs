@@ -1,0 +1,43 @@
+//! `highwater log`: the files of a data folder, read offline with the core's own readers.
+//!
+//! Nothing here writes but the folder's lock, and nothing is repaired.
+
+mod dump;
+mod verify;
+
+use clap::{Args as ClapArgs, Subcommand};
+use std::io;
+use std::path::PathBuf;
+
+#[derive(ClapArgs, Debug)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Print what a file holds: a segment, its chunk table, a journal file, a checkpoint, the format file
+    Dump {
+        /// The file
+        file: PathBuf,
+        /// One JSON object for each line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Hold every file of a data folder against its checksums; no broker may run on it
+    Verify {
+        /// The data folder
+        folder: PathBuf,
+        /// One JSON object for each fault, and one at the end
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub fn run(args: &Args) -> io::Result<()> {
+    match &args.command {
+        Command::Dump { file, json } => dump::run(file, *json),
+        Command::Verify { folder, json } => verify::run(folder, *json),
+    }
+}
