@@ -118,6 +118,7 @@ pub fn config(shape: &Shape, shards: Shards, shard: u16) -> Config {
             runs_in_flight: 2,
         },
         broker: [
+            ("log.cleaner.backoff.ms", "150"),
             ("log.retention.check.interval.ms", "1000"),
             ("offsets.topic.num.partitions", "3"),
             ("offsets.topic.segment.bytes", "1048576"),

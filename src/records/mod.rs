@@ -9,8 +9,9 @@
 //! | `codec.rs` | the four compressions, within a bound on memory |
 //! | `builder.rs` | making batches: simulated clients, the bench, the metadata log |
 //!
-//! Invariant: a batch is never re-encoded. What a broker changes, it changes in place: base offset and leader epoch
-//! (outside the checksum), and the timestamps of a topic stamped by the broker's clock (the checksum is made anew).
+//! Invariant: a batch is never re-encoded, but by compaction where it takes records out. What a broker changes, it changes in
+//! place: base offset and leader epoch (outside the checksum), and the timestamps of a topic stamped by the broker's clock
+//! (the checksum is made anew).
 
 pub mod builder;
 pub mod check;

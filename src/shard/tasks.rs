@@ -3,6 +3,7 @@
 //! Invariant: a step is submitted only when the one before it has ended well. A full disk makes a task wait and try the same
 //! step again; any other failure of a write or a sync ends the shard, because what is durable is unknown then.
 
+use super::compact::Wrote;
 use super::{Shard, timers::Timer};
 use crate::boundary::{Done, FileId, Halt, IoError, Level, Op, OpenMode, SECTOR};
 use crate::ids::Offset;
@@ -104,10 +105,9 @@ pub enum Then {
         partition: u32,
         names: Vec<Name>,
     },
-    /// A part of a compacted segment is written; it is `sealed` with its table.
     Compacted {
         partition: u32,
-        sealed: bool,
+        wrote: Wrote,
     },
     PartitionRemoved {
         partition: u32,
@@ -213,7 +213,7 @@ impl Shard {
                 Some(pause) => self.timers.set(self.fx.now.mono.after(pause), Timer::RetryTask(id)),
                 None => self.run_task(id),
             },
-            Err(IoError::NoSpace) if matches!(task.then, Then::Compacted { .. }) => {
+            Err(IoError::NoSpace) if matches!(task.then, Then::Compacted { wrote: Wrote::Part | Wrote::Sealed, .. }) => {
                 // Nobody waits for it, and what it has written goes.
                 let mut task = self.tasks.remove(&id).expect("it was there");
                 let file = task.outcome.file.take();

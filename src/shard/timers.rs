@@ -27,6 +27,8 @@ pub enum Timer {
     Retention,
     /// Look for a log to compact.
     Compact,
+    /// The next slice of a compaction.
+    CompactOn,
     /// Close connections that have idled, or that never end what they began.
     Idle,
     /// A member, or a group, has had its time.
