@@ -12,7 +12,7 @@ use crate::client::member::{fetch_request, seen_in};
 use crate::dice::{Dice, Purpose};
 use crate::disk::{Disk, Trouble};
 use crate::faults::Counts;
-use crate::ledger::compacted::{TOPIC, parse};
+use crate::ledger::compacted::{self, TOPIC, parse};
 use crate::ledger::{BatchId, Ledger, Part, TopicState};
 use crate::node::{Shards, config};
 use crate::plan::Shape;
@@ -133,7 +133,7 @@ impl Auditor {
         if ledger.compacted_lax() || ledger.compacted.acked() == 0 {
             return Ok(());
         }
-        let (mut seen, mut next) = (Vec::new(), 0);
+        let (mut seen, mut next, mut start) = (Vec::new(), 0, 0);
         loop {
             let partition =
                 FetchPartition { fetch_offset: next, partition_max_bytes: 1 << 20, ..FetchPartition::default() };
@@ -143,6 +143,13 @@ impl Auditor {
             let answer = FetchResponse::decode(&mut Reader::new(&body), 12)
                 .map_err(|error| (Invariant::Answers, format!("Fetch: {error}")))?;
             let data = answer.responses.first().and_then(|topic| topic.partitions.first());
+            if let Some(data) = data.filter(|data| data.error_code == ErrorCode::OFFSET_OUT_OF_RANGE)
+                && data.log_start_offset > next
+            {
+                (next, start) = (data.log_start_offset, data.log_start_offset);
+                seen.clear();
+                continue;
+            }
             let Some(data) = data.filter(|data| data.error_code.is_none()) else {
                 return Err((Invariant::Damage, format!("{TOPIC} from {next}: {answer:?}")));
             };
@@ -156,7 +163,8 @@ impl Auditor {
             }
             next = end;
         }
-        ledger.compacted.judge(&seen, ledger.compacted.acked(), true)
+        let reading = compacted::Reading { seen: &seen, acked: ledger.compacted.acked(), start, at: None };
+        ledger.compacted.judge(&reading).map(|_| ())
     }
 
     /// Where a log starts, by ListOffsets.

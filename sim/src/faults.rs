@@ -89,6 +89,8 @@ faults! {
         Wrap = "journal file used again",
         StartMoved = "log start moved by retention",
         Compacted = "compaction took away what was overtaken",
+        TombstoneGone = "tombstone gone after its time",
+        KeptStart = "start of the compacted log moved",
         Purge = "records deleted by a client",
         PurgeBeyond = "deletion beyond the high watermark refused",
         TimeLookup = "lookup by time",

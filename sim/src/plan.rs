@@ -24,6 +24,23 @@ pub struct Plan {
     /// When the chaos ends and everything must come to rest.
     pub heal_at: Nanos,
     pub groups: GroupsPlan,
+    pub kept: KeptPlan,
+}
+
+/// The compacted topic, and who writes to it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct KeptPlan {
+    pub writes: u32,
+    pub keys: u32,
+    /// In a million records.
+    pub tombstones: u32,
+    pub idempotent: bool,
+    /// One codec for all batches, by Kafka's number; any if `None`.
+    pub codec: Option<u8>,
+    pub delete_retention_ms: u64,
+    pub min_lag_ms: u64,
+    /// `compact,delete`, and how long a record stays at the most.
+    pub retention_ms: Option<u64>,
 }
 
 /// The members of consumer groups.
@@ -247,6 +264,7 @@ impl Plan {
             crashes_min: 3,
             heal_at,
             groups: groups(dice),
+            kept: kept(dice),
         }
     }
 
@@ -275,6 +293,7 @@ impl Plan {
             producer.pause_us = plan.heal_at / 1_000 / u64::from(producer.requests) * 2 / 3;
         }
         plan.work.fetches /= 4;
+        plan.kept.writes /= 2;
         plan.work.admin_steps = 10;
         plan
     }
@@ -453,6 +472,19 @@ fn groups(dice: &mut Dice) -> GroupsPlan {
         commits: dice.between(15, 40) as u32,
         session_ms: dice.pick(&[300, 600, 1_500]),
         pause_ms: dice.between(20, 80),
+    }
+}
+
+fn kept(dice: &mut Dice) -> KeptPlan {
+    KeptPlan {
+        writes: dice.between(150, 400) as u32,
+        keys: dice.between(2, 20) as u32,
+        tombstones: dice.pick(&[0, 100_000, 300_000]),
+        idempotent: dice.chance(700_000),
+        codec: None,
+        delete_retention_ms: dice.pick(&[0, 300, 300, 2_000]),
+        min_lag_ms: dice.pick(&[0, 0, 500]),
+        retention_ms: dice.chance(250_000).then(|| dice.between(1_000, 5_000)),
     }
 }
 

@@ -111,7 +111,7 @@ impl Client {
         for number in 0..plan.groups.members {
             all.push(Client::Member(member::Member::new(number, &plan.groups, dice)));
         }
-        all.push(Client::Keeper(keeper::Keeper::new(plan, dice)));
+        all.push(Client::Keeper(keeper::Keeper::new(plan)));
         if plan.work.strangers > 0 {
             all.push(Client::Stranger(stranger::Stranger::new(plan)));
         }

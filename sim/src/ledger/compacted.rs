@@ -1,20 +1,22 @@
 //! What was written by key to the compacted topic, and what must be found of it.
 //!
-//! Invariant: of each key the last acknowledged record is there, or one behind it; a tombstone may go in the end, and then
-//! nothing that it has overtaken is there.
+//! Invariant: of each key the last acknowledged record is there, or one behind it; a tombstone may go when its time is over, and
+//! then nothing that it has overtaken is there; nothing is there twice, or elsewhere than it was acknowledged.
 
 use super::{Ledger, Verdict};
 use crate::client::batch::{HEADER, crc32c, take_varint};
+use crate::queue::Nanos;
 use crate::report::Invariant;
 use highwater::records::BatchHeader;
 use highwater::records::iter::record_bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub const TOPIC: &str = "compacted";
 
 struct Write {
     key: u32,
     tombstone: bool,
+    sent: Nanos,
     offset: Option<i64>,
 }
 
@@ -25,6 +27,26 @@ pub struct Seen {
     pub key: u32,
     pub tombstone: bool,
     pub number: u32,
+}
+
+/// A reading of the whole log.
+pub struct Reading<'a> {
+    pub seen: &'a [Seen],
+    /// How many records were acknowledged when it began.
+    pub acked: usize,
+    /// Where the log started by then: retention has taken what lies below.
+    pub start: i64,
+    /// When it ended, and how long tombstones stay at the least; `None` where nobody can say.
+    pub at: Option<(Nanos, Nanos)>,
+}
+
+/// What a reading did not find, rightly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// Records that others have overtaken.
+    pub overtaken: usize,
+    /// Tombstones that were the last of their keys.
+    pub tombstones: usize,
 }
 
 #[derive(Default)]
@@ -47,15 +69,24 @@ impl Compacted {
     }
 
     /// A record that is about to be sent; its number.
-    pub fn write(&mut self, key: u32, tombstone: bool) -> u32 {
-        self.writes.push(Write { key, tombstone, offset: None });
+    pub fn write(&mut self, key: u32, tombstone: bool, sent: Nanos) -> u32 {
+        self.writes.push(Write { key, tombstone, sent, offset: None });
         self.next() - 1
     }
 
+    /// These records are acknowledged at `base`, for the first time or again.
     pub fn acked_at(&mut self, first: u32, count: u32, base: i64) -> Verdict {
         for (index, number) in (first..first + count).enumerate() {
-            self.writes[number as usize].offset = Some(base + index as i64);
-            self.acked.push(number);
+            let offset = base + index as i64;
+            let known = &mut self.writes[number as usize].offset;
+            match known.replace(offset) {
+                None => self.acked.push(number),
+                Some(known) if known == offset => {}
+                Some(known) => {
+                    let detail = format!("{TOPIC}: record {number} was acknowledged at {known}, and now at {offset}");
+                    return Err((Invariant::Once, detail));
+                }
+            }
         }
         Ok(())
     }
@@ -65,48 +96,62 @@ impl Compacted {
         self.acked.len()
     }
 
-    /// Whether something that was acknowledged is there no more.
-    pub fn is_compacted(&self, seen: &[Seen], acked: usize) -> bool {
-        let there = |number: &u32| seen.iter().any(|seen| seen.number == *number);
-        self.acked[..acked].iter().any(|number| !there(number))
-    }
-
-    /// Holds a whole reading against the first `acked` acknowledgements. `still`: nothing was taken away while it was read.
-    pub fn judge(&self, seen: &[Seen], acked: usize, still: bool) -> Verdict {
-        let mut last_seen: BTreeMap<u32, &Seen> = BTreeMap::new();
-        for record in seen {
-            let wrong = |why: &str| Err((Invariant::Genuine, format!("{TOPIC}: {record:?} {why}")));
-            let Some(write) = self.writes.get(record.number as usize) else { return wrong("was never sent") };
-            if (write.key, write.tombstone) != (record.key, record.tombstone) {
-                return wrong("is not what was sent");
-            }
-            if write.offset.is_some_and(|offset| offset != record.offset) {
-                return wrong(&format!("was at {:?}", write.offset));
-            }
-            last_seen.insert(record.key, record);
-        }
-        let mut last_acked: BTreeMap<u32, (i64, bool)> = BTreeMap::new();
-        for number in &self.acked[..acked] {
+    /// Holds a whole reading against what was acknowledged before it.
+    pub fn judge(&self, reading: &Reading<'_>) -> Result<Missing, (Invariant, String)> {
+        let last_seen = self.genuine(reading.seen)?;
+        let numbers: BTreeSet<u32> = reading.seen.iter().map(|record| record.number).collect();
+        let mut missing = Missing::default();
+        let mut last_acked: BTreeMap<u32, (i64, u32)> = BTreeMap::new();
+        for number in &self.acked[..reading.acked] {
             let write = &self.writes[*number as usize];
             let offset = write.offset.expect("it was acknowledged");
-            let last = last_acked.entry(write.key).or_insert((offset, write.tombstone));
-            if offset >= last.0 {
-                *last = (offset, write.tombstone);
-            }
+            missing.overtaken += usize::from(!numbers.contains(number) && offset >= reading.start);
+            let last = last_acked.entry(write.key).or_insert((offset, *number));
+            *last = (*last).max((offset, *number));
         }
-        for (key, (offset, tombstone)) in last_acked {
+        for (key, (offset, number)) in last_acked {
+            if offset < reading.start || last_seen.get(&key).is_some_and(|seen| seen.offset >= offset) {
+                continue;
+            }
+            let write = &self.writes[number as usize];
+            let early = reading.at.is_some_and(|(at, least)| at < write.sent + least);
             match last_seen.get(&key) {
-                Some(seen) if seen.offset >= offset => {}
-                // A tombstone may have gone, with everything that it had overtaken.
-                None if tombstone => {}
-                Some(_) if tombstone && !still => {}
-                other => {
-                    let detail = format!("{TOPIC}: the last record of key {key} is at {offset}, found is {other:?}");
+                // With everything that it had overtaken.
+                None if write.tombstone && !early => missing.tombstones += 1,
+                // What was read before it went may have gone since, and it before it was read itself.
+                Some(_) if write.tombstone && !early && reading.at.is_some() => missing.tombstones += 1,
+                found => {
+                    let what = if write.tombstone { "tombstone" } else { "record" };
+                    let detail = format!("{TOPIC}: the last {what} of key {key} is at {offset}, found is {found:?}");
                     return Err((Invariant::Compacted, detail));
                 }
             }
         }
-        Ok(())
+        missing.overtaken -= missing.tombstones.min(missing.overtaken);
+        Ok(missing)
+    }
+
+    /// The last record of each key in a reading, each of which must be what was sent, where it was acknowledged, and once.
+    fn genuine<'a>(&self, seen: &'a [Seen]) -> Result<BTreeMap<u32, &'a Seen>, (Invariant, String)> {
+        let mut last_seen: BTreeMap<u32, &Seen> = BTreeMap::new();
+        let mut numbers = BTreeSet::new();
+        for record in seen {
+            let wrong = |invariant, why: &str| Err((invariant, format!("{TOPIC}: {record:?} {why}")));
+            let Some(write) = self.writes.get(record.number as usize) else {
+                return wrong(Invariant::Genuine, "was never sent");
+            };
+            if (write.key, write.tombstone) != (record.key, record.tombstone) {
+                return wrong(Invariant::Genuine, "is not what was sent");
+            }
+            if write.offset.is_some_and(|offset| offset != record.offset) {
+                return wrong(Invariant::Genuine, &format!("was at {:?}", write.offset));
+            }
+            if !numbers.insert(record.number) {
+                return wrong(Invariant::Once, "is there twice");
+            }
+            last_seen.insert(record.key, record);
+        }
+        Ok(last_seen)
     }
 }
 
