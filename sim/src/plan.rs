@@ -478,7 +478,7 @@ fn groups(dice: &mut Dice) -> GroupsPlan {
 fn kept(dice: &mut Dice) -> KeptPlan {
     KeptPlan {
         writes: dice.between(150, 400) as u32,
-        keys: dice.between(2, 20) as u32,
+        keys: dice.pick(&[3, 10, 30, 200]),
         tombstones: dice.pick(&[0, 100_000, 300_000]),
         idempotent: dice.chance(700_000),
         codec: None,

@@ -8,7 +8,7 @@ use highwater_sim::queue::MILLIS;
 /// Few keys, written often; runs and the journal are small, so that segments are sealed soon.
 fn compacting(seed: u64) -> Plan {
     let mut plan = Plan::brief(seed);
-    plan.shape.run_bytes = 8 << 10;
+    plan.shape.run_bytes = 4 << 10;
     plan.shape.files = 3;
     let kept = &mut plan.kept;
     (kept.writes, kept.keys, kept.tombstones) = (300, 6, 150_000);
@@ -48,7 +48,7 @@ fn a_tombstone_stays_for_its_time_and_goes_after_it() {
     let with = |retention_ms| {
         (730..734).map(move |seed| {
             let mut plan = compacting(seed);
-            (plan.kept.tombstones, plan.kept.delete_retention_ms) = (400_000, retention_ms);
+            (plan.kept.keys, plan.kept.tombstones, plan.kept.delete_retention_ms) = (150, 400_000, retention_ms);
             plan
         })
     };

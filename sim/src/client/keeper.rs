@@ -71,6 +71,16 @@ pub struct Keeper {
     calm_scans: u32,
 }
 
+/// A value that no codec makes much smaller: segments fill up whatever the codec.
+fn noise(number: u32) -> Vec<u8> {
+    let mut state = u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state = state.wrapping_mul(0x2545_f491_4f6c_dd1d).rotate_left(17);
+        state as u8
+    };
+    (0..200).map(|_| next()).collect()
+}
+
 const KINDS: [Compression; 5] =
     [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
 /// In a million turns: the last acknowledged batch once more.
@@ -223,7 +233,7 @@ impl Keeper {
             let key = ctx.dice.below(u64::from(self.plan.keys)) as u32;
             let tombstone = ctx.dice.chance(self.plan.tombstones);
             let number = ctx.ledger.compacted.write(key, tombstone, ctx.now);
-            let value = [&number.to_le_bytes()[..], &[number as u8; 200]].concat();
+            let value = noise(number);
             let value = Some(&value[..]).filter(|_| !tombstone);
             builder.push(timestamp, Some(&key.to_le_bytes()), value, &[(b"n", Some(&number.to_le_bytes()))]);
         }

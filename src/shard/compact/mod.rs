@@ -452,3 +452,51 @@ fn next_batch(work: &mut VecDeque<Bytes>) -> Result<Option<(BatchHeader, Bytes)>
     }
     Ok(Some((header, batch)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boundary::Timestamp;
+    use crate::ids::Epoch;
+    use crate::records::{BatchBuilder, patch};
+
+    /// Batches of ten records each with keys of their own, from offset 0 on.
+    fn chunk(batches: i64) -> Bytes {
+        let mut bytes = Vec::new();
+        for base in (0..batches).map(|batch| batch * 10) {
+            let mut builder = BatchBuilder::new();
+            (base..base + 10).for_each(|key| {
+                builder.push(Timestamp(1), Some(&key.to_le_bytes()), Some(b"value"), &[]);
+            });
+            let mut batch = builder.build().to_vec();
+            patch(&mut batch, Offset(base), Epoch(1));
+            bytes.extend_from_slice(&batch);
+        }
+        Bytes::from(bytes)
+    }
+
+    /// Maps what is between `from` and 200, with so many bytes for keys.
+    fn map(from: i64, keys_bytes: usize) -> Offset {
+        let (from, limit) = (Offset(from), Offset(200));
+        let keys = Keys::new([1, 2], (limit.0 - from.0) as u64, keys_bytes);
+        let work = VecDeque::from([chunk(30)]);
+        let (stage, read_end) = (Stage::Mapping, Offset(300));
+        let mut job = Job { slot: 0, keys, from, mapped: from, limit, stage, work, read_end, rests: false };
+        loop {
+            match job.map(1 << 20).expect("good batches") {
+                Slice::More => {}
+                Slice::Mapped => return job.mapped,
+                Slice::Through => panic!("the limit lies below what was read"),
+            }
+        }
+    }
+
+    #[test]
+    fn keys_that_find_no_room_are_left_to_another_pass() {
+        assert_eq!(map(0, 1 << 20), Offset(200));
+        // 64 slots at the least, of which 51 may be taken.
+        assert_eq!(map(0, 0), Offset(50));
+        assert_eq!(map(50, 0), Offset(100));
+        assert_eq!(map(185, 0), Offset(200), "from the middle of a batch");
+    }
+}
