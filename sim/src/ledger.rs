@@ -457,13 +457,14 @@ impl Ledger {
         if latest { self.mark(part, offset, "latest offset") } else { self.told_start(part, offset) }
     }
 
-    pub fn known(&self, part: Part) -> Known {
+    pub fn known(&self, part: Part, calm: bool) -> Known {
         let state = &self.parts[part];
         Known {
             high_watermark: state.high_watermark,
             start: state.start,
             acked_end: state.acked_end,
             epoch: state.epoch,
+            calm,
         }
     }
 
@@ -604,4 +605,6 @@ pub struct Known {
     pub start: i64,
     pub acked_end: i64,
     pub epoch: i32,
+    /// The faults had ended: nothing that fails from here on may fail for them.
+    pub calm: bool,
 }

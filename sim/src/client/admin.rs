@@ -171,7 +171,7 @@ impl Admin {
             return self.metadata(ctx);
         }
         let part = parts[ctx.dice.index(parts.len())];
-        let known = ctx.ledger.known(part);
+        let known = ctx.ledger.known(part, ctx.calm);
         let end = known.high_watermark.max(known.acked_end);
         let offset = match ctx.dice.below(8) {
             0 => ALL,
@@ -373,7 +373,7 @@ fn on_purged(
             ctx.counts.add(Fault::PurgeBeyond);
         }
         ErrorCode::OFFSET_OUT_OF_RANGE | ErrorCode::KAFKA_STORAGE_ERROR if ctx.ledger.parts[part].may_refuse => {}
-        ErrorCode::KAFKA_STORAGE_ERROR | ErrorCode::NOT_LEADER_OR_FOLLOWER if !ctx.calm => {}
+        ErrorCode::KAFKA_STORAGE_ERROR | ErrorCode::NOT_LEADER_OR_FOLLOWER if !known.calm => {}
         other => {
             let name = ctx.ledger.name(part);
             let detail = format!("{name}: DeleteRecords up to {offset} is answered {other}; known were {known:?}");
