@@ -93,6 +93,7 @@ faults! {
         KeptStart = "start of the compacted log moved",
         Purge = "records deleted by a client",
         PurgeBeyond = "deletion beyond the high watermark refused",
+        Recoded = "batch read that the broker compressed",
         TimeLookup = "lookup by time",
         EpochLookup = "lookup by leader epoch",
         Incremental = "incremental fetch",

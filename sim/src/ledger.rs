@@ -165,6 +165,7 @@ impl Ledger {
             ("segment.ms", plan.segment_ms.to_string()),
             ("retention.bytes", plan.retention_bytes.to_string()),
             ("retention.ms", plan.retention_ms.to_string()),
+            ("compression.type", plan.compression.name().to_string()),
             ("max.message.bytes", MESSAGE_BYTES_MAX.to_string()),
         ];
         self.topics.push(Topic {
@@ -461,13 +462,14 @@ impl Ledger {
         if latest { self.mark(part, offset, "latest offset") } else { self.told_start(part, offset) }
     }
 
-    pub fn known(&self, part: Part) -> Known {
+    pub fn known(&self, part: Part, calm: bool) -> Known {
         let state = &self.parts[part];
         Known {
             high_watermark: state.high_watermark,
             start: state.start,
             acked_end: state.acked_end,
             epoch: state.epoch,
+            calm,
         }
     }
 
@@ -608,4 +610,6 @@ pub struct Known {
     pub start: i64,
     pub acked_end: i64,
     pub epoch: i32,
+    /// The faults had ended: nothing that fails from here on may fail for them.
+    pub calm: bool,
 }

@@ -59,7 +59,7 @@ pub fn filter(
         Compression::Gzip | Compression::Snappy | Compression::Lz4 | Compression::Zstd => {
             let mut plain = Vec::with_capacity(records.len());
             choice.copy(header, records, base, &mut plain)?;
-            out.extend_from_slice(&codec::compress(compression, &plain));
+            out.extend_from_slice(&codec::compress(compression, None, &plain));
         }
     }
     let attributes = if marks { header.attributes | DELETE_HORIZON_BIT } else { header.attributes };

@@ -10,7 +10,7 @@ use crate::dice::Dice;
 use crate::faults::Fault;
 use crate::ledger::{ALL, Known, Part, TopicState};
 use crate::net::Wire;
-use crate::plan::{TopicPlan, Workload};
+use crate::plan::{Codec, TopicPlan, Workload};
 use crate::queue::{MILLIS, Nanos};
 use crate::report::Invariant;
 use highwater::boundary::ConnId;
@@ -133,6 +133,7 @@ impl Admin {
                     segment_ms: 500,
                     retention_bytes: -1,
                     retention_ms: -1,
+                    compression: Codec::Producer,
                     purged: false,
                     doomed: true,
                 };
@@ -171,7 +172,7 @@ impl Admin {
             return self.metadata(ctx);
         }
         let part = parts[ctx.dice.index(parts.len())];
-        let known = ctx.ledger.known(part);
+        let known = ctx.ledger.known(part, ctx.calm);
         let end = known.high_watermark.max(known.acked_end);
         let offset = match ctx.dice.below(8) {
             0 => ALL,
@@ -373,7 +374,7 @@ fn on_purged(
             ctx.counts.add(Fault::PurgeBeyond);
         }
         ErrorCode::OFFSET_OUT_OF_RANGE | ErrorCode::KAFKA_STORAGE_ERROR if ctx.ledger.parts[part].may_refuse => {}
-        ErrorCode::KAFKA_STORAGE_ERROR | ErrorCode::NOT_LEADER_OR_FOLLOWER if !ctx.calm => {}
+        ErrorCode::KAFKA_STORAGE_ERROR | ErrorCode::NOT_LEADER_OR_FOLLOWER if !known.calm => {}
         other => {
             let name = ctx.ledger.name(part);
             let detail = format!("{name}: DeleteRecords up to {offset} is answered {other}; known were {known:?}");

@@ -43,6 +43,8 @@ pub struct Terms<'a> {
     pub shards: u16,
     /// What every partition that exists is refused with.
     pub refused: ErrorCode,
+    /// As in [`ReadPart`].
+    pub zstd: bool,
 }
 
 /// One partition that is wanted.
@@ -151,6 +153,7 @@ impl Interest {
         part.read.offset = Offset(wanted.fetch_offset);
         part.read.current_leader_epoch = wanted.current_leader_epoch;
         part.read.last_fetched_epoch = wanted.last_fetched_epoch;
+        part.read.zstd = terms.zstd;
         self.resolve(item, terms);
     }
 
@@ -164,6 +167,7 @@ impl Interest {
             current_leader_epoch: -1,
             last_fetched_epoch: -1,
             known: Known::NOTHING,
+            zstd: false,
         };
         let mut topic = name.clone();
         if let Some(topics) = &mut self.index {
@@ -375,7 +379,7 @@ mod tests {
     }
 
     fn terms(image: &Image) -> Terms<'_> {
-        Terms { image, shards: 2, refused: ErrorCode::NONE }
+        Terms { image, shards: 2, refused: ErrorCode::NONE, zstd: true }
     }
 
     fn order(interest: &Interest) -> Vec<String> {
