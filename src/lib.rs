@@ -37,6 +37,7 @@
 //! | [`api`] | what is served, and the handlers that need no log |
 //! | [`groups`] | the group coordinator: members, generations, committed offsets |
 //! | [`configs`] | every topic and broker configuration: type, default, documentation, checks |
+//! | [`quotas`] | who may do how much: what is set, and the books of what was done |
 //! | [`records`] | Kafka's record batches |
 //! | [`wire`] | Kafka's messages: one schema, one macro, every version |
 //! | [`mail`] | what the shards of a node write to each other |
@@ -44,7 +45,7 @@
 //! | [`metrics`] | what a shard counts, and tells of itself to its operators |
 //! | [`config`], [`ids`] | what a shard is told; the names of things |
 //!
-//! Layers, lowest first: `ids` · `boundary` `config` `memory` · `wire` `records` `configs` · `metadata` · `api` · `metrics` · `groups` · `replica`
+//! Layers, lowest first: `ids` · `boundary` `config` `memory` · `wire` `records` `configs` `quotas` · `metadata` · `api` · `metrics` · `groups` · `replica`
 //! · `log` · `journal` · `checkpoint` · `shard` (with `mail`, which carries its words).
 //!
 //! # Invariants
@@ -107,6 +108,7 @@ pub mod mail;
 pub mod memory;
 pub mod metadata;
 pub mod metrics;
+pub mod quotas;
 pub mod records;
 pub mod replica;
 pub mod shard;

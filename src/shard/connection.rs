@@ -558,6 +558,7 @@ impl Shard {
             | Api::CreatePartitions
             | Api::IncrementalAlterConfigs
             | Api::AlterConfigs
+            | Api::AlterClientQuotas
             | Api::DescribeQuorum => {
                 self.forward(conn, frame.clone());
                 Ok(())
@@ -580,6 +581,14 @@ impl Shard {
             }),
             Api::DescribeCluster => self.decoded(reader, header, |shard, request| {
                 let response = header.respond(&crate::api::describe_cluster::answer(&request, &shard.view()));
+                shard.answer_now(conn, response);
+            }),
+            Api::DescribeClientQuotas => self.decoded(reader, header, |shard, request| {
+                let response = header.respond(&crate::api::describe_client_quotas::answer(&request, &shard.view()));
+                shard.answer_now(conn, response);
+            }),
+            Api::DescribeUserScramCredentials => self.decoded(reader, header, |shard, request| {
+                let response = header.respond(&crate::api::describe_user_scram_credentials::answer(&request));
                 shard.answer_now(conn, response);
             }),
             Api::DescribeLogDirs => {

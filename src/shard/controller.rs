@@ -187,6 +187,11 @@ impl Shard {
                 let response = encode_response(correlation, key, version, &decision.response);
                 (decision.records, Reply::Response(ticket, response))
             }),
+            Api::AlterClientQuotas => crate::wire::Message::decode(&mut reader, version).map(|request| {
+                let decision = api::alter_client_quotas::decide(&request, &view);
+                let response = encode_response(correlation, key, version, &decision.response);
+                (decision.records, Reply::Response(ticket, response))
+            }),
             Api::DescribeQuorum => crate::wire::Message::decode(&mut reader, version).map(|request| {
                 let answer = api::describe_quorum::answer(&request, &quorum, &view);
                 let response = encode_response(correlation, key, version, &answer);
@@ -226,6 +231,8 @@ impl Shard {
             | Api::ListGroups
             | Api::DeleteGroups
             | Api::OffsetDelete
+            | Api::DescribeClientQuotas
+            | Api::DescribeUserScramCredentials
             | Api::DescribeLogDirs
             | Api::DescribeProducers
             | Api::ElectLeaders
@@ -312,7 +319,8 @@ impl Shard {
                     slots.extend(self.delete_topic(*id));
                     self.forget_topic_in_groups(*id);
                 }
-                Record::ProducerIdsAllocated { .. } => {}
+                // Looked up in the image where they are needed.
+                Record::ProducerIdsAllocated { .. } | Record::QuotasChanged { .. } => {}
                 Record::TopicConfigured { id, .. } => self.configure_topic(*id),
                 Record::BrokersConfigured { .. } => self.configure_broker(),
                 Record::PartitionsAdded { id, .. } => {
