@@ -45,7 +45,7 @@
 //! | [`metrics`] | what a shard counts, and tells of itself to its operators |
 //! | [`config`], [`ids`] | what a shard is told; the names of things |
 //!
-//! Layers, lowest first: `ids` · `boundary` `config` `memory` · `wire` `records` `configs` `quotas` · `metadata` · `api` · `metrics` · `groups` · `replica`
+//! Layers, lowest first: `ids` · `boundary` `config` `memory` · `wire` `records` `quotas` `configs` · `metadata` · `api` · `metrics` · `groups` · `replica`
 //! · `log` · `journal` · `checkpoint` · `shard` (with `mail`, which carries its words).
 //!
 //! # Invariants

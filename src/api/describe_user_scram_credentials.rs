@@ -15,9 +15,7 @@ pub fn answer(request: &DescribeUserScramCredentialsRequest<'_>) -> DescribeUser
     let mut asked: BTreeMap<&str, usize> = BTreeMap::new();
     request.users.iter().flatten().for_each(|user| *asked.entry(&*user.name).or_default() += 1);
     let result = |(user, times): (&str, usize)| {
-        let (error_code, text) = if user.is_empty() {
-            (ErrorCode::RESOURCE_NOT_FOUND, format!("Username must not be empty"))
-        } else if times > 1 {
+        let (error_code, text) = if times > 1 {
             let text = format!("Cannot describe SCRAM credentials for the same user twice in a single request: {user}");
             (ErrorCode::DUPLICATE_RESOURCE, text)
         } else {

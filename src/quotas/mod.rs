@@ -13,12 +13,13 @@
 mod books;
 mod rate;
 
-pub use books::{Book, Books, Subject, Usage};
+pub use books::{Book, Books, Subject, Usage, millis};
 pub use rate::{Bucket, Rate, Windows};
 
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use core::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 /// What can be limited, in the order of their names.
@@ -211,7 +212,19 @@ impl Quotas {
     pub fn of_address(&self, address: &str) -> Option<Limit> {
         let entity = |who: Who| Entity { ip: Some(who), ..Entity::default() };
         let key = QuotaKey::ConnectionCreationRate;
-        self.get(&entity(Who::Named(address.to_owned())), key).or_else(|| self.get(&entity(Who::Default), key))
+        let named = self.get(&entity(Who::Named(address.to_owned())), key);
+        named.or_else(|| self.of_address_spelled(address, key)).or_else(|| self.get(&entity(Who::Default), key))
+    }
+
+    /// The same address may have been written in another way.
+    fn of_address_spelled(&self, address: &str, key: QuotaKey) -> Option<Limit> {
+        let wanted: IpAddr = address.parse().ok()?;
+        let is_it = |entity: &Entity| {
+            let name = entity.ip.as_ref().and_then(Who::name);
+            let found: Option<IpAddr> = name.and_then(|name| name.parse().ok());
+            found.is_some_and(|found| found.to_canonical() == wanted.to_canonical())
+        };
+        self.0.iter().find(|(entity, _)| is_it(entity)).and_then(|(_, limits)| limits.get(&key).copied())
     }
 }
 
@@ -264,6 +277,7 @@ mod tests {
         let address = Entity { ip: Some(Who::Named("::1".to_owned())), ..Entity::default() };
         let key = QuotaKey::ConnectionCreationRate;
         quotas.change(&address, &[(key, Some(Limit::new(5.0)))].into());
+        assert_eq!(quotas.of_address("0:0::1"), quotas.of_address("::1"));
         assert_eq!(quotas.of_address("::1").map(Limit::millionths), Some(5_000_000));
         assert_eq!(quotas.of_address("::2"), None);
         quotas.change(&address, &[(key, None)].into());

@@ -6,6 +6,7 @@
 //! | `value.rs` | how each field type is read and written |
 //! | `reader.rs`, `writer.rs` | bytes in, without a copy; bytes out, records spliced by reference |
 //! | `frame.rs` | the headers of requests and responses, and the size before them |
+//! | `throttle.rs` | where a response says how long its connection is muted |
 //! | `api.rs`, `error_code.rs` | the names of the API keys and of the error codes |
 //! | the rest | one module for each API, its fields named as in Kafka's message definitions |
 //!
@@ -62,6 +63,7 @@ pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod sync_group;
+pub mod throttle;
 
 pub use api::ApiKey;
 pub use error::{DecodeError, Reason};
