@@ -73,7 +73,8 @@
 //! - **Bounded.** `memory::Shares` divides a shard's memory: batches and reads live in arenas, groups and sessions have their
 //!   parts, and everything that connections hold (receive buffers, requests under way, answers until they are taken) is in
 //!   one budget. Where a part is used up, the shard does not ask for more bytes: who holds much waits first, who holds
-//!   nothing goes on, and a reader that takes nothing is hung up where others wait.
+//!   nothing goes on, and a reader that takes nothing is hung up where others wait. Books are kept only
+//!   of clients that have a quota, and their part is bounded too.
 //!
 //! What is deliberately absent: an async runtime, locks, retries of failed syncs, a second write path, knobs of the
 //! group commit, and any trust in bytes that were read from a disk before their checksum was verified.

@@ -24,10 +24,7 @@ type Refusal = String;
 /// An entity as it was asked for: its types with their names, of two of one type the last.
 type Asked<'r> = BTreeMap<&'r str, Option<&'r str>>;
 
-pub fn decide(
-    request: &AlterClientQuotasRequest<'_>,
-    view: &View<'_>,
-) -> Decision<AlterClientQuotasResponse<'static>> {
+pub fn decide(request: &AlterClientQuotasRequest<'_>, view: &View<'_>) -> Decision<AlterClientQuotasResponse<'static>> {
     let mut records = Vec::new();
     // In the order of the request, each entity once.
     let mut results: Vec<(Asked<'_>, Result<(), Refusal>)> = Vec::new();

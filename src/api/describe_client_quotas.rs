@@ -55,8 +55,9 @@ fn read<'r>(components: &'r [ComponentData<'_>]) -> Result<Vec<Wanted<'r>>, (Err
         if Entity::default().part_mut(entity_type).is_none() {
             return Err((ErrorCode::UNSUPPORTED_VERSION, format!("Unsupported entity type {entity_type}")));
         }
-        let named =
-            |kind: &str| Err(invalid(format!("Request specified MATCH_TYPE_{kind}, but also specified a match string.")));
+        let named = |kind: &str| {
+            Err(invalid(format!("Request specified MATCH_TYPE_{kind}, but also specified a match string.")))
+        };
         let who = match (component.match_type, &component.matches) {
             (EXACT, Some(name)) => Some(Who::Named(name.clone().into_owned())),
             (EXACT, None) => {

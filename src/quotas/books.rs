@@ -90,7 +90,14 @@ impl Books {
     }
 
     /// The bucket of a subject, and what it gives a second.
-    pub fn bucket(&mut self, key: QuotaKey, subject: Subject, limit: Limit, now: Instant, windows: Windows) -> &mut Bucket {
+    pub fn bucket(
+        &mut self,
+        key: QuotaKey,
+        subject: Subject,
+        limit: Limit,
+        now: Instant,
+        windows: Windows,
+    ) -> &mut Bucket {
         let book = self.book(key, subject, now);
         book.bucket.get_or_insert_with(|| Bucket::new(limit.millionths(), millis(now), windows))
     }

@@ -232,26 +232,9 @@ impl Connections {
         failure
     }
 
-    /// The client that the request which is being handled names.
-    fn known_as(&mut self, conn: ConnId, client_id: &str) {
-        if let Some(connection) = self.by_id.get_mut(&conn).filter(|connection| connection.client_id != client_id) {
-            connection.client_id = String::from(client_id);
-        }
-    }
-
     /// Its address, for people.
     pub fn peer(&self, conn: ConnId) -> Option<&str> {
         self.by_id.get(&conn).map(|connection| connection.peer.as_str())
-    }
-
-    /// When this request is answered, its connection is to be muted.
-    pub fn throttle(&mut self, ticket: Ticket, throttle_ms: u64) {
-        let Some(connection) = self.by_id.get_mut(&ticket.conn) else { return };
-        let first = connection.next_request - connection.slots.len() as u64;
-        let index = ticket.request.checked_sub(first).and_then(|index| usize::try_from(index).ok());
-        if let Some(place) = index.and_then(|index| connection.slots.get_mut(index)) {
-            place.throttle_ms = throttle_ms;
-        }
     }
 
     /// The answer to a request is there.

@@ -16,18 +16,19 @@
 //! `request_percentage` is reckoned, not measured, since there is no clock in here: [`REQUEST_NANOS`] for a request and
 //! [`KIB_NANOS`] for each KiB that came or goes. Invariant: a muted connection has one timer, less than a second ahead.
 
-use super::connection::{Connection, Place, Slot};
+use super::connection::{Connection, Connections, Place, Slot};
 use super::timers::Timer;
 use super::{Level, Shard};
 use crate::api::Api;
 use crate::boundary::{ConnId, Instant};
 use crate::configs::BrokerSettings;
-use crate::mail::Letter;
+use crate::mail::{Letter, Ticket};
 use crate::metrics::Counters;
 use crate::quotas::{Books, QuotaKey, Quotas, Subject, Usage};
 use crate::wire::throttle;
 use alloc::collections::BTreeMap;
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 use core::time::Duration;
@@ -150,6 +151,25 @@ impl Throttling {
             return self.books.throttle_ms(key, &subject, bound, now, windows).min(windows.size_ms);
         }
         self.books.throttle_ms(key, &subject, limit.millionths(), now, windows)
+    }
+}
+
+impl Connections {
+    /// The client that the request which is being handled names.
+    pub(super) fn known_as(&mut self, conn: ConnId, client_id: &str) {
+        if let Some(connection) = self.by_id.get_mut(&conn).filter(|connection| connection.client_id != client_id) {
+            connection.client_id = String::from(client_id);
+        }
+    }
+
+    /// When this request is answered, its connection is to be muted.
+    pub fn throttle(&mut self, ticket: Ticket, throttle_ms: u64) {
+        let Some(connection) = self.by_id.get_mut(&ticket.conn) else { return };
+        let first = connection.next_request - connection.slots.len() as u64;
+        let index = ticket.request.checked_sub(first).and_then(|index| usize::try_from(index).ok());
+        if let Some(place) = index.and_then(|index| connection.slots.get_mut(index)) {
+            place.throttle_ms = throttle_ms;
+        }
     }
 }
 

@@ -160,8 +160,12 @@ pub const MESSAGES: &[(&str, i16, i16)] = &[
     versions::<describe_client_quotas::DescribeClientQuotasResponse>("DescribeClientQuotasResponse"),
     versions::<alter_client_quotas::AlterClientQuotasRequest>("AlterClientQuotasRequest"),
     versions::<alter_client_quotas::AlterClientQuotasResponse>("AlterClientQuotasResponse"),
-    versions::<describe_user_scram_credentials::DescribeUserScramCredentialsRequest>("DescribeUserScramCredentialsRequest"),
-    versions::<describe_user_scram_credentials::DescribeUserScramCredentialsResponse>("DescribeUserScramCredentialsResponse"),
+    versions::<describe_user_scram_credentials::DescribeUserScramCredentialsRequest>(
+        "DescribeUserScramCredentialsRequest",
+    ),
+    versions::<describe_user_scram_credentials::DescribeUserScramCredentialsResponse>(
+        "DescribeUserScramCredentialsResponse",
+    ),
 ];
 
 const fn versions<'a, M: Message<'a>>(name: &'static str) -> (&'static str, i16, i16) {

@@ -97,7 +97,8 @@ impl Node {
     /// One input, or the next timer. False where nothing happens before `end`.
     fn step(&mut self, end: u64) -> bool {
         if self.inbox.is_empty() {
-            let due = self.shards.iter().enumerate().filter_map(|(index, shard)| Some((shard.deadline()?, index))).min();
+            let due =
+                self.shards.iter().enumerate().filter_map(|(index, shard)| Some((shard.deadline()?, index))).min();
             let Some((due, shard)) = due.filter(|(due, _)| due.0 <= end) else { return false };
             self.now.mono = self.now.mono.max(due);
             self.inbox.push_back((shard as u16, Input::Tick));
