@@ -90,6 +90,7 @@ faults! {
         StartMoved = "log start moved by retention",
         Purge = "records deleted by a client",
         PurgeBeyond = "deletion beyond the high watermark refused",
+        Recoded = "batch read that the broker compressed",
         TimeLookup = "lookup by time",
         EpochLookup = "lookup by leader epoch",
         Incremental = "incremental fetch",

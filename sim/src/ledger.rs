@@ -164,6 +164,7 @@ impl Ledger {
             ("segment.ms", plan.segment_ms.to_string()),
             ("retention.bytes", plan.retention_bytes.to_string()),
             ("retention.ms", plan.retention_ms.to_string()),
+            ("compression.type", plan.compression.name().to_string()),
             ("max.message.bytes", MESSAGE_BYTES_MAX.to_string()),
         ];
         self.topics.push(Topic {

@@ -99,6 +99,7 @@ impl Shards {
 
 /// The configuration of one shard.
 pub fn config(shape: &Shape, shards: Shards, shard: u16) -> Config {
+    let retention_check_ms = shape.retention_check_ms.to_string();
     Config {
         node: NodeId(1),
         shard: ShardId(shard),
@@ -118,7 +119,7 @@ pub fn config(shape: &Shape, shards: Shards, shard: u16) -> Config {
             runs_in_flight: 2,
         },
         broker: [
-            ("log.retention.check.interval.ms", "1000"),
+            ("log.retention.check.interval.ms", retention_check_ms.as_str()),
             ("offsets.topic.num.partitions", "3"),
             ("offsets.topic.segment.bytes", "1048576"),
             ("group.min.session.timeout.ms", "100"),

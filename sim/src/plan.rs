@@ -48,6 +48,8 @@ pub struct Shape {
     pub arena_bytes: usize,
     pub run_bytes: usize,
     pub memory_bytes: u64,
+    /// `log.retention.check.interval.ms`.
+    pub retention_check_ms: u32,
 }
 
 /// Rates in parts per million of ops.
@@ -108,10 +110,32 @@ pub struct TopicPlan {
     pub retention_bytes: i64,
     /// -1: for ever.
     pub retention_ms: i64,
+    /// `compression.type`: producers send batches that are not compressed. Not in runs with damage: what it hit is known by
+    /// the numbers of batches in plain sight.
+    pub compression: Codec,
     /// The administrator deletes records of it.
     pub purged: bool,
     /// The administrator deletes it in the middle of the run.
     pub doomed: bool,
+}
+
+/// In what a topic wants its batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Codec {
+    Producer,
+    Gzip,
+    Snappy,
+}
+
+impl Codec {
+    /// As in `compression.type`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Codec::Producer => "producer",
+            Codec::Gzip => "gzip",
+            Codec::Snappy => "snappy",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -236,7 +260,7 @@ impl Plan {
         let dice = &mut Dice::new(seed, Purpose::Plan);
         let heal_at = dice.between(8, 16) * SECONDS;
         let damage = dice.chance(300_000);
-        Plan {
+        let mut plan = Plan {
             seed,
             shape: shape(dice),
             disk: disk_rates(dice),
@@ -247,7 +271,12 @@ impl Plan {
             crashes_min: 3,
             heal_at,
             groups: groups(dice),
+        };
+        if !damage {
+            plan.work.topics[3].compression =
+                dice.pick(&[Codec::Producer, Codec::Producer, Codec::Snappy, Codec::Gzip]);
         }
+        plan
     }
 
     /// A run without a fault, for a test that adds the one it is about.
@@ -259,6 +288,7 @@ impl Plan {
         plan.chaos.clear();
         plan.crashes_min = 0;
         plan.work.strangers = 0;
+        plan.work.topics.iter_mut().for_each(|topic| topic.compression = Codec::Producer);
         for producer in &mut plan.work.producers {
             (producer.invalid, producer.large) = (0, 0);
             (producer.again, producer.raise, producer.renew) = (0, 0, 0);
@@ -367,6 +397,7 @@ fn shape(dice: &mut Dice) -> Shape {
         arena_bytes: dice.pick(&[128 << 10, 256 << 10]),
         run_bytes: dice.pick(&[8 << 10, 16 << 10, 64 << 10]),
         memory_bytes: dice.pick(&[8, 16, 32]) << 20,
+        retention_check_ms: 1_000,
     }
 }
 
@@ -419,6 +450,7 @@ fn workload(dice: &mut Dice, heal_at: Nanos) -> Workload {
             segment_ms: dice.pick(&[700, 2_000, 5_000]),
             retention_bytes: -1,
             retention_ms: -1,
+            compression: Codec::Producer,
             purged: false,
             doomed: false,
         })

@@ -63,6 +63,8 @@ pub struct Stats {
     pub events: u64,
     pub disk_ops: u64,
     pub produces: u64,
+    /// The longest that an answer to one took.
+    pub produce_took_max: Nanos,
     pub fetches: u64,
     pub requests: u64,
     pub records_acked: u64,

@@ -35,7 +35,7 @@ pub use broker::{
 };
 pub use def::{Def, Kind, Rule, Synonym, Value, address_counts};
 pub use layers::BrokerValues;
-pub use settings::{BrokerSettings, Cleanup, Compression, TimestampType, TopicSettings};
+pub use settings::{BrokerSettings, Cleanup, TimestampType, TopicSettings};
 pub use topic::*;
 
 use alloc::borrow::{Cow, ToOwned};

@@ -6,6 +6,7 @@
 use super::{BrokerValues, Value, Values, broker_def, topic_value};
 use crate::configs as keys;
 use crate::quotas::Windows;
+use crate::records::Compression;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -14,18 +15,6 @@ use alloc::vec::Vec;
 pub enum TimestampType {
     CreateTime,
     LogAppendTime,
-}
-
-/// `compression.type`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compression {
-    /// As the producer sent it.
-    Producer,
-    Uncompressed,
-    Gzip,
-    Snappy,
-    Lz4,
-    Zstd,
 }
 
 /// `cleanup.policy`. Neither: everything is kept.
@@ -61,9 +50,10 @@ pub struct TopicSettings {
     pub timestamp_before_max_ms: i64,
     /// How far ahead of it.
     pub timestamp_after_max_ms: i64,
-    pub compression: Compression,
-    /// -1: the codec's own default.
-    pub compression_gzip_level: i32,
+    /// What batches are re-encoded in; `None`: they stay as their producer sent them.
+    pub compression: Option<Compression>,
+    /// `None`: the codec's own default.
+    pub compression_gzip_level: Option<u8>,
     pub compression_lz4_level: i32,
     pub compression_zstd_level: i32,
     /// `min.cleanable.dirty.ratio`, in parts per million.
@@ -104,7 +94,7 @@ impl TopicSettings {
             timestamp_before_max_ms: of.number(keys::MESSAGE_TIMESTAMP_BEFORE_MAX_MS),
             timestamp_after_max_ms: of.number(keys::MESSAGE_TIMESTAMP_AFTER_MAX_MS),
             compression: of.compression(),
-            compression_gzip_level: of.number(keys::COMPRESSION_GZIP_LEVEL) as i32,
+            compression_gzip_level: u8::try_from(of.number(keys::COMPRESSION_GZIP_LEVEL)).ok(),
             compression_lz4_level: of.number(keys::COMPRESSION_LZ4_LEVEL) as i32,
             compression_zstd_level: of.number(keys::COMPRESSION_ZSTD_LEVEL) as i32,
             min_cleanable_dirty_ppm: of.ppm(keys::MIN_CLEANABLE_DIRTY_RATIO),
@@ -193,14 +183,14 @@ impl Resolver<'_> {
         }
     }
 
-    fn compression(&self) -> Compression {
+    fn compression(&self) -> Option<Compression> {
         match self.text(keys::COMPRESSION_TYPE).as_str() {
-            "producer" => Compression::Producer,
-            "uncompressed" => Compression::Uncompressed,
-            "gzip" => Compression::Gzip,
-            "snappy" => Compression::Snappy,
-            "lz4" => Compression::Lz4,
-            "zstd" => Compression::Zstd,
+            "producer" => None,
+            "uncompressed" => Some(Compression::None),
+            "gzip" => Some(Compression::Gzip),
+            "snappy" => Some(Compression::Snappy),
+            "lz4" => Some(Compression::Lz4),
+            "zstd" => Some(Compression::Zstd),
             other => panic!("{} is {other}", keys::COMPRESSION_TYPE),
         }
     }

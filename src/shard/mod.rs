@@ -13,6 +13,7 @@
 //! timer or in a queue of a partition.
 
 mod answers;
+mod backlog;
 pub mod boot;
 mod checkpoints;
 mod closing;
@@ -160,7 +161,7 @@ pub struct Shard {
     /// Letters to ourselves.
     local: VecDeque<Letter>,
     /// Appends of other shards that found no room.
-    backlog: VecDeque<(ShardId, Letter)>,
+    backlog: VecDeque<backlog::Parked>,
     /// Coordinators whose records found no room.
     groups_stalled: VecDeque<u32>,
     /// Deletions of records that found no room in the journal.

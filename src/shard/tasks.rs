@@ -110,6 +110,8 @@ pub struct Task {
     path: String,
     outcome: Outcome,
     read: Vec<u8>,
+    /// Its last step found the disk full.
+    stuck: bool,
 }
 
 impl Shard {
@@ -117,7 +119,7 @@ impl Shard {
         let id = self.next_task;
         self.next_task += 1;
         let outcome = Outcome { file, ..Outcome::default() };
-        let task = Task { steps: steps.into(), then, path: path.into(), outcome, read: Vec::new() };
+        let task = Task { steps: steps.into(), then, path: path.into(), outcome, read: Vec::new(), stuck: false };
         self.tasks.insert(id, task);
         self.run_task(id);
     }
@@ -176,12 +178,16 @@ impl Shard {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let advanced = task.advance(done);
         let filling = matches!((&task.then, task.steps.front()), (Then::SlotFilled { .. }, Some(Step::Zero { .. })));
+        if advanced.is_ok() && core::mem::take(&mut task.stuck) {
+            self.disk_full = false;
+        }
         match advanced {
             Ok(()) => match self.filling_pause().filter(|_| filling) {
                 Some(pause) => self.timers.set(self.fx.now.mono.after(pause), Timer::RetryTask(id)),
                 None => self.run_task(id),
             },
             Err(IoError::NoSpace) => {
+                task.stuck = true;
                 let path = task.path.clone();
                 self.on_disk_full(&path);
                 self.timers.set(self.fx.now.mono.after(RETRY), Timer::RetryTask(id));

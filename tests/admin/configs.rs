@@ -1,7 +1,7 @@
 //! Configurations: the tables against Kafka's, values in and out, what they come to.
 
 use highwater::configs::{
-    self, BROKER, BrokerSettings, Cleanup, Compression, Def, Rule, Source, TOPIC, TimestampType, TopicSettings, Values,
+    self, BROKER, BrokerSettings, Cleanup, Def, Rule, Source, TOPIC, TimestampType, TopicSettings, Values,
     check_broker, check_topic, check_topic_all,
 };
 use highwater::quotas::Windows;
@@ -311,8 +311,8 @@ fn without_any_value_the_defaults_are_kafkas() {
         timestamp_type: TimestampType::CreateTime,
         timestamp_before_max_ms: i64::MAX,
         timestamp_after_max_ms: 3_600_000,
-        compression: Compression::Producer,
-        compression_gzip_level: -1,
+        compression: None,
+        compression_gzip_level: None,
         compression_lz4_level: 9,
         compression_zstd_level: 3,
         min_cleanable_dirty_ppm: 500_000,
@@ -331,7 +331,7 @@ fn the_topic_wins_over_the_broker_and_the_broker_over_the_default() {
     let settings = topic(&[("retention.bytes", "5"), ("compression.type", "zstd")], &broker);
     assert_eq!(settings.retention_bytes, Some(5));
     assert_eq!((settings.max_message_bytes, settings.preallocate), (7, true));
-    assert_eq!((settings.compression, settings.min_insync_replicas), (Compression::Zstd, 1));
+    assert_eq!((settings.compression, settings.min_insync_replicas), (Some(highwater::records::Compression::Zstd), 1));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::dice::Dice;
 use crate::faults::Fault;
 use crate::ledger::{ALL, Known, Part, TopicState};
 use crate::net::Wire;
-use crate::plan::{TopicPlan, Workload};
+use crate::plan::{Codec, TopicPlan, Workload};
 use crate::queue::{MILLIS, Nanos};
 use crate::report::Invariant;
 use highwater::boundary::ConnId;
@@ -139,6 +139,7 @@ impl Admin {
                     segment_ms: 500,
                     retention_bytes: -1,
                     retention_ms: -1,
+                    compression: Codec::Producer,
                     purged: false,
                     doomed: true,
                 };

@@ -402,7 +402,7 @@ impl Reader {
         for data in &partitions {
             let bytes = data.records.as_ref().map(|records| records.contiguous()).unwrap_or_default();
             let mut rest = &bytes[..];
-            let first = take(&mut rest).ok().flatten().map_or(0, |view| view.len as usize);
+            let first = if take(&mut rest).is_ok() { bytes.len() - rest.len() } else { 0 };
             total += bytes.len();
             firsts.push(first);
             // The first batch of the answer is whole, whatever the limits; each shard has a first one.
@@ -523,6 +523,9 @@ impl Reader {
                     return ctx.fail(Invariant::Genuine, format!("{name}: fetched from {}: {why}", asked.offset));
                 }
             };
+            if view.compressed {
+                ctx.counts.add(Fault::Recoded);
+            }
             let verdict = ctx.ledger.served(part, view.tag, view.base, view.crc, view.len, view.records);
             if !ctx.judge(verdict) {
                 return;
