@@ -11,6 +11,7 @@ mod alter;
 pub mod batch;
 pub mod member;
 pub mod producer;
+mod quotas;
 pub mod reader;
 pub mod session;
 pub mod stranger;
