@@ -38,6 +38,7 @@
 //! | [`api`] | what is served, and the handlers that need no log |
 //! | [`groups`] | the group coordinator: members, generations, committed offsets |
 //! | [`configs`] | every topic and broker configuration: type, default, documentation, checks |
+//! | [`quotas`] | who may do how much: what is set, and the books of what was done |
 //! | [`records`] | Kafka's record batches |
 //! | [`wire`] | Kafka's messages: one schema, one macro, every version |
 //! | [`mail`] | what the shards of a node write to each other |
@@ -45,7 +46,7 @@
 //! | [`metrics`] | what a shard counts, and tells of itself to its operators |
 //! | [`config`], [`ids`] | what a shard is told; the names of things |
 //!
-//! Layers, lowest first: `ids` · `boundary` `config` `memory` · `wire` `records` `configs` · `metadata` · `api` · `metrics` · `groups` · `replica`
+//! Layers, lowest first: `ids` · `boundary` `config` `memory` · `wire` `records` `quotas` `configs` · `metadata` · `api` · `metrics` · `groups` · `replica`
 //! · `log` · `journal` · `checkpoint` · `shard` (with `mail`, which carries its words).
 //!
 //! # Invariants
@@ -73,7 +74,8 @@
 //! - **Bounded.** `memory::Shares` divides a shard's memory: batches and reads live in arenas, groups and sessions have their
 //!   parts, and everything that connections hold (receive buffers, requests under way, answers until they are taken) is in
 //!   one budget. Where a part is used up, the shard does not ask for more bytes: who holds much waits first, who holds
-//!   nothing goes on, and a reader that takes nothing is hung up where others wait.
+//!   nothing goes on, and a reader that takes nothing is hung up where others wait. Books are kept only
+//!   of clients that have a quota, and their part is bounded too.
 //!
 //! What is deliberately absent: an async runtime, locks, retries of failed syncs, a second write path, knobs of the
 //! group commit, and any trust in bytes that were read from a disk before their checksum was verified.
@@ -108,6 +110,7 @@ pub mod mail;
 pub mod memory;
 pub mod metadata;
 pub mod metrics;
+pub mod quotas;
 pub mod records;
 pub mod replica;
 pub mod shard;

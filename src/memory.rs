@@ -53,6 +53,8 @@ pub struct Shares {
     pub connections: u64,
     /// Fetch sessions.
     pub sessions: u64,
+    /// The books of clients that have quotas.
+    pub quotas: u64,
     /// Group coordinators, at most.
     pub groups: u64,
     /// The records of one compressed batch while they are looked at.
@@ -68,7 +70,8 @@ impl Shares {
             journal: 7 * part + part / 2,
             keys: part / 2,
             reads: 2 * part + part / 2,
-            sessions: part / 2,
+            sessions: part / 2 - part / 8,
+            quotas: part / 8,
             connections: 2 * part + part / 2,
             groups: 2 * part,
             decompressed: part,
@@ -290,6 +293,7 @@ mod tests {
                     + shares.keys
                     + shares.reads
                     + shares.sessions
+                    + shares.quotas
                     + connections
                     + groups
                     + shares.decompressed

@@ -124,6 +124,8 @@ pub struct Ledger {
     harmed: BTreeSet<BatchId>,
     /// What is set for every broker, and for the one that there is.
     pub every_broker: Settings,
+    /// By the administrator's names of them.
+    pub quotas: Settings,
     pub broker: Settings,
     /// A wipe or a rollback: only genuineness is still asked for.
     pub beyond: bool,
@@ -147,6 +149,7 @@ impl Ledger {
             wall_max: i64::MIN,
             harmed: BTreeSet::new(),
             every_broker: Settings::default(),
+            quotas: Settings::default(),
             broker: Settings::default(),
             beyond: false,
             records_acked: 0,

@@ -5,6 +5,7 @@
 
 use super::{BrokerValues, Value, Values, broker_def, topic_value};
 use crate::configs as keys;
+use crate::quotas::Windows;
 use crate::records::Compression;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -208,6 +209,12 @@ pub struct BrokerSettings {
     pub offsets_topic_replication_factor: i16,
     /// `None`: connections may idle for ever.
     pub connections_max_idle_ms: Option<u64>,
+    /// `max.connections`, `max.connections.per.ip`.
+    pub connections_max: u32,
+    pub connections_per_ip_max: u32,
+    /// Of quotas, and of `controller_mutation_rate`.
+    pub quota_windows: Windows,
+    pub controller_quota_windows: Windows,
     pub socket_request_max_bytes: u32,
     pub fetch_max_bytes: u32,
     /// `max.incremental.fetch.session.cache.slots`.
@@ -242,6 +249,10 @@ impl BrokerSettings {
             Value::Boolean(flag) => flag,
             other => panic!("{name} is {other:?}, not a boolean"),
         };
+        let windows = |count: &str, seconds: &str| Windows {
+            count: number(count) as u32,
+            size_ms: number(seconds) as u64 * 1000,
+        };
         BrokerSettings {
             auto_create_topics: flag(keys::AUTO_CREATE_TOPICS_ENABLE),
             delete_topics: flag(keys::DELETE_TOPIC_ENABLE),
@@ -250,6 +261,13 @@ impl BrokerSettings {
             offsets_topic_num_partitions: number(keys::OFFSETS_TOPIC_NUM_PARTITIONS) as i32,
             offsets_topic_replication_factor: number(keys::OFFSETS_TOPIC_REPLICATION_FACTOR) as i16,
             connections_max_idle_ms: u64::try_from(number(keys::CONNECTIONS_MAX_IDLE_MS)).ok(),
+            connections_max: number(keys::MAX_CONNECTIONS) as u32,
+            connections_per_ip_max: number(keys::MAX_CONNECTIONS_PER_IP) as u32,
+            quota_windows: windows(keys::QUOTA_WINDOW_NUM, keys::QUOTA_WINDOW_SIZE_SECONDS),
+            controller_quota_windows: windows(
+                keys::CONTROLLER_QUOTA_WINDOW_NUM,
+                keys::CONTROLLER_QUOTA_WINDOW_SIZE_SECONDS,
+            ),
             socket_request_max_bytes: number(keys::SOCKET_REQUEST_MAX_BYTES) as u32,
             fetch_max_bytes: number(keys::FETCH_MAX_BYTES) as u32,
             fetch_sessions_max: number(keys::MAX_INCREMENTAL_FETCH_SESSION_CACHE_SLOTS) as usize,

@@ -20,7 +20,6 @@ use super::{Shard, reads};
 use crate::boundary::{ConnId, Instant};
 use crate::ids::{Epoch, Offset, PartitionKey, ShardId};
 use crate::mail::{Letter, Ticket};
-use crate::records::Compression;
 use crate::wire::fetch::{EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData};
 use crate::wire::frame::decode_header;
 use crate::wire::{ErrorCode, Message, Reader, Records};
@@ -34,9 +33,6 @@ use interest::{Interest, Interested, Known, Terms};
 use read::Read;
 use sessions::{Claim, Lent};
 
-/// The first version of Fetch whose readers understand ZStandard (KIP-110).
-const ZSTD_SINCE: i16 = 10;
-
 /// One partition of a read.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadPart {
@@ -48,8 +44,6 @@ pub struct ReadPart {
     pub last_fetched_epoch: i32,
     /// What the reader knows already.
     pub known: Known,
-    /// The reader understands ZStandard: Fetch version 10 and newer.
-    pub zstd: bool,
 }
 
 /// What was read of one partition.
@@ -146,6 +140,7 @@ impl Shard {
     pub(super) fn fetch(&mut self, conn: ConnId, header: Header, request: &FetchRequest<'_>, frame: &Bytes) {
         let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
         let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(self.settings.fetch_max_bytes as usize);
+        let max_bytes = max_bytes.min(self.fetch_quota_bytes(conn));
         let refused = refused_whole(request);
         let (id, epoch, by_ids) = (request.session_id, request.session_epoch, header.version >= 13);
         let full = matches!(epoch, 0 | -1);
@@ -176,9 +171,8 @@ impl Shard {
             if id != 0 {
                 self.send(self.sessions.home(id), Letter::CloseSession { id });
             }
-            let zstd = header.version >= ZSTD_SINCE;
             let mut interest = Box::new(Interest::new(by_ids, epoch == 0));
-            interest.update(request, &Terms { image: &self.image, shards: self.config.shards, refused, zstd });
+            interest.update(request, &Terms { image: &self.image, shards: self.config.shards, refused });
             interest.resolved_at = self.image_changes;
             fetching.interest = Some(interest);
             let ticket = self.open_slot(conn, Slot::Fetch(fetching));
@@ -231,8 +225,7 @@ impl Shard {
         let mut reader = Reader::bounded(&frame, self.elements_max());
         let request = decode_header(&mut reader).and_then(|_| FetchRequest::decode(&mut reader, version));
         let request = request.expect("it was decoded before");
-        let (shards, zstd) = (self.config.shards, version >= ZSTD_SINCE);
-        let terms = Terms { image: &self.image, shards, refused: ErrorCode::NONE, zstd };
+        let terms = Terms { image: &self.image, shards: self.config.shards, refused: ErrorCode::NONE };
         interest.resolve_all(&terms, self.image_changes);
         interest.update(&request, &terms);
         let is_over = interest.is_empty();
@@ -356,9 +349,6 @@ impl Shard {
         let (Some(partition), Some(slot)) = (partition.filter(|partition| !partition.deleted), slot) else {
             return found.results.push(ReadResult::error(part.item, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
         };
-        if !part.zstd && partition.settings.compression == Some(Compression::Zstd) {
-            return found.results.push(ReadResult::error(part.item, ErrorCode::UNSUPPORTED_COMPRESSION_TYPE));
-        }
         match partition.read(part, found.left, found.first) {
             Read::Done(result) => {
                 found.first &= result.bytes == 0;

@@ -460,7 +460,7 @@ impl Producing {
     }
 
     /// Writes the response, if one was asked for, behind what is in `out`.
-    pub fn respond(&self, out: &mut BytesMut) {
+    pub fn respond(&self, throttle_time_ms: i32, out: &mut BytesMut) {
         if self.acks == 0 {
             return;
         }
@@ -473,7 +473,7 @@ impl Producing {
             partition_responses: rest.by_ref().take(*count as usize).map(partition_response).collect(),
         });
         let responses = responses.collect();
-        self.header.respond_onto(&ProduceResponse { responses, ..ProduceResponse::default() }, out);
+        self.header.respond_onto(&ProduceResponse { responses, throttle_time_ms, ..ProduceResponse::default() }, out);
     }
 }
 

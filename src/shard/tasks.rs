@@ -72,49 +72,20 @@ pub enum Then {
     FormatRead,
     FolderMade,
     FormatWritten,
-    CheckpointRead {
-        mirror: bool,
-    },
+    CheckpointRead { mirror: bool },
     FolderListed,
-    SlotOpened {
-        slot: usize,
-    },
-    SlotFilled {
-        slot: usize,
-        number: u32,
-        bytes: u64,
-    },
+    SlotOpened { slot: usize },
+    SlotFilled { slot: usize, number: u32, bytes: u64 },
     DamagedKept,
-    SegmentOpened {
-        partition: u32,
-    },
-    Mended {
-        partition: u32,
-    },
-    Rolled {
-        partition: u32,
-        base: Offset,
-    },
-    SegmentsListed {
-        partition: u32,
-    },
-    Tidied {
-        partition: u32,
-    },
-    SegmentsRemoved {
-        partition: u32,
-        names: Vec<Name>,
-    },
-    Compacted {
-        partition: u32,
-        wrote: Wrote,
-    },
-    PartitionRemoved {
-        partition: u32,
-    },
-    Synced {
-        partition: Option<u32>,
-    },
+    SegmentOpened { partition: u32 },
+    Mended { partition: u32 },
+    Rolled { partition: u32, base: Offset },
+    SegmentsListed { partition: u32 },
+    Tidied { partition: u32 },
+    SegmentsRemoved { partition: u32, names: Vec<Name> },
+    Compacted { partition: u32, wrote: Wrote },
+    PartitionRemoved { partition: u32 },
+    Synced { partition: Option<u32> },
     CheckpointSaved,
     Trimmed,
     LaidOut,
@@ -218,7 +189,9 @@ impl Shard {
                 Some(pause) => self.timers.set(self.fx.now.mono.after(pause), Timer::RetryTask(id)),
                 None => self.run_task(id),
             },
-            Err(IoError::NoSpace) if matches!(task.then, Then::Compacted { wrote: Wrote::Part | Wrote::Sealed, .. }) => {
+            Err(IoError::NoSpace)
+                if matches!(task.then, Then::Compacted { wrote: Wrote::Part | Wrote::Sealed, .. }) =>
+            {
                 // Nobody waits for it, and what it has written goes.
                 let mut task = self.tasks.remove(&id).expect("it was there");
                 let file = task.outcome.file.take();

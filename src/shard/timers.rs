@@ -35,6 +35,12 @@ pub enum Timer {
     Groups { partition: u32, at: Instant },
     /// Reading a coordinator's log failed: try again.
     LoadGroups { partition: u32 },
+    /// A muted connection may be due.
+    Unmute { conn: ConnId },
+    /// The other shards do not know what clients did here.
+    TellUsage,
+    /// A connection that came too fast is hung up.
+    TurnAway { conn: ConnId },
     /// Accepting failed for want of something: try again.
     Accept { listener: u16 },
 }

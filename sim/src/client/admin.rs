@@ -1,10 +1,11 @@
 //! The administrator: creates the topics of the plan, then asks, creates and deletes until the plan's steps are done.
 //!
 //! It checks that live topics are always listed, with their ids and partitions, that deleted ones never are, that
-//! leader epochs never go back, and that configurations (`alter.rs`) are reported as they were set.
+//! leader epochs never go back, and that configurations (`alter.rs`) and quotas (`quotas.rs`) are reported as set.
 
 use crate::client::alter::{self, Change, Target};
 use crate::client::member::TOPIC;
+use crate::client::quotas::{self, QuotaChange};
 use crate::client::{Ctx, Link, Sent, Turn, decode};
 use crate::dice::Dice;
 use crate::faults::Fault;
@@ -15,6 +16,7 @@ use crate::queue::{MILLIS, Nanos};
 use crate::report::Invariant;
 use highwater::boundary::ConnId;
 use highwater::wire::ErrorCode;
+use highwater::wire::alter_client_quotas::AlterClientQuotasResponse;
 use highwater::wire::alter_configs::AlterConfigsResponse;
 use highwater::wire::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use highwater::wire::create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic};
@@ -23,6 +25,7 @@ use highwater::wire::delete_records::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsResponse, DeleteRecordsTopic,
 };
 use highwater::wire::delete_topics::{DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse};
+use highwater::wire::describe_client_quotas::DescribeClientQuotasResponse;
 use highwater::wire::describe_configs::DescribeConfigsResponse;
 use highwater::wire::incremental_alter_configs::IncrementalAlterConfigsResponse;
 use highwater::wire::metadata::{MetadataRequest, MetadataResponse};
@@ -41,6 +44,9 @@ pub enum What {
     /// A topic, and how many partitions it is to have.
     Grow(usize, u16),
     Versions,
+    /// `None`: it was only asked whether it could be set.
+    SetQuota(Option<QuotaChange>),
+    Quotas,
     /// Records of a partition, below this offset.
     Purge {
         part: Part,
@@ -124,7 +130,7 @@ impl Admin {
             return;
         }
         self.steps -= 1;
-        match ctx.dice.below(12) {
+        match ctx.dice.below(15) {
             0 if self.churned < 4 => {
                 self.churned += 1;
                 let partitions = ctx.dice.between(1, 3) as u16;
@@ -158,6 +164,8 @@ impl Admin {
                 self.link.send(ctx, self.version.min(4), &request, What::Versions, true);
             }
             7 | 8 => self.purge(ctx),
+            12 | 13 => self.set_quota(ctx),
+            14 => self.quotas(ctx),
             _ => self.metadata(ctx),
         }
         self.link.maybe_leave(ctx);
@@ -307,6 +315,14 @@ impl Admin {
             What::Grow(topic, count) => {
                 let Some(answer) = decode::<CreatePartitionsResponse>(ctx, body, sent.version) else { return };
                 on_grown(ctx, topic, count, &answer);
+            }
+            What::SetQuota(change) => {
+                let Some(answer) = decode::<AlterClientQuotasResponse>(ctx, body, sent.version) else { return };
+                quotas::on_quota_set(ctx, change.as_ref(), &answer);
+            }
+            What::Quotas => {
+                let Some(answer) = decode::<DescribeClientQuotasResponse>(ctx, body, sent.version) else { return };
+                quotas::on_quotas(ctx, &answer);
             }
             What::Versions => {
                 let Some(answer) = decode::<ApiVersionsResponse>(ctx, body, sent.version) else { return };

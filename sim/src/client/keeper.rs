@@ -27,9 +27,7 @@ pub enum What {
     Init,
     Create,
     Write(Parcel),
-    Read {
-        offset: i64,
-    },
+    Read { offset: i64 },
 }
 
 /// A batch of records from this number on.
@@ -90,8 +88,8 @@ const SCAN: u32 = 60_000;
 
 impl Keeper {
     pub fn new(plan: &Plan) -> Keeper {
-        let steady =
-            plan.clock.drift_ppm == 0 && !plan.chaos.iter().any(|chaos| matches!(chaos.what, Disaster::StepWall { .. }));
+        let steady = plan.clock.drift_ppm == 0
+            && !plan.chaos.iter().any(|chaos| matches!(chaos.what, Disaster::StepWall { .. }));
         let stay = plan.kept.delete_retention_ms * MILLIS;
         Keeper {
             link: Link::new("keeper".to_string()),
@@ -193,12 +191,13 @@ impl Keeper {
     }
 
     fn create(&mut self, ctx: &mut Ctx) {
-        let config = |name: &'static str, value: String| CreatableTopicConfig {
-            name: name.into(),
-            value: Some(value.into()),
-        };
+        let config =
+            |name: &'static str, value: String| CreatableTopicConfig { name: name.into(), value: Some(value.into()) };
         let mut configs = vec![
-            config("cleanup.policy", if self.plan.retention_ms.is_some() { "compact,delete" } else { "compact" }.into()),
+            config(
+                "cleanup.policy",
+                if self.plan.retention_ms.is_some() { "compact,delete" } else { "compact" }.into(),
+            ),
             config("segment.ms", "200".into()),
             config("min.cleanable.dirty.ratio", "0.01".into()),
             config("delete.retention.ms", self.plan.delete_retention_ms.to_string()),

@@ -12,6 +12,7 @@ pub mod batch;
 pub mod keeper;
 pub mod member;
 pub mod producer;
+mod quotas;
 pub mod reader;
 pub mod session;
 pub mod stranger;

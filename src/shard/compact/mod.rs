@@ -219,8 +219,7 @@ impl Shard {
                 Stage::Rewriting(_) => self.write_on(slot),
             },
             Err(error) => {
-                let text =
-                    format!("{}: is compacted no more, for a batch that cannot be read: {error}", partition.key);
+                let text = format!("{}: is compacted no more, for a batch that cannot be read: {error}", partition.key);
                 self.fx.log(Level::Error, text);
                 self.compactor.unable.insert(slot);
                 self.abort_compaction();

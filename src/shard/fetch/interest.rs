@@ -43,8 +43,6 @@ pub struct Terms<'a> {
     pub shards: u16,
     /// What every partition that exists is refused with.
     pub refused: ErrorCode,
-    /// As in [`ReadPart`].
-    pub zstd: bool,
 }
 
 /// One partition that is wanted.
@@ -153,7 +151,6 @@ impl Interest {
         part.read.offset = Offset(wanted.fetch_offset);
         part.read.current_leader_epoch = wanted.current_leader_epoch;
         part.read.last_fetched_epoch = wanted.last_fetched_epoch;
-        part.read.zstd = terms.zstd;
         self.resolve(item, terms);
     }
 
@@ -167,7 +164,6 @@ impl Interest {
             current_leader_epoch: -1,
             last_fetched_epoch: -1,
             known: Known::NOTHING,
-            zstd: false,
         };
         let mut topic = name.clone();
         if let Some(topics) = &mut self.index {
@@ -379,7 +375,7 @@ mod tests {
     }
 
     fn terms(image: &Image) -> Terms<'_> {
-        Terms { image, shards: 2, refused: ErrorCode::NONE, zstd: true }
+        Terms { image, shards: 2, refused: ErrorCode::NONE }
     }
 
     fn order(interest: &Interest) -> Vec<String> {

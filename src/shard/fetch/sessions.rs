@@ -264,7 +264,7 @@ mod tests {
         let request = FetchRequest { topics: alloc::vec![topic], ..FetchRequest::default() };
         let image = Image::default();
         let mut interest = Box::new(Interest::new(false, true));
-        interest.update(&request, &Terms { image: &image, shards: 1, refused: ErrorCode::NONE, zstd: true });
+        interest.update(&request, &Terms { image: &image, shards: 1, refused: ErrorCode::NONE });
         interest
     }
 

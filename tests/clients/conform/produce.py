@@ -220,9 +220,8 @@ def compressed_by_topic(talk):
         for codec in ("none", "lz4", "gzip", "zstd"):
             topic = talk.create(f"{kind}{codec}", compression_type=kind)
             ask(talk, 9, f"{codec} to {kind}", topic, batch(20, codec=codec))
-            ask(talk, 9, f"{codec} to {kind}, garbage", topic, batch(20, codec=codec, raw=b"\xff" * 40))
             ends(talk, topic)
-            # What can be told of the encoded batch without its encoder's taste.
+            # (Garbage in a batch that is to be encoded anew is an error of Kafka's own: UNKNOWN_SERVER_ERROR.) What can be told of the encoded batch without its encoder's taste.
             for version in (9, 10):
                 found = talk.call("Fetch", version, body(talk, version, topic, part(0, 0)))["Responses"][0]["Partitions"][0]
                 told = {"ErrorCode": found["ErrorCode"], "HighWatermark": found["HighWatermark"]}
