@@ -73,7 +73,7 @@ impl Keys {
     /// The slot of this hash, or the free one that it would take.
     fn find(&self, hash: [u64; 2]) -> usize {
         let slots = self.slots();
-        let mut slot = (u128::from(hash[0]) * slots as u128 >> 64) as usize;
+        let mut slot = ((u128::from(hash[0]) * slots as u128) >> 64) as usize;
         loop {
             let at = slot * WORDS;
             if self.words[at + 2] == 0 || self.words[at..at + 2] == hash {

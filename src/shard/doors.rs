@@ -148,7 +148,7 @@ impl Shard {
         let address: Option<IpAddr> = address.parse().ok();
         let own = overrides.and_then(|(text, _)| {
             let pairs = configs::address_counts(text).into_iter().flatten();
-            pairs.filter(|(of, _)| Some(of.to_canonical()) == address).map(|(_, count)| count).last()
+            pairs.filter(|(of, _)| Some(of.to_canonical()) == address).map(|(_, count)| count).next_back()
         });
         own.unwrap_or(self.settings.connections_per_ip_max)
     }

@@ -27,6 +27,7 @@ use crate::memory::Shares;
 use crate::records::iter::{Records, record_bytes};
 use crate::records::{self, BatchError, BatchHeader};
 use crate::wire::ErrorCode;
+use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::format;
 use alloc::vec;
@@ -72,7 +73,7 @@ struct Job {
 
 enum Stage {
     Mapping,
-    Rewriting(Group),
+    Rewriting(Box<Group>),
 }
 
 /// What has been written for a log.
@@ -237,7 +238,7 @@ impl Shard {
         job.work.clear();
         let Some(partition) = self.partitions[slot as usize].as_deref_mut() else { return self.abort_compaction() };
         if let Some(group) = partition.group_from(done, job.mapped) {
-            job.stage = Stage::Rewriting(group);
+            job.stage = Stage::Rewriting(Box::new(group));
             return self.read_on();
         }
         partition.log.cleaned = job.mapped;
