@@ -18,7 +18,8 @@
 //!
 //! A produced batch is checked, copied once into the open frame of the shard's journal, and answered when that frame is
 //! durable and the replica's high watermark has passed the batch. It then stays in memory as its partition's tail, is
-//! written to its segment with many others, and leaves memory when room is needed. A checkpoint makes segments durable
+//! written to its segment with many others, and leaves memory when room is needed. Compaction reads sealed segments
+//! and puts others in their place, under other names. A checkpoint makes segments durable
 //! and frees the journal's oldest files. Recovery reads the checkpoint and the journal behind it, never the segments.
 //!
 //! # Map
@@ -63,7 +64,7 @@
 //! - **Only committed bytes enter segments**, in whole batches, and everything a checkpoint says of a segment had arrived
 //!   before its sync began. The part-filled last sector is in the checkpoint, since its rewrite may tear.
 //! - **Nothing vanishes by absence.** A file is unlinked only when the log's new start, or a committed deletion that names
-//!   the topic's id, is durable in the journal.
+//!   the topic's id, is durable in the journal; or when a durable checkpoint knows the compacted segment in its place.
 //! - **Damage is kept.** A journal file that holds damage, or what damage has cut off from its partition, leaves the ring under
 //!   another name (`journal-03.kept`) before anything is written behind it; it is never used again and never unlinked, also
 //!   not with an old layout. A start that finds damage keeps no more than its ring's files.

@@ -45,6 +45,8 @@ fn align(mut empty: BytesMut) -> BytesMut {
 pub struct Shares {
     /// Arenas of the journal, which hold every partition's tail as well.
     pub journal: u64,
+    /// The table of keys of a log that is being compacted.
+    pub keys: u64,
     /// Arenas of reads from segments.
     pub reads: u64,
     /// What connections hold, with few groups about.
@@ -65,7 +67,8 @@ impl Shares {
     pub const fn of(memory_bytes: u64) -> Shares {
         let part = memory_bytes / 16;
         Shares {
-            journal: 8 * part,
+            journal: 7 * part + part / 2,
+            keys: part / 2,
             reads: 2 * part + part / 2,
             sessions: part / 2 - part / 8,
             quotas: part / 8,
@@ -287,6 +290,7 @@ mod tests {
             for groups in [0, shares.groups / 2, shares.groups] {
                 let connections = shares.connections_beside(groups);
                 let all = shares.journal
+                    + shares.keys
                     + shares.reads
                     + shares.sessions
                     + shares.quotas

@@ -7,6 +7,7 @@
 //! Invariants (each named in `report`): one batch has one place, one offset one content; an acknowledged or read batch
 //! is never gone; nothing refused is ever seen; what is told about a partition never goes back.
 
+pub mod compacted;
 mod lookups;
 mod starts;
 
@@ -114,6 +115,8 @@ pub struct Ledger {
     pub batches: Vec<Batch>,
     /// What the members of groups were told.
     pub claims: Claims,
+    /// What was written to the compacted topic.
+    pub compacted: compacted::Compacted,
     pub skew_ms: i64,
     /// The latest that the node's clock has shown.
     pub wall_max: i64,
@@ -141,6 +144,7 @@ impl Ledger {
             parts: Vec::new(),
             batches: Vec::new(),
             claims: Claims::default(),
+            compacted: compacted::Compacted::default(),
             skew_ms: 0,
             wall_max: i64::MIN,
             harmed: BTreeSet::new(),

@@ -24,6 +24,23 @@ pub struct Plan {
     /// When the chaos ends and everything must come to rest.
     pub heal_at: Nanos,
     pub groups: GroupsPlan,
+    pub kept: KeptPlan,
+}
+
+/// The compacted topic, and who writes to it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct KeptPlan {
+    pub writes: u32,
+    pub keys: u32,
+    /// In a million records.
+    pub tombstones: u32,
+    pub idempotent: bool,
+    /// One codec for all batches, by Kafka's number; any if `None`.
+    pub codec: Option<u8>,
+    pub delete_retention_ms: u64,
+    pub min_lag_ms: u64,
+    /// `compact,delete`, and how long a record stays at the most.
+    pub retention_ms: Option<u64>,
 }
 
 /// The members of consumer groups.
@@ -271,11 +288,13 @@ impl Plan {
             crashes_min: 3,
             heal_at,
             groups: groups(dice),
+            kept: KeptPlan::default(),
         };
         if !damage {
             plan.work.topics[3].compression =
                 dice.pick(&[Codec::Producer, Codec::Producer, Codec::Snappy, Codec::Gzip]);
         }
+        plan.kept = kept(dice);
         plan
     }
 
@@ -305,6 +324,7 @@ impl Plan {
             producer.pause_us = plan.heal_at / 1_000 / u64::from(producer.requests) * 2 / 3;
         }
         plan.work.fetches /= 4;
+        plan.kept.writes /= 2;
         plan.work.admin_steps = 10;
         plan
     }
@@ -488,6 +508,19 @@ fn groups(dice: &mut Dice) -> GroupsPlan {
     }
 }
 
+fn kept(dice: &mut Dice) -> KeptPlan {
+    KeptPlan {
+        writes: dice.between(150, 400) as u32,
+        keys: dice.pick(&[3, 10, 30, 200]),
+        tombstones: dice.pick(&[0, 100_000, 300_000]),
+        idempotent: dice.chance(700_000),
+        codec: None,
+        delete_retention_ms: dice.pick(&[0, 300, 300, 2_000]),
+        min_lag_ms: dice.pick(&[0, 0, 500]),
+        retention_ms: dice.chance(250_000).then(|| dice.between(1_000, 5_000)),
+    }
+}
+
 fn producer(dice: &mut Dice, number: u64, requests: u32, heal_at: Nanos) -> ProducerPlan {
     // The first is always Kafka's default, so that no seed is without acknowledged, idempotent records.
     let idempotent = number == 0 || dice.chance(600_000);
@@ -516,7 +549,7 @@ fn harm(dice: &mut Dice, target: HarmTarget) -> Harm {
 }
 
 /// Looks at the durable image beside those after each crash.
-const LOOKS: usize = 4;
+const LOOKS: usize = 3;
 
 fn chaos(dice: &mut Dice, heal_at: Nanos, damage: bool) -> Vec<Chaos> {
     let mut all = Vec::new();

@@ -18,6 +18,7 @@ pub const GROUP_MAX_SESSION_TIMEOUT_MS: &str = "group.max.session.timeout.ms";
 pub const GROUP_MAX_SIZE: &str = "group.max.size";
 pub const GROUP_MIN_SESSION_TIMEOUT_MS: &str = "group.min.session.timeout.ms";
 pub const LISTENERS: &str = "listeners";
+pub const LOG_CLEANER_BACKOFF_MS: &str = "log.cleaner.backoff.ms";
 pub const LOG_DIR: &str = "log.dir";
 pub const LOG_DIRS: &str = "log.dirs";
 pub const LOG_RETENTION_CHECK_INTERVAL_MS: &str = "log.retention.check.interval.ms";
@@ -100,6 +101,8 @@ pub static BROKER: &[Def] = &[
         "The shortest session timeout that a member may ask for, in milliseconds."),
     unset(LISTENERS, Kind::List, Rule::Flag("--listen"),
         "Where this broker listens."),
+    def(LOG_CLEANER_BACKOFF_MS, Kind::Long, "15000", Rule::AtLeast(0),
+        "How long each shard waits, in milliseconds, before it looks again for logs to compact; at least 10."),
     def("log.cleaner.delete.retention.ms", Kind::Long, "86400000", Rule::AtLeast(0),
         default_of!("delete.retention.ms")),
     def("log.cleaner.max.compaction.lag.ms", Kind::Long, "9223372036854775807", Rule::AtLeast(1),

@@ -222,6 +222,8 @@ pub struct BrokerSettings {
     /// Partitions in one answer of DescribeTopicPartitions.
     pub max_request_partition_size_limit: i32,
     pub retention_check_interval_ms: u64,
+    /// `log.cleaner.backoff.ms`.
+    pub log_cleaner_backoff_ms: u64,
     pub producer_id_expiration_ms: u64,
     pub transaction_max_timeout_ms: i32,
     pub group_initial_rebalance_delay_ms: u64,
@@ -271,6 +273,7 @@ impl BrokerSettings {
             fetch_sessions_max: number(keys::MAX_INCREMENTAL_FETCH_SESSION_CACHE_SLOTS) as usize,
             max_request_partition_size_limit: number(keys::MAX_REQUEST_PARTITION_SIZE_LIMIT) as i32,
             retention_check_interval_ms: number(keys::LOG_RETENTION_CHECK_INTERVAL_MS) as u64,
+            log_cleaner_backoff_ms: number(keys::LOG_CLEANER_BACKOFF_MS) as u64,
             producer_id_expiration_ms: number(keys::PRODUCER_ID_EXPIRATION_MS) as u64,
             transaction_max_timeout_ms: number(keys::TRANSACTION_MAX_TIMEOUT_MS) as i32,
             group_initial_rebalance_delay_ms: number(keys::GROUP_INITIAL_REBALANCE_DELAY_MS) as u64,

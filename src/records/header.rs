@@ -33,14 +33,14 @@ pub const PREFIX_LEN: usize = 12;
 const LEADER_EPOCH: usize = 12;
 const MAGIC: usize = 16;
 const CRC: usize = 17;
-const ATTRIBUTES: usize = 21;
-const MAX_TIMESTAMP: usize = 35;
+pub const ATTRIBUTES: usize = 21;
+pub const MAX_TIMESTAMP: usize = 35;
 
-const COMPRESSION_BITS: i16 = 0x07;
 const TIMESTAMP_TYPE_BIT: i16 = 1 << 3;
 const TRANSACTIONAL_BIT: i16 = 1 << 4;
 const CONTROL_BIT: i16 = 1 << 5;
-const DELETE_HORIZON_BIT: i16 = 1 << 6;
+pub const DELETE_HORIZON_BIT: i16 = 1 << 6;
+pub const COMPRESSION_BITS: i16 = 0x07;
 
 /// A header, parsed and not yet believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `header.rs` | the picture of the 61 bytes, their parsed view, what is patched in place, batches in a row |
 //! | `check.rs` | what a broker holds against a producer's batch, and the error code for each fault |
+//! | `filter.rs` | taking records out of a batch, for compaction |
 //! | `iter.rs` | the records inside, and the lookups by time |
 //! | `codec.rs` | the four compressions, within a bound on memory |
 //! | `recode.rs` | a batch in another compression |
@@ -11,12 +12,13 @@
 //!
 //! Invariant: what a broker changes, it changes in place: base offset and leader epoch (outside the checksum), and the
 //! timestamps of a topic stamped by the broker's clock (the checksum is made anew). A batch is re-encoded only where its
-//! topic asks for it (`compression.type`).
+//! topic asks for it (`compression.type`), and where compaction takes records out of it.
 
 pub mod builder;
 pub mod check;
 pub mod codec;
 pub mod error;
+pub mod filter;
 pub mod header;
 pub mod iter;
 pub mod recode;

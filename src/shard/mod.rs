@@ -18,6 +18,7 @@ pub mod boot;
 mod checkpoints;
 mod closing;
 mod commit;
+mod compact;
 mod connection;
 mod controller;
 pub mod doors;
@@ -146,6 +147,7 @@ pub struct Shard {
     staged_bytes: usize,
     flusher: Flusher,
     checkpoints: Checkpoints,
+    compactor: compact::Compactor,
     reads: Reads,
     answers: Answers,
     sessions: Sessions,
@@ -218,6 +220,7 @@ impl Shard {
             staged_bytes: 0,
             flusher: Flusher::default(),
             checkpoints: Checkpoints::default(),
+            compactor: compact::Compactor::default(),
             reads: Reads::new(shares.reads),
             answers: Answers::new(),
             retention_at: now.mono,
@@ -372,6 +375,8 @@ impl Shard {
             Timer::MemoryWait => self.on_memory_wait_due(),
             Timer::ReadsWait => self.on_reads_wait_due(),
             Timer::Retention => self.on_retention_due(),
+            Timer::Compact => self.on_compact_due(),
+            Timer::CompactOn => self.compact_on(),
             Timer::Idle => self.on_idle_due(),
             Timer::Groups { partition, at } => self.on_groups_due(partition, at),
             Timer::LoadGroups { partition } => self.load_groups(partition),
@@ -395,9 +400,10 @@ impl Shard {
             Then::Mended { partition } => self.on_mended(partition),
             Then::SegmentOpened { partition } => self.on_segment_opened(partition, &outcome),
             Then::Rolled { partition, base } => self.on_rolled(partition, base),
+            Then::SegmentsRemoved { partition, names } => self.on_segments_removed(partition, &names),
+            Then::Compacted { partition, wrote } => self.on_compact_written(partition, wrote, &outcome),
             Then::SegmentsListed { partition } => self.on_segments_listed(partition, &outcome.names),
             Then::Tidied { partition } => self.on_tidied(partition),
-            Then::SegmentsRemoved { partition, bases } => self.on_segments_removed(partition, &bases),
             Then::PartitionRemoved { partition } => self.on_partition_removed(partition),
             Then::Synced { partition } => self.on_synced(partition),
             Then::CheckpointSaved => self.on_checkpoint_saved(),

@@ -366,6 +366,10 @@ pub(super) fn check(
             max_timestamp = contents.max_timestamp;
             min_timestamp = contents.min_timestamp;
         }
+        // Nobody could read its keys.
+        Err(error @ BatchError::DecompressedTooLarge { .. }) if settings.cleanup.compact => {
+            return Err(refused(&error, bounds));
+        }
         Err(BatchError::DecompressedTooLarge { .. }) => {}
         Err(error) => return Err(refused(&error, bounds)),
     }

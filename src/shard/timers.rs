@@ -25,6 +25,10 @@ pub enum Timer {
     MemoryWait,
     /// Look for segments that are past their retention.
     Retention,
+    /// Look for a log to compact.
+    Compact,
+    /// The next slice of a compaction.
+    CompactOn,
     /// Close connections that have idled, or that never end what they began.
     Idle,
     /// A member, or a group, has had its time.

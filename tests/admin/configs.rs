@@ -389,6 +389,7 @@ fn the_brokers_defaults_are_kafkas() {
         fetch_sessions_max: 1000,
         max_request_partition_size_limit: 2000,
         retention_check_interval_ms: 300_000,
+        log_cleaner_backoff_ms: 15_000,
         producer_id_expiration_ms: 86_400_000,
         transaction_max_timeout_ms: 900_000,
         group_initial_rebalance_delay_ms: 3_000,
