@@ -101,8 +101,10 @@ impl Producer {
             }
         };
         let mut sent = *done;
+        // Whoever looks at the clock reads each answer before it does anything else.
+        let window = if self.answer_max.is_some() { 1 } else { WINDOW };
         while *done < self.batches {
-            while sent < self.batches && sent - *done < WINDOW && (sent == *done || chance::<R>(60)) {
+            while sent < self.batches && sent - *done < window && (sent == *done || chance::<R>(60)) {
                 if sent == batches.len() {
                     R::sleep(Duration::from_micros(R::below(1 + self.idle_max.as_micros() as u64))).await;
                     batches.push(self.next_batch::<R>(batches));
