@@ -9,7 +9,7 @@ use highwater_rig::ledger::Ledger;
 use highwater_rig::node::Site;
 use highwater_rig::producer::{Producer, create_topic};
 use highwater_rig::reader::{follow, read_all};
-use highwater_rig::runtime::Runtime;
+use highwater_rig::runtime::{Runtime, within};
 use madsim::Config;
 use madsim::runtime::{Handle, NodeHandle, Runtime as Sim};
 use std::cell::{Cell, RefCell};
@@ -22,6 +22,8 @@ const SHARDS: u16 = 3;
 /// From then on nothing more goes wrong.
 const CALM: Duration = Duration::from_secs(6);
 const PRODUCERS: usize = 3;
+/// Long after everything is done, where nothing hangs.
+const LIMIT: Duration = Duration::from_secs(120);
 
 struct World {
     site: Site,
@@ -109,6 +111,11 @@ async fn harm(node: &NodeHandle, world: &World) {
 
 /// A whole run: a number that tells of every input and action, and how often the node was started.
 async fn storm() -> (u64, u64) {
+    let ended = within::<Madsim, _>(LIMIT, storm_and_rest()).await;
+    ended.unwrap_or_else(|| panic!("the run does not end within {LIMIT:?}"))
+}
+
+async fn storm_and_rest() -> (u64, u64) {
     let world = World::new(Handle::current().seed());
     let node = world.boot();
     create_topic::<Madsim>(&dial(), &world.deeds, PARTITIONS).await;
@@ -155,7 +162,7 @@ impl Drop for Replay {
 
 fn sim(seed: u64) -> Sim {
     let mut sim = Sim::with_seed_and_config(seed, Config::default());
-    sim.set_time_limit(Duration::from_secs(300));
+    sim.set_time_limit(2 * LIMIT);
     sim
 }
 
