@@ -12,8 +12,9 @@
 //! journal file that it frees is used again. Both damaged: the shard refuses to start, naming the file.
 
 use crate::boundary::SECTOR;
-use crate::ids::{Offset, PartitionKey};
+use crate::ids::PartitionKey;
 use crate::journal::frame::Place;
+use crate::log::segment::Name;
 use crate::log::{LogSnapshot, Refusal};
 use crate::memory::{self, round_up};
 use crate::replica::Durable;
@@ -64,8 +65,8 @@ pub struct PartitionSnapshot {
     pub refusal: Option<Refusal>,
     /// Its deletion is journalled; files may be left.
     pub deleted: bool,
-    /// Base offsets of segments below the log's start whose files may be left.
-    pub doomed: Vec<Offset>,
+    /// Segments below the log's start, or replaced by compaction, whose files may be left.
+    pub doomed: Vec<Name>,
 }
 
 impl Checkpoint {

@@ -18,7 +18,8 @@
 //!
 //! A produced batch is checked, copied once into the open frame of the shard's journal, and answered when that frame is
 //! durable and the replica's high watermark has passed the batch. It then stays in memory as its partition's tail, is
-//! written to its segment with many others, and leaves memory when room is needed. A checkpoint makes segments durable
+//! written to its segment with many others, and leaves memory when room is needed. Compaction reads sealed segments
+//! and puts others in their place, under other names. A checkpoint makes segments durable
 //! and frees the journal's oldest files. Recovery reads the checkpoint and the journal behind it, never the segments.
 //!
 //! # Map
@@ -37,6 +38,7 @@
 //! | [`api`] | what is served, and the handlers that need no log |
 //! | [`groups`] | the group coordinator: members, generations, committed offsets |
 //! | [`configs`] | every topic and broker configuration: type, default, documentation, checks |
+//! | [`quotas`] | who may do how much: what is set, and the books of what was done |
 //! | [`records`] | Kafka's record batches |
 //! | [`wire`] | Kafka's messages: one schema, one macro, every version |
 //! | [`mail`] | what the shards of a node write to each other |
@@ -46,7 +48,7 @@
 //!
 //! Drivers of shards: `io` (production), `sim` (an event queue), `tests/rig` (async tasks, under turmoil and madsim).
 //!
-//! Layers, lowest first: `ids` · `boundary` `config` `memory` · `wire` `records` `configs` · `metadata` · `api` · `metrics` · `groups` · `replica`
+//! Layers, lowest first: `ids` · `boundary` `config` `memory` · `wire` `records` `quotas` `configs` · `metadata` · `api` · `metrics` · `groups` · `replica`
 //! · `log` · `journal` · `checkpoint` · `shard` (with `mail`, which carries its words).
 //!
 //! # Invariants
@@ -64,7 +66,7 @@
 //! - **Only committed bytes enter segments**, in whole batches, and everything a checkpoint says of a segment had arrived
 //!   before its sync began. The part-filled last sector is in the checkpoint, since its rewrite may tear.
 //! - **Nothing vanishes by absence.** A file is unlinked only when the log's new start, or a committed deletion that names
-//!   the topic's id, is durable in the journal.
+//!   the topic's id, is durable in the journal; or when a durable checkpoint knows the compacted segment in its place.
 //! - **Damage is kept.** A journal file that holds damage, or what damage has cut off from its partition, leaves the ring under
 //!   another name (`journal-03.kept`) before anything is written behind it; it is never used again and never unlinked, also
 //!   not with an old layout. A start that finds damage keeps no more than its ring's files.
@@ -74,7 +76,8 @@
 //! - **Bounded.** `memory::Shares` divides a shard's memory: batches and reads live in arenas, groups and sessions have their
 //!   parts, and everything that connections hold (receive buffers, requests under way, answers until they are taken) is in
 //!   one budget. Where a part is used up, the shard does not ask for more bytes: who holds much waits first, who holds
-//!   nothing goes on, and a reader that takes nothing is hung up where others wait.
+//!   nothing goes on, and a reader that takes nothing is hung up where others wait. Books are kept only
+//!   of clients that have a quota, and their part is bounded too.
 //!
 //! What is deliberately absent: an async runtime, locks, retries of failed syncs, a second write path, knobs of the
 //! group commit, and any trust in bytes that were read from a disk before their checksum was verified.
@@ -109,6 +112,7 @@ pub mod mail;
 pub mod memory;
 pub mod metadata;
 pub mod metrics;
+pub mod quotas;
 pub mod records;
 pub mod replica;
 pub mod shard;

@@ -7,6 +7,8 @@ use crate::checkpoint::PartitionSnapshot;
 use crate::groups;
 use crate::ids::{Epoch, Offset, PartitionKey, ShardId};
 use crate::metadata::Record;
+use crate::quotas::Usage;
+use crate::shard::doors::Door;
 use crate::shard::fetch::interest::Interest;
 use crate::shard::fetch::sessions::Claim;
 use crate::shard::fetch::{ReadPart, ReadResult};
@@ -77,17 +79,37 @@ pub(crate) enum Letter {
     /// A request that only shard 0 decides; answered with the frame of the response.
     Forward {
         ticket: Ticket,
+        user: String,
         frame: Bytes,
     },
+    /// The connection is to be muted for so long.
     Forwarded {
         ticket: Ticket,
         response: Vec<Bytes>,
+        throttle_ms: u64,
     },
     /// A block of producer ids, please.
     WantProducerIds,
     ProducerIds {
         first: i64,
         end: i64,
+    },
+
+    // Limits.
+    /// What clients with quotas did.
+    Used(Vec<Usage>),
+    /// A connection of this address was accepted; answered by `Door`, when there is room.
+    Knocks {
+        conn: ConnId,
+        address: String,
+    },
+    Door {
+        conn: ConnId,
+        door: Door,
+    },
+    /// It was hung up.
+    Leaves {
+        conn: ConnId,
     },
 
     // Data.

@@ -45,12 +45,16 @@ fn align(mut empty: BytesMut) -> BytesMut {
 pub struct Shares {
     /// Arenas of the journal, which hold every partition's tail as well.
     pub journal: u64,
+    /// The table of keys of a log that is being compacted.
+    pub keys: u64,
     /// Arenas of reads from segments.
     pub reads: u64,
     /// What connections hold, with few groups about.
     pub connections: u64,
     /// Fetch sessions.
     pub sessions: u64,
+    /// The books of clients that have quotas.
+    pub quotas: u64,
     /// Group coordinators, at most.
     pub groups: u64,
     /// The records of one compressed batch while they are looked at.
@@ -63,9 +67,11 @@ impl Shares {
     pub const fn of(memory_bytes: u64) -> Shares {
         let part = memory_bytes / 16;
         Shares {
-            journal: 8 * part,
+            journal: 7 * part + part / 2,
+            keys: part / 2,
             reads: 2 * part + part / 2,
-            sessions: part / 2,
+            sessions: part / 2 - part / 8,
+            quotas: part / 8,
             connections: 2 * part + part / 2,
             groups: 2 * part,
             decompressed: part,
@@ -284,8 +290,10 @@ mod tests {
             for groups in [0, shares.groups / 2, shares.groups] {
                 let connections = shares.connections_beside(groups);
                 let all = shares.journal
+                    + shares.keys
                     + shares.reads
                     + shares.sessions
+                    + shares.quotas
                     + connections
                     + groups
                     + shares.decompressed

@@ -8,6 +8,7 @@ use crate::api::Api;
 use crate::api::TABLE;
 use crate::boundary::Instant;
 use crate::ids::TopicId;
+use crate::quotas::QuotaKey;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -124,6 +125,17 @@ pub struct Counters {
     pub connections_accepted: u64,
     /// Closed for what they sent.
     pub connections_refused: u64,
+    /// Closed because their address connects too often.
+    pub connections_throttled: u64,
+    /// Answers whose connection was muted, by the quota that was exceeded.
+    pub throttled: BTreeMap<QuotaKey, Throttled>,
+}
+
+/// Answers that were throttled, and for how long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Throttled {
+    pub answers: u64,
+    pub ms: u64,
 }
 
 /// Frames of the journal.
@@ -149,6 +161,8 @@ impl Default for Counters {
             },
             connections_accepted: 0,
             connections_refused: 0,
+            connections_throttled: 0,
+            throttled: BTreeMap::new(),
         }
     }
 }
@@ -191,6 +205,8 @@ pub struct Sample {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Gauges {
     pub connections: u64,
+    /// Connections that are muted, because a quota was exceeded.
+    pub muted: u64,
     /// Requests that are not answered yet.
     pub requests: u64,
     /// Connections whose next request waits for room.

@@ -10,7 +10,7 @@ use highwater::journal::frame::Place;
 use highwater::journal::ring::{Ring, Slot, SlotState};
 use highwater::journal::{Entry, Journal, NoteHint, Resume};
 use highwater::log::LogSnapshot;
-use highwater::log::segment::{Chunk, Segment};
+use highwater::log::segment::{Chunk, Name, Segment};
 use highwater::log::sidecar;
 use highwater::memory::ArenaPool;
 use highwater::replica::Durable;
@@ -172,11 +172,11 @@ fn checkpoints() -> Vec<Vec<u8>> {
     let partition = PartitionSnapshot {
         key: KEY,
         replica: Durable::default(),
-        log: LogSnapshot { segments: vec![segment], partial: vec![1; 40], flushed: Offset(1) },
+        log: LogSnapshot { segments: vec![segment], partial: vec![1; 40], flushed: Offset(1), cleaned: Offset(1) },
         producers,
         refusal: None,
         deleted: false,
-        doomed: vec![Offset(3)],
+        doomed: vec![Name { base: Offset(3), generation: 1 }],
     };
     let slots = vec![SlotSnapshot { number: 0, bytes: 1 << 20, file_seq: Some(1) }];
     let full = Checkpoint { slots, partitions: vec![partition], metadata: vec![1; 20], ..Checkpoint::default() };

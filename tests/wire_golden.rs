@@ -5,7 +5,7 @@
 use highwater::boundary::Timestamp;
 use highwater::ids::Offset;
 use highwater::records::{self, Compression, Limits, iter};
-use highwater::wire::{Message, Reader, Writer};
+use highwater::wire::{ApiKey, Message, Reader, Writer, throttle};
 use std::fmt::Debug;
 
 #[path = "golden/messages.rs"]
@@ -112,4 +112,31 @@ fn kafkas_batches_are_accepted_in_every_compression() {
     }
     assert_eq!(BATCHES.lines().count(), 5);
     assert_eq!(Compression::from_id(4), Ok(Compression::Zstd));
+}
+
+/// A response's frame of this body.
+fn frame(key: ApiKey, version: i16, body: &[u8]) -> Vec<u8> {
+    let flexible = key != ApiKey::API_VERSIONS && key.is_flexible(version);
+    let header = vec![0; if flexible { 9 } else { 8 }];
+    [&header, body].concat()
+}
+
+#[test]
+fn the_throttle_time_stands_where_kafka_wrote_it() {
+    let mut found = 0;
+    for golden in golden().filter(|golden| golden.full && golden.name.ends_with("Response")) {
+        let key = ApiKey::ALL.iter().find(|key| key.name() == golden.name.strip_suffix("Response"));
+        let key = *key.unwrap_or_else(|| panic!("no API {}", golden.name));
+        let told = golden.facts.split(',').find_map(|fact| fact.strip_prefix("throttle_time_ms="));
+        let frame = frame(key, golden.version, &golden.bytes);
+        let place = throttle::place(key, golden.version, &frame);
+        let read = place.map(|at| i32::from_be_bytes(frame[at..at + 4].try_into().unwrap()).to_string());
+        if key == ApiKey::PRODUCE {
+            assert_eq!(place, None, "Produce says it itself");
+        } else {
+            assert_eq!(read.as_deref(), told, "{} version {}", golden.name, golden.version);
+            found += usize::from(told.is_some());
+        }
+    }
+    assert!(found > 100, "{found} versions with a throttle time");
 }

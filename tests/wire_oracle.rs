@@ -160,6 +160,12 @@ oracle! {
     describe_quorum_response: describe_quorum::DescribeQuorumResponse;
     list_config_resources_request: list_config_resources::ListConfigResourcesRequest;
     list_config_resources_response: list_config_resources::ListConfigResourcesResponse;
+    describe_client_quotas_request: describe_client_quotas::DescribeClientQuotasRequest;
+    describe_client_quotas_response: describe_client_quotas::DescribeClientQuotasResponse;
+    alter_client_quotas_request: alter_client_quotas::AlterClientQuotasRequest;
+    alter_client_quotas_response: alter_client_quotas::AlterClientQuotasResponse;
+    describe_user_scram_credentials_request: describe_user_scram_credentials::DescribeUserScramCredentialsRequest;
+    describe_user_scram_credentials_response: describe_user_scram_credentials::DescribeUserScramCredentialsResponse;
 }
 
 #[test]

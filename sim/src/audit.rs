@@ -12,6 +12,7 @@ use crate::client::member::{fetch_request, seen_in};
 use crate::dice::{Dice, Purpose};
 use crate::disk::{Disk, Trouble};
 use crate::faults::Counts;
+use crate::ledger::compacted::{self, TOPIC, parse};
 use crate::ledger::{BatchId, Ledger, Part, TopicState};
 use crate::node::{Shards, config};
 use crate::plan::Shape;
@@ -122,8 +123,48 @@ impl Auditor {
             auditor.send_again(ledger, resend)?;
         }
         let seen = reading.seen;
+        auditor.compacted(ledger)?;
         auditor.commits(ledger)?;
         Ok(seen)
+    }
+
+    /// The compacted topic, from its first offset to its last.
+    fn compacted(&mut self, ledger: &Ledger) -> Result<(), Broken> {
+        if ledger.compacted_lax() || ledger.compacted.acked() == 0 {
+            return Ok(());
+        }
+        let (mut seen, mut next, mut start) = (Vec::new(), 0, 0);
+        loop {
+            let partition =
+                FetchPartition { fetch_offset: next, partition_max_bytes: 1 << 20, ..FetchPartition::default() };
+            let topics = vec![FetchTopic { topic: TOPIC.into(), partitions: vec![partition], ..FetchTopic::default() }];
+            let request = FetchRequest { max_bytes: 4 << 20, session_epoch: -1, topics, ..FetchRequest::default() };
+            let body = self.call(12, &request)?;
+            let answer = FetchResponse::decode(&mut Reader::new(&body), 12)
+                .map_err(|error| (Invariant::Answers, format!("Fetch: {error}")))?;
+            let data = answer.responses.first().and_then(|topic| topic.partitions.first());
+            if let Some(data) = data.filter(|data| data.error_code == ErrorCode::OFFSET_OUT_OF_RANGE)
+                && data.log_start_offset > next
+            {
+                (next, start) = (data.log_start_offset, data.log_start_offset);
+                seen.clear();
+                continue;
+            }
+            let Some(data) = data.filter(|data| data.error_code.is_none()) else {
+                return Err((Invariant::Damage, format!("{TOPIC} from {next}: {answer:?}")));
+            };
+            let bytes = data.records.as_ref().map(|records| records.contiguous()).unwrap_or_default();
+            let end = parse(&bytes, next, &mut seen).map_err(|why| (Invariant::Genuine, format!("{TOPIC}: {why}")))?;
+            if end >= data.high_watermark {
+                break;
+            }
+            if end == next {
+                return Err(liveness(format!("{TOPIC}: nothing from {next} of {}", data.high_watermark)));
+            }
+            next = end;
+        }
+        let reading = compacted::Reading { seen: &seen, acked: ledger.compacted.acked(), start, at: None };
+        ledger.compacted.judge(&reading).map(|_| ())
     }
 
     /// Where a log starts, by ListOffsets.

@@ -288,7 +288,7 @@ impl World {
     fn recognised(&mut self) -> Vec<Resend> {
         let producers = self.clients.iter().flatten().filter_map(|client| match &**client {
             Client::Producer(producer) => Some(producer),
-            Client::Reader(_) | Client::Admin(_) | Client::Member(_) | Client::Stranger(_) => None,
+            Client::Reader(_) | Client::Admin(_) | Client::Member(_) | Client::Stranger(_) | Client::Keeper(_) => None,
         });
         let all = producers.flat_map(|producer| producer.recognised());
         let mut all: Vec<Resend> = all.map(|(part, batch, bytes)| Resend { part, batch, bytes }).collect();

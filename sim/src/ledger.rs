@@ -7,6 +7,7 @@
 //! Invariants (each named in `report`): one batch has one place, one offset one content; an acknowledged or read batch
 //! is never gone; nothing refused is ever seen; what is told about a partition never goes back.
 
+pub mod compacted;
 mod lookups;
 mod starts;
 
@@ -114,6 +115,8 @@ pub struct Ledger {
     pub batches: Vec<Batch>,
     /// What the members of groups were told.
     pub claims: Claims,
+    /// What was written to the compacted topic.
+    pub compacted: compacted::Compacted,
     pub skew_ms: i64,
     /// The latest that the node's clock has shown.
     pub wall_max: i64,
@@ -121,6 +124,8 @@ pub struct Ledger {
     harmed: BTreeSet<BatchId>,
     /// What is set for every broker, and for the one that there is.
     pub every_broker: Settings,
+    /// By the administrator's names of them.
+    pub quotas: Settings,
     pub broker: Settings,
     /// A wipe or a rollback: only genuineness is still asked for.
     pub beyond: bool,
@@ -139,10 +144,12 @@ impl Ledger {
             parts: Vec::new(),
             batches: Vec::new(),
             claims: Claims::default(),
+            compacted: compacted::Compacted::default(),
             skew_ms: 0,
             wall_max: i64::MIN,
             harmed: BTreeSet::new(),
             every_broker: Settings::default(),
+            quotas: Settings::default(),
             broker: Settings::default(),
             beyond: false,
             records_acked: 0,
@@ -161,6 +168,7 @@ impl Ledger {
             ("segment.ms", plan.segment_ms.to_string()),
             ("retention.bytes", plan.retention_bytes.to_string()),
             ("retention.ms", plan.retention_ms.to_string()),
+            ("compression.type", plan.compression.name().to_string()),
             ("max.message.bytes", MESSAGE_BYTES_MAX.to_string()),
         ];
         self.topics.push(Topic {
@@ -457,13 +465,14 @@ impl Ledger {
         if latest { self.mark(part, offset, "latest offset") } else { self.told_start(part, offset) }
     }
 
-    pub fn known(&self, part: Part) -> Known {
+    pub fn known(&self, part: Part, calm: bool) -> Known {
         let state = &self.parts[part];
         Known {
             high_watermark: state.high_watermark,
             start: state.start,
             acked_end: state.acked_end,
             epoch: state.epoch,
+            calm,
         }
     }
 
@@ -604,4 +613,6 @@ pub struct Known {
     pub start: i64,
     pub acked_end: i64,
     pub epoch: i32,
+    /// The faults had ended: nothing that fails from here on may fail for them.
+    pub calm: bool,
 }

@@ -99,6 +99,7 @@ impl Shards {
 
 /// The configuration of one shard.
 pub fn config(shape: &Shape, shards: Shards, shard: u16) -> Config {
+    let retention_check_ms = shape.retention_check_ms.to_string();
     Config {
         node: NodeId(1),
         shard: ShardId(shard),
@@ -118,7 +119,12 @@ pub fn config(shape: &Shape, shards: Shards, shard: u16) -> Config {
             runs_in_flight: 2,
         },
         broker: [
-            ("log.retention.check.interval.ms", "1000"),
+            ("log.cleaner.backoff.ms", "150"),
+            ("log.retention.check.interval.ms", retention_check_ms.as_str()),
+            // For the topic of committed offsets, whose own configurations say nothing of these.
+            ("log.cleaner.delete.retention.ms", "300"),
+            ("log.cleaner.min.cleanable.ratio", "0.1"),
+            ("log.roll.ms", "400"),
             ("offsets.topic.num.partitions", "3"),
             ("offsets.topic.segment.bytes", "1048576"),
             ("group.min.session.timeout.ms", "100"),

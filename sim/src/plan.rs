@@ -24,6 +24,23 @@ pub struct Plan {
     /// When the chaos ends and everything must come to rest.
     pub heal_at: Nanos,
     pub groups: GroupsPlan,
+    pub kept: KeptPlan,
+}
+
+/// The compacted topic, and who writes to it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct KeptPlan {
+    pub writes: u32,
+    pub keys: u32,
+    /// In a million records.
+    pub tombstones: u32,
+    pub idempotent: bool,
+    /// One codec for all batches, by Kafka's number; any if `None`.
+    pub codec: Option<u8>,
+    pub delete_retention_ms: u64,
+    pub min_lag_ms: u64,
+    /// `compact,delete`, and how long a record stays at the most.
+    pub retention_ms: Option<u64>,
 }
 
 /// The members of consumer groups.
@@ -48,6 +65,8 @@ pub struct Shape {
     pub arena_bytes: usize,
     pub run_bytes: usize,
     pub memory_bytes: u64,
+    /// `log.retention.check.interval.ms`.
+    pub retention_check_ms: u32,
 }
 
 /// Rates in parts per million of ops.
@@ -108,10 +127,32 @@ pub struct TopicPlan {
     pub retention_bytes: i64,
     /// -1: for ever.
     pub retention_ms: i64,
+    /// `compression.type`: producers send batches that are not compressed. Not in runs with damage: what it hit is known by
+    /// the numbers of batches in plain sight.
+    pub compression: Codec,
     /// The administrator deletes records of it.
     pub purged: bool,
     /// The administrator deletes it in the middle of the run.
     pub doomed: bool,
+}
+
+/// In what a topic wants its batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Codec {
+    Producer,
+    Gzip,
+    Snappy,
+}
+
+impl Codec {
+    /// As in `compression.type`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Codec::Producer => "producer",
+            Codec::Gzip => "gzip",
+            Codec::Snappy => "snappy",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -236,7 +277,7 @@ impl Plan {
         let dice = &mut Dice::new(seed, Purpose::Plan);
         let heal_at = dice.between(8, 16) * SECONDS;
         let damage = dice.chance(300_000);
-        Plan {
+        let mut plan = Plan {
             seed,
             shape: shape(dice),
             disk: disk_rates(dice),
@@ -247,7 +288,14 @@ impl Plan {
             crashes_min: 3,
             heal_at,
             groups: groups(dice),
+            kept: KeptPlan::default(),
+        };
+        if !damage {
+            plan.work.topics[3].compression =
+                dice.pick(&[Codec::Producer, Codec::Producer, Codec::Snappy, Codec::Gzip]);
         }
+        plan.kept = kept(dice);
+        plan
     }
 
     /// A run without a fault, for a test that adds the one it is about.
@@ -259,6 +307,7 @@ impl Plan {
         plan.chaos.clear();
         plan.crashes_min = 0;
         plan.work.strangers = 0;
+        plan.work.topics.iter_mut().for_each(|topic| topic.compression = Codec::Producer);
         for producer in &mut plan.work.producers {
             (producer.invalid, producer.large) = (0, 0);
             (producer.again, producer.raise, producer.renew) = (0, 0, 0);
@@ -275,6 +324,7 @@ impl Plan {
             producer.pause_us = plan.heal_at / 1_000 / u64::from(producer.requests) * 2 / 3;
         }
         plan.work.fetches /= 4;
+        plan.kept.writes /= 2;
         plan.work.admin_steps = 10;
         plan
     }
@@ -367,6 +417,7 @@ fn shape(dice: &mut Dice) -> Shape {
         arena_bytes: dice.pick(&[128 << 10, 256 << 10]),
         run_bytes: dice.pick(&[8 << 10, 16 << 10, 64 << 10]),
         memory_bytes: dice.pick(&[8, 16, 32]) << 20,
+        retention_check_ms: 1_000,
     }
 }
 
@@ -419,6 +470,7 @@ fn workload(dice: &mut Dice, heal_at: Nanos) -> Workload {
             segment_ms: dice.pick(&[700, 2_000, 5_000]),
             retention_bytes: -1,
             retention_ms: -1,
+            compression: Codec::Producer,
             purged: false,
             doomed: false,
         })
@@ -456,6 +508,19 @@ fn groups(dice: &mut Dice) -> GroupsPlan {
     }
 }
 
+fn kept(dice: &mut Dice) -> KeptPlan {
+    KeptPlan {
+        writes: dice.between(150, 400) as u32,
+        keys: dice.pick(&[3, 10, 30, 200]),
+        tombstones: dice.pick(&[0, 100_000, 300_000]),
+        idempotent: dice.chance(700_000),
+        codec: None,
+        delete_retention_ms: dice.pick(&[0, 300, 300, 2_000]),
+        min_lag_ms: dice.pick(&[0, 0, 500]),
+        retention_ms: dice.chance(250_000).then(|| dice.between(1_000, 5_000)),
+    }
+}
+
 fn producer(dice: &mut Dice, number: u64, requests: u32, heal_at: Nanos) -> ProducerPlan {
     // The first is always Kafka's default, so that no seed is without acknowledged, idempotent records.
     let idempotent = number == 0 || dice.chance(600_000);
@@ -484,7 +549,7 @@ fn harm(dice: &mut Dice, target: HarmTarget) -> Harm {
 }
 
 /// Looks at the durable image beside those after each crash.
-const LOOKS: usize = 4;
+const LOOKS: usize = 3;
 
 fn chaos(dice: &mut Dice, heal_at: Nanos, damage: bool) -> Vec<Chaos> {
     let mut all = Vec::new();

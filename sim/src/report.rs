@@ -41,6 +41,7 @@ invariants! {
     OneOwner = "a partition has one owner in each generation",
     Fenced = "a commit of a former generation is refused",
     Committed = "an acknowledged commit is never lost or rolled back",
+    Compacted = "a compacted log keeps the last value of every key",
     Leaks = "nothing is leaked",
     Seals = "an idle shard proves its last frame",
     Segments = "segments are Kafka's format from the first byte to the last",
@@ -63,6 +64,8 @@ pub struct Stats {
     pub events: u64,
     pub disk_ops: u64,
     pub produces: u64,
+    /// The longest that an answer to one took.
+    pub produce_took_max: Nanos,
     pub fetches: u64,
     pub requests: u64,
     pub records_acked: u64,

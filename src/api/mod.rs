@@ -19,6 +19,9 @@
 //! | `describe_cluster.rs` | DescribeCluster | `answer` |
 //! | `describe_configs.rs` | DescribeConfigs, for topics and for this broker | `answer` |
 //! | `alter_configs.rs` | IncrementalAlterConfigs and AlterConfigs, for topics and for brokers | `decide` |
+//! | `describe_client_quotas.rs` | DescribeClientQuotas | `answer` |
+//! | `alter_client_quotas.rs` | AlterClientQuotas | `decide` |
+//! | `describe_user_scram_credentials.rs` | DescribeUserScramCredentials: there are none | `answer` |
 //! | `create_partitions.rs` | CreatePartitions | `decide` |
 //! | `create_topics.rs` | CreateTopics; topics that are made because they were asked for (`auto_create`) | `decide` |
 //! | `delete_topics.rs` | DeleteTopics | `decide` |
@@ -42,20 +45,23 @@
 //!   Apache Kafka 4.4.0 broker, compared with what it answers; where ours differ, the handler's header says so;
 //! - **authorization**: everyone may do everything, and is told so where a request asks for operations (KIP-430);
 //! - **features**: none is supported or finalized, so that clients keep to what needs none;
-//! - **throttling**: every `throttle_time_ms` is 0.
+//! - **throttling**: every `throttle_time_ms` is 0 here; the shard writes it into the answer as it leaves.
 //!
 //! To serve another API: a variant of [`Api`] and its row in [`TABLE`]; the compiler then names every place that must
 //! know it.
 
+pub mod alter_client_quotas;
 pub mod alter_configs;
 pub mod api_versions;
 pub mod create_partitions;
 pub mod create_topics;
 pub mod delete_topics;
+pub mod describe_client_quotas;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_quorum;
 pub mod describe_topic_partitions;
+pub mod describe_user_scram_credentials;
 pub mod elect_leaders;
 pub mod find_coordinator;
 pub mod list_config_resources;

@@ -35,6 +35,9 @@ pub enum Api {
     IncrementalAlterConfigs,
     ListPartitionReassignments,
     OffsetDelete,
+    DescribeClientQuotas,
+    AlterClientQuotas,
+    DescribeUserScramCredentials,
     DescribeQuorum,
     DescribeCluster,
     DescribeProducers,
@@ -61,7 +64,7 @@ const fn row(api: Api, key: ApiKey, min: i16, max: i16) -> Served {
 }
 
 /// The table, by key. The versions are those of an Apache Kafka 4.4 broker.
-pub static TABLE: [Served; 33] = [
+pub static TABLE: [Served; 36] = [
     Served { api: Api::Produce, key: ApiKey::PRODUCE, min: 0, max: 13, served_from: 3 },
     row(Api::Fetch, ApiKey::FETCH, 4, 18),
     row(Api::ListOffsets, ApiKey::LIST_OFFSETS, 1, 11),
@@ -90,6 +93,9 @@ pub static TABLE: [Served; 33] = [
     row(Api::IncrementalAlterConfigs, ApiKey::INCREMENTAL_ALTER_CONFIGS, 0, 1),
     row(Api::ListPartitionReassignments, ApiKey::LIST_PARTITION_REASSIGNMENTS, 0, 0),
     row(Api::OffsetDelete, ApiKey::OFFSET_DELETE, 0, 0),
+    row(Api::DescribeClientQuotas, ApiKey::DESCRIBE_CLIENT_QUOTAS, 0, 1),
+    row(Api::AlterClientQuotas, ApiKey::ALTER_CLIENT_QUOTAS, 0, 1),
+    row(Api::DescribeUserScramCredentials, ApiKey::DESCRIBE_USER_SCRAM_CREDENTIALS, 0, 0),
     row(Api::DescribeQuorum, ApiKey::DESCRIBE_QUORUM, 0, 2),
     row(Api::DescribeCluster, ApiKey::DESCRIBE_CLUSTER, 0, 2),
     row(Api::DescribeProducers, ApiKey::DESCRIBE_PRODUCERS, 0, 0),
@@ -140,6 +146,7 @@ impl Api {
             Api::CreatePartitions | Api::IncrementalAlterConfigs | Api::AlterConfigs => 4 * MIB,
             Api::DescribeLogDirs | Api::DescribeProducers | Api::ElectLeaders | Api::ListPartitionReassignments => MIB,
             Api::DescribeQuorum | Api::ListConfigResources => MIB,
+            Api::DescribeClientQuotas | Api::AlterClientQuotas | Api::DescribeUserScramCredentials => MIB,
             Api::ApiVersions | Api::InitProducerId | Api::DescribeConfigs | Api::DescribeCluster => MIB,
         };
         max.min(socket_request_max_bytes)
@@ -193,6 +200,9 @@ pub fn route(key: ApiKey, version: i16) -> Route {
         | Api::DescribeGroups
         | Api::ListGroups
         | Api::DeleteGroups
-        | Api::OffsetDelete => Route::Version { min: row.served_from, max: row.max },
+        | Api::OffsetDelete
+        | Api::DescribeClientQuotas
+        | Api::AlterClientQuotas
+        | Api::DescribeUserScramCredentials => Route::Version { min: row.served_from, max: row.max },
     }
 }

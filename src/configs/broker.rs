@@ -18,9 +18,15 @@ pub const GROUP_MAX_SESSION_TIMEOUT_MS: &str = "group.max.session.timeout.ms";
 pub const GROUP_MAX_SIZE: &str = "group.max.size";
 pub const GROUP_MIN_SESSION_TIMEOUT_MS: &str = "group.min.session.timeout.ms";
 pub const LISTENERS: &str = "listeners";
+pub const LOG_CLEANER_BACKOFF_MS: &str = "log.cleaner.backoff.ms";
 pub const LOG_DIR: &str = "log.dir";
 pub const LOG_DIRS: &str = "log.dirs";
 pub const LOG_RETENTION_CHECK_INTERVAL_MS: &str = "log.retention.check.interval.ms";
+pub const CONTROLLER_QUOTA_WINDOW_NUM: &str = "controller.quota.window.num";
+pub const CONTROLLER_QUOTA_WINDOW_SIZE_SECONDS: &str = "controller.quota.window.size.seconds";
+pub const MAX_CONNECTIONS: &str = "max.connections";
+pub const MAX_CONNECTIONS_PER_IP: &str = "max.connections.per.ip";
+pub const MAX_CONNECTIONS_PER_IP_OVERRIDES: &str = "max.connections.per.ip.overrides";
 pub const MAX_INCREMENTAL_FETCH_SESSION_CACHE_SLOTS: &str = "max.incremental.fetch.session.cache.slots";
 pub const MAX_REQUEST_PARTITION_SIZE_LIMIT: &str = "max.request.partition.size.limit";
 pub const NODE_ID: &str = "node.id";
@@ -32,6 +38,8 @@ pub const OFFSETS_TOPIC_NUM_PARTITIONS: &str = "offsets.topic.num.partitions";
 pub const OFFSETS_TOPIC_REPLICATION_FACTOR: &str = "offsets.topic.replication.factor";
 pub const OFFSETS_TOPIC_SEGMENT_BYTES: &str = "offsets.topic.segment.bytes";
 pub const PRODUCER_ID_EXPIRATION_MS: &str = "producer.id.expiration.ms";
+pub const QUOTA_WINDOW_NUM: &str = "quota.window.num";
+pub const QUOTA_WINDOW_SIZE_SECONDS: &str = "quota.window.size.seconds";
 pub const SOCKET_REQUEST_MAX_BYTES: &str = "socket.request.max.bytes";
 pub const TRANSACTION_MAX_TIMEOUT_MS: &str = "transaction.max.timeout.ms";
 
@@ -73,6 +81,10 @@ pub static BROKER: &[Def] = &[
         default_of!("compression.zstd.level")),
     def(CONNECTIONS_MAX_IDLE_MS, Kind::Long, "600000", Rule::Any,
         "A connection on which nothing happens for so many milliseconds is closed; negative means never."),
+    def(CONTROLLER_QUOTA_WINDOW_NUM, Kind::Int, "11", Rule::AtLeast(1),
+        "How many windows' worth of controller_mutation_rate may be used at once."),
+    def(CONTROLLER_QUOTA_WINDOW_SIZE_SECONDS, Kind::Int, "1", Rule::AtLeast(1),
+        "How long a window of controller_mutation_rate is, in seconds."),
     def(DEFAULT_REPLICATION_FACTOR, Kind::Int, "1", Rule::Between(1, i16::MAX as i64),
         "How many replicas a topic gets when its creator leaves it to the broker."),
     def(DELETE_TOPIC_ENABLE, Kind::Boolean, "true", Rule::Any,
@@ -89,6 +101,8 @@ pub static BROKER: &[Def] = &[
         "The shortest session timeout that a member may ask for, in milliseconds."),
     unset(LISTENERS, Kind::List, Rule::Flag("--listen"),
         "Where this broker listens."),
+    def(LOG_CLEANER_BACKOFF_MS, Kind::Long, "15000", Rule::AtLeast(0),
+        "How long each shard waits, in milliseconds, before it looks again for logs to compact; at least 10."),
     def("log.cleaner.delete.retention.ms", Kind::Long, "86400000", Rule::AtLeast(0),
         default_of!("delete.retention.ms")),
     def("log.cleaner.max.compaction.lag.ms", Kind::Long, "9223372036854775807", Rule::AtLeast(1),
@@ -151,6 +165,12 @@ pub static BROKER: &[Def] = &[
         default_of!("segment.bytes")),
     def("log.segment.delete.delay.ms", Kind::Long, "60000", Rule::AtLeast(0),
         default_of!("file.delete.delay.ms")),
+    def(MAX_CONNECTIONS, Kind::Int, "2147483647", Rule::AtLeast(0),
+        "How many connections there may be; what comes beyond waits until another one is closed."),
+    def(MAX_CONNECTIONS_PER_IP, Kind::Int, "2147483647", Rule::AtLeast(0),
+        "How many connections of one address there may be; what comes beyond is closed."),
+    def(MAX_CONNECTIONS_PER_IP_OVERRIDES, Kind::String, "", Rule::PerAddress,
+        "max.connections.per.ip of single addresses, as address:count,address:count; names of hosts are not looked up."),
     def("max.decompressed.message.bytes", Kind::Int, "2147483639", Rule::Between(1, JAVA_ARRAY_MAX),
         default_of!("max.decompressed.message.bytes")),
     def(MAX_INCREMENTAL_FETCH_SESSION_CACHE_SLOTS, Kind::Int, "1000", Rule::AtLeast(0),
@@ -179,6 +199,10 @@ pub static BROKER: &[Def] = &[
         "segment.bytes of the topic of committed offsets when it is made."),
     def(PRODUCER_ID_EXPIRATION_MS, Kind::Int, "86400000", Rule::AtLeast(1),
         "How long a partition remembers a producer that has stopped writing, in milliseconds."),
+    def(QUOTA_WINDOW_NUM, Kind::Int, "11", Rule::AtLeast(1),
+        "Over how many windows the rates of clients with quotas are measured, the one that is filling included."),
+    def(QUOTA_WINDOW_SIZE_SECONDS, Kind::Int, "1", Rule::AtLeast(1),
+        "How long such a window is, in seconds."),
     def(SOCKET_REQUEST_MAX_BYTES, Kind::Int, "104857600", Rule::AtLeast(1),
         "The largest request, in bytes. A connection that announces a larger one is closed."),
     def(TRANSACTION_MAX_TIMEOUT_MS, Kind::Int, "900000", Rule::AtLeast(1),

@@ -7,6 +7,7 @@ use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::net::IpAddr;
 use core::{fmt, slice};
 
 /// A configuration's type. The numbers are those of DescribeConfigs' `ConfigType`.
@@ -51,6 +52,8 @@ pub enum Rule {
     OneOf(&'static [&'static str]),
     /// `*`, or entries `partition:broker`.
     Replicas,
+    /// Nothing, or entries `address:count`.
+    PerAddress,
     /// Told by the command line (the named flag), never by a configuration file.
     Flag(&'static str),
 }
@@ -155,6 +158,7 @@ impl Def {
             Rule::NotZero => Ok(()),
             Rule::OneOf(allowed) => value.texts().iter().try_for_each(|text| one_of(allowed, text)),
             Rule::Replicas => self.check_replicas(value.texts()),
+            Rule::PerAddress => check_per_address(value.texts()),
             Rule::Flag(flag) => Err((shown(value), format!("it is set by {flag}, not in the broker's configuration"))),
         }
     }
@@ -172,6 +176,27 @@ impl Def {
         );
         Err((format!("[{}]", entries.join(", ")), reason))
     }
+}
+
+fn check_per_address(texts: &[String]) -> Result<(), (String, String)> {
+    match texts.iter().find(|text| address_counts(text).is_none()) {
+        None => Ok(()),
+        Some(text) => {
+            let reason = "It must be a list of addresses (no names of hosts) in the following format: \
+                          address:count,address:count,...";
+            Err((text.clone(), reason.to_owned()))
+        }
+    }
+}
+
+/// Addresses and a count for each: `address:count` between commas. `None` where it is not that.
+pub fn address_counts(text: &str) -> Option<Vec<(IpAddr, u32)>> {
+    let pair = |entry: &str| {
+        let (address, count) = entry.rsplit_once(':')?;
+        let bare = address.trim().trim_start_matches('[').trim_end_matches(']');
+        Some((bare.parse().ok()?, count.trim().parse().ok()?))
+    };
+    list(text.trim()).iter().map(|entry| pair(entry)).collect()
 }
 
 impl Value {

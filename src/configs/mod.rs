@@ -24,16 +24,19 @@ mod topic;
 
 pub use broker::{
     ADVERTISED_LISTENERS, AUTO_CREATE_TOPICS_ENABLE, BROKER, BROKER_ID, CONNECTIONS_MAX_IDLE_MS,
-    DEFAULT_REPLICATION_FACTOR, DELETE_TOPIC_ENABLE, FETCH_MAX_BYTES, GROUP_INITIAL_REBALANCE_DELAY_MS,
-    GROUP_MAX_SESSION_TIMEOUT_MS, GROUP_MAX_SIZE, GROUP_MIN_SESSION_TIMEOUT_MS, LISTENERS, LOG_DIR, LOG_DIRS,
-    LOG_RETENTION_CHECK_INTERVAL_MS, MAX_INCREMENTAL_FETCH_SESSION_CACHE_SLOTS, MAX_REQUEST_PARTITION_SIZE_LIMIT,
-    NODE_ID, NUM_PARTITIONS, OFFSET_METADATA_MAX_BYTES, OFFSETS_RETENTION_CHECK_INTERVAL_MS, OFFSETS_RETENTION_MINUTES,
+    CONTROLLER_QUOTA_WINDOW_NUM, CONTROLLER_QUOTA_WINDOW_SIZE_SECONDS, DEFAULT_REPLICATION_FACTOR, DELETE_TOPIC_ENABLE,
+    FETCH_MAX_BYTES, GROUP_INITIAL_REBALANCE_DELAY_MS, GROUP_MAX_SESSION_TIMEOUT_MS, GROUP_MAX_SIZE,
+    GROUP_MIN_SESSION_TIMEOUT_MS, LISTENERS, LOG_CLEANER_BACKOFF_MS, LOG_DIR, LOG_DIRS,
+    LOG_RETENTION_CHECK_INTERVAL_MS, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_IP, MAX_CONNECTIONS_PER_IP_OVERRIDES,
+    MAX_INCREMENTAL_FETCH_SESSION_CACHE_SLOTS, MAX_REQUEST_PARTITION_SIZE_LIMIT, NODE_ID, NUM_PARTITIONS,
+    OFFSET_METADATA_MAX_BYTES, OFFSETS_RETENTION_CHECK_INTERVAL_MS, OFFSETS_RETENTION_MINUTES,
     OFFSETS_TOPIC_NUM_PARTITIONS, OFFSETS_TOPIC_REPLICATION_FACTOR, OFFSETS_TOPIC_SEGMENT_BYTES,
-    PRODUCER_ID_EXPIRATION_MS, SOCKET_REQUEST_MAX_BYTES, TRANSACTION_MAX_TIMEOUT_MS,
+    PRODUCER_ID_EXPIRATION_MS, QUOTA_WINDOW_NUM, QUOTA_WINDOW_SIZE_SECONDS, SOCKET_REQUEST_MAX_BYTES,
+    TRANSACTION_MAX_TIMEOUT_MS,
 };
-pub use def::{Def, Kind, Rule, Synonym, Value};
+pub use def::{Def, Kind, Rule, Synonym, Value, address_counts};
 pub use layers::BrokerValues;
-pub use settings::{BrokerSettings, Cleanup, Compression, TimestampType, TopicSettings};
+pub use settings::{BrokerSettings, Cleanup, TimestampType, TopicSettings};
 pub use topic::*;
 
 use alloc::borrow::{Cow, ToOwned};
@@ -112,10 +115,18 @@ pub fn check_broker(name: &str, value: &str) -> Result<(), String> {
 }
 
 /// Whether the broker configuration can be altered while the broker runs. As in Kafka: whatever gives topics their
-/// defaults, in its finest unit, and how long producers are remembered.
+/// defaults, in its finest unit, how long producers are remembered, how many connections there may be, and how
+/// often the cleaner looks.
 pub fn is_dynamic(name: &str) -> bool {
     let gives_default = |def: &Def| def.synonyms.first().is_some_and(|synonym| synonym.name == name);
-    name == PRODUCER_ID_EXPIRATION_MS || TOPIC.iter().any(gives_default)
+    let own = [
+        PRODUCER_ID_EXPIRATION_MS,
+        LOG_CLEANER_BACKOFF_MS,
+        MAX_CONNECTIONS,
+        MAX_CONNECTIONS_PER_IP,
+        MAX_CONNECTIONS_PER_IP_OVERRIDES,
+    ];
+    own.contains(&name) || TOPIC.iter().any(gives_default)
 }
 
 /// What the topic configuration `name` comes to. Panics where there is no such configuration.
@@ -172,6 +183,7 @@ pub(crate) fn shown(def: &Def, text: &str) -> String {
         | Rule::BetweenOr(..)
         | Rule::NotZero
         | Rule::OneOf(_)
-        | Rule::Replicas => def.canonical(text),
+        | Rule::Replicas
+        | Rule::PerAddress => def.canonical(text),
     }
 }

@@ -5,6 +5,8 @@
 
 use super::{BrokerValues, Value, Values, broker_def, topic_value};
 use crate::configs as keys;
+use crate::quotas::Windows;
+use crate::records::Compression;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -13,18 +15,6 @@ use alloc::vec::Vec;
 pub enum TimestampType {
     CreateTime,
     LogAppendTime,
-}
-
-/// `compression.type`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compression {
-    /// As the producer sent it.
-    Producer,
-    Uncompressed,
-    Gzip,
-    Snappy,
-    Lz4,
-    Zstd,
 }
 
 /// `cleanup.policy`. Neither: everything is kept.
@@ -60,9 +50,10 @@ pub struct TopicSettings {
     pub timestamp_before_max_ms: i64,
     /// How far ahead of it.
     pub timestamp_after_max_ms: i64,
-    pub compression: Compression,
-    /// -1: the codec's own default.
-    pub compression_gzip_level: i32,
+    /// What batches are re-encoded in; `None`: they stay as their producer sent them.
+    pub compression: Option<Compression>,
+    /// `None`: the codec's own default.
+    pub compression_gzip_level: Option<u8>,
     pub compression_lz4_level: i32,
     pub compression_zstd_level: i32,
     /// `min.cleanable.dirty.ratio`, in parts per million.
@@ -103,7 +94,7 @@ impl TopicSettings {
             timestamp_before_max_ms: of.number(keys::MESSAGE_TIMESTAMP_BEFORE_MAX_MS),
             timestamp_after_max_ms: of.number(keys::MESSAGE_TIMESTAMP_AFTER_MAX_MS),
             compression: of.compression(),
-            compression_gzip_level: of.number(keys::COMPRESSION_GZIP_LEVEL) as i32,
+            compression_gzip_level: u8::try_from(of.number(keys::COMPRESSION_GZIP_LEVEL)).ok(),
             compression_lz4_level: of.number(keys::COMPRESSION_LZ4_LEVEL) as i32,
             compression_zstd_level: of.number(keys::COMPRESSION_ZSTD_LEVEL) as i32,
             min_cleanable_dirty_ppm: of.ppm(keys::MIN_CLEANABLE_DIRTY_RATIO),
@@ -192,14 +183,14 @@ impl Resolver<'_> {
         }
     }
 
-    fn compression(&self) -> Compression {
+    fn compression(&self) -> Option<Compression> {
         match self.text(keys::COMPRESSION_TYPE).as_str() {
-            "producer" => Compression::Producer,
-            "uncompressed" => Compression::Uncompressed,
-            "gzip" => Compression::Gzip,
-            "snappy" => Compression::Snappy,
-            "lz4" => Compression::Lz4,
-            "zstd" => Compression::Zstd,
+            "producer" => None,
+            "uncompressed" => Some(Compression::None),
+            "gzip" => Some(Compression::Gzip),
+            "snappy" => Some(Compression::Snappy),
+            "lz4" => Some(Compression::Lz4),
+            "zstd" => Some(Compression::Zstd),
             other => panic!("{} is {other}", keys::COMPRESSION_TYPE),
         }
     }
@@ -218,6 +209,12 @@ pub struct BrokerSettings {
     pub offsets_topic_replication_factor: i16,
     /// `None`: connections may idle for ever.
     pub connections_max_idle_ms: Option<u64>,
+    /// `max.connections`, `max.connections.per.ip`.
+    pub connections_max: u32,
+    pub connections_per_ip_max: u32,
+    /// Of quotas, and of `controller_mutation_rate`.
+    pub quota_windows: Windows,
+    pub controller_quota_windows: Windows,
     pub socket_request_max_bytes: u32,
     pub fetch_max_bytes: u32,
     /// `max.incremental.fetch.session.cache.slots`.
@@ -225,6 +222,8 @@ pub struct BrokerSettings {
     /// Partitions in one answer of DescribeTopicPartitions.
     pub max_request_partition_size_limit: i32,
     pub retention_check_interval_ms: u64,
+    /// `log.cleaner.backoff.ms`.
+    pub log_cleaner_backoff_ms: u64,
     pub producer_id_expiration_ms: u64,
     pub transaction_max_timeout_ms: i32,
     pub group_initial_rebalance_delay_ms: u64,
@@ -250,6 +249,10 @@ impl BrokerSettings {
             Value::Boolean(flag) => flag,
             other => panic!("{name} is {other:?}, not a boolean"),
         };
+        let windows = |count: &str, seconds: &str| Windows {
+            count: number(count) as u32,
+            size_ms: number(seconds) as u64 * 1000,
+        };
         BrokerSettings {
             auto_create_topics: flag(keys::AUTO_CREATE_TOPICS_ENABLE),
             delete_topics: flag(keys::DELETE_TOPIC_ENABLE),
@@ -258,11 +261,19 @@ impl BrokerSettings {
             offsets_topic_num_partitions: number(keys::OFFSETS_TOPIC_NUM_PARTITIONS) as i32,
             offsets_topic_replication_factor: number(keys::OFFSETS_TOPIC_REPLICATION_FACTOR) as i16,
             connections_max_idle_ms: u64::try_from(number(keys::CONNECTIONS_MAX_IDLE_MS)).ok(),
+            connections_max: number(keys::MAX_CONNECTIONS) as u32,
+            connections_per_ip_max: number(keys::MAX_CONNECTIONS_PER_IP) as u32,
+            quota_windows: windows(keys::QUOTA_WINDOW_NUM, keys::QUOTA_WINDOW_SIZE_SECONDS),
+            controller_quota_windows: windows(
+                keys::CONTROLLER_QUOTA_WINDOW_NUM,
+                keys::CONTROLLER_QUOTA_WINDOW_SIZE_SECONDS,
+            ),
             socket_request_max_bytes: number(keys::SOCKET_REQUEST_MAX_BYTES) as u32,
             fetch_max_bytes: number(keys::FETCH_MAX_BYTES) as u32,
             fetch_sessions_max: number(keys::MAX_INCREMENTAL_FETCH_SESSION_CACHE_SLOTS) as usize,
             max_request_partition_size_limit: number(keys::MAX_REQUEST_PARTITION_SIZE_LIMIT) as i32,
             retention_check_interval_ms: number(keys::LOG_RETENTION_CHECK_INTERVAL_MS) as u64,
+            log_cleaner_backoff_ms: number(keys::LOG_CLEANER_BACKOFF_MS) as u64,
             producer_id_expiration_ms: number(keys::PRODUCER_ID_EXPIRATION_MS) as u64,
             transaction_max_timeout_ms: number(keys::TRANSACTION_MAX_TIMEOUT_MS) as i32,
             group_initial_rebalance_delay_ms: number(keys::GROUP_INITIAL_REBALANCE_DELAY_MS) as u64,

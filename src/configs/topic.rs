@@ -78,7 +78,7 @@ pub static TOPIC: &[Def] = &[
         Kind::Int,
         "-1",
         Rule::BetweenOr(1, 9, -1),
-        "Level for gzip where the broker compresses. Stored and reported; batches are kept as they were sent.",
+        "Level for gzip where the broker compresses: see compression.type.",
     )
     .from(&[same(COMPRESSION_GZIP_LEVEL)]),
     def(
@@ -86,7 +86,7 @@ pub static TOPIC: &[Def] = &[
         Kind::Int,
         "9",
         Rule::Between(1, 17),
-        "Level for lz4 where the broker compresses. Stored and reported; batches are kept as they were sent.",
+        "Stored and reported: the broker's lz4 has one level.",
     )
     .from(&[same(COMPRESSION_LZ4_LEVEL)]),
     def(
@@ -94,7 +94,8 @@ pub static TOPIC: &[Def] = &[
         Kind::String,
         "producer",
         Rule::OneOf(COMPRESSION_TYPES),
-        "The codec of stored batches. producer keeps each batch as its producer sent it.",
+        "The codec of stored batches. producer keeps each batch as its producer sent it; otherwise a batch in another codec \
+         is re-encoded, unless it takes more than a sixteenth of the shard's memory when decompressed.",
     )
     .from(&[same(COMPRESSION_TYPE)]),
     def(
@@ -102,7 +103,7 @@ pub static TOPIC: &[Def] = &[
         Kind::Int,
         "3",
         Rule::Between(-131_072, 22),
-        "Level for zstd where the broker compresses. Stored and reported; batches are kept as they were sent.",
+        "Stored and reported: the broker's zstd has one level, a fast one.",
     )
     .from(&[same(COMPRESSION_ZSTD_LEVEL)]),
     def(

@@ -11,6 +11,7 @@
 //! Invariant (`check`): a group without members is Empty or Preparing; the leader is a member; the static members' ids are
 //! those of members; only Preparing has waiting joins, only Completing waiting syncs.
 
+use super::members::Members;
 use super::record::{self, Committed};
 use super::request::Call;
 use super::timers::TimerId;
@@ -83,10 +84,6 @@ impl Member {
         found.map(|(_, metadata)| metadata.clone()).unwrap_or_default()
     }
 
-    fn supports(&self, protocol: &str) -> bool {
-        self.protocols.iter().any(|(name, _)| name == protocol)
-    }
-
     pub fn bytes(&self) -> usize {
         let protocols: usize = self.protocols.iter().map(|(name, metadata)| name.len() + metadata.len() + 48).sum();
         256 + self.client_id.len() + self.client_host.len() + protocols + self.assignment.len()
@@ -110,7 +107,7 @@ pub struct Group {
     pub leader: Option<String>,
     /// When the phase began.
     pub since: Timestamp,
-    pub members: BTreeMap<String, Member>,
+    pub members: Members,
     /// Member ids by instance id.
     pub statics: BTreeMap<String, String>,
     /// Ids that were given out and have not joined, with their session's timer.
@@ -135,7 +132,7 @@ impl Group {
             protocol: None,
             leader: None,
             since: now,
-            members: BTreeMap::new(),
+            members: Members::default(),
             statics: BTreeMap::new(),
             pending: BTreeMap::new(),
             pending_sync: BTreeSet::new(),
@@ -226,11 +223,7 @@ impl Group {
     }
 
     pub fn has_all_joined(&self) -> bool {
-        self.pending.is_empty() && self.members.values().all(|member| member.join.is_some())
-    }
-
-    pub fn awaiting_join(&self) -> usize {
-        self.members.values().filter(|member| member.join.is_some()).count()
+        self.pending.is_empty() && self.members.joining() == self.members.len()
     }
 
     /// The longest that any member may take to join again.
@@ -243,8 +236,8 @@ impl Group {
         if self.members.is_empty() {
             return !protocol_type.is_empty() && !protocols.is_empty();
         }
-        let common = |name: &str| self.members.values().all(|member| member.supports(name));
-        self.protocol_type.as_deref() == Some(protocol_type) && protocols.iter().any(|(name, _)| common(name))
+        let common = |(name, _): &(String, Bytes)| self.members.all_speak(name);
+        self.protocol_type.as_deref() == Some(protocol_type) && protocols.iter().any(common)
     }
 
     /// The protocol that most members like best among those that all speak.
@@ -252,10 +245,10 @@ impl Group {
         let mut votes: BTreeMap<&str, (usize, core::cmp::Reverse<usize>)> = BTreeMap::new();
         let first = self.members.values().next()?;
         for member in self.members.values() {
-            let common = |name: &str| self.members.values().all(|other| other.supports(name));
-            let choice = member.protocols.iter().map(|(name, _)| name.as_str()).find(|name| common(name))?;
-            let rank = first.protocols.iter().position(|(name, _)| name == choice).unwrap_or(usize::MAX);
-            votes.entry(choice).or_insert((0, core::cmp::Reverse(rank))).0 += 1;
+            let choice =
+                member.protocols.iter().map(|(name, _)| name.as_str()).find(|name| self.members.all_speak(name))?;
+            let rank = || first.protocols.iter().position(|(name, _)| name == choice).unwrap_or(usize::MAX);
+            votes.entry(choice).or_insert_with(|| (0, core::cmp::Reverse(rank()))).0 += 1;
         }
         // Where votes are equal, what an older member likes better.
         votes.into_iter().max_by_key(|(_, votes)| *votes).map(|(name, _)| name.to_string())
@@ -304,6 +297,7 @@ impl Group {
     }
 
     pub fn check(&self, name: &str) {
+        self.members.check();
         let phase = self.phase;
         let may_be_empty = matches!(phase, Phase::Empty | Phase::Preparing(_));
         assert!(!self.members.is_empty() || may_be_empty, "group {name} is {phase:?} without members");
@@ -315,7 +309,7 @@ impl Group {
             let of = self.members.get(id).and_then(|member| member.instance.as_ref());
             assert!(of == Some(instance), "group {name}: instance {instance} is {id}, whose instance is {of:?}");
         }
-        for (id, member) in &self.members {
+        for (id, member) in self.members.iter() {
             assert!(member.join.is_none() || self.is_preparing(), "group {name}: {id} joins while it is {phase:?}");
             assert!(member.sync.is_none() || phase == Phase::Completing, "group {name}: {id} syncs in {phase:?}");
         }

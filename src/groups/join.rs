@@ -126,13 +126,15 @@ impl Coordinator {
 
     fn update_member(&mut self, call: Call, name: &Arc<str>, id: &str, join: Join, out: &mut Decision) {
         let group = self.groups.get_mut(name).expect("the caller has it");
-        let member = group.members.get_mut(id).expect("a member joins again");
+        let mut member = group.members.remove(id).expect("a member joins again");
         self.bytes -= member.bytes();
         member.protocols = join.protocols;
         member.rebalance_timeout_ms = join.rebalance_timeout_ms;
         member.session_timeout_ms = join.session_timeout_ms;
         self.bytes += member.bytes();
-        if let Some(before) = member.join.replace(call) {
+        let before = member.join.replace(call);
+        group.members.insert(id.into(), member);
+        if let Some(before) = before {
             // It has asked again over another connection: nobody reads the answer to the first.
             out.replies.push((before, Reply::Joined(Joined::error(ErrorCode::REBALANCE_IN_PROGRESS, id))));
         }
@@ -208,9 +210,8 @@ impl Coordinator {
         match group.phase {
             Phase::Stable if group.protocol == group.select_protocol() => {
                 // Nothing changes but the name: the assignment stays, and the log learns the new id.
-                let member = group.members.get_mut(&id).expect("just put there");
-                member.join = None;
-                member.is_new = false;
+                let answered = |member: &mut Member| (member.join, member.is_new) = (None, false);
+                group.members.change(&id, answered).expect("just put there");
                 group.since = now.wall;
                 let is_leader = group.leader.as_deref() == Some(&id);
                 let mut reply = group.joined(&id);
@@ -286,7 +287,7 @@ fn accepts(group: &Group, id: &str, size_max: usize) -> bool {
     match group.phase {
         Phase::Empty => pending < size_max,
         Phase::Preparing(_) => {
-            known.is_some_and(|member| member.join.is_some()) || group.awaiting_join() + pending < size_max
+            known.is_some_and(|member| member.join.is_some()) || group.members.joining() + pending < size_max
         }
         Phase::Completing | Phase::Stable => known.is_some() || group.members.len() + pending < size_max,
     }

@@ -63,8 +63,8 @@ impl Coordinator {
     /// Takes a member out and answers what it waits for.
     pub(super) fn expel(&mut self, name: &Arc<str>, id: &str, out: &mut Decision) {
         let group = self.groups.get_mut(name).expect("the caller has it");
-        let Some(member) = group.members.get_mut(id) else { return };
-        let (join, sync) = (member.join.take(), member.sync.take());
+        let waits = group.members.change(id, |member| (member.join.take(), member.sync.take()));
+        let Some((join, sync)) = waits else { return };
         if let Some(call) = join {
             out.replies.push((call, Reply::Joined(Joined::error(ErrorCode::UNKNOWN_MEMBER_ID, ""))));
         }
@@ -108,10 +108,12 @@ impl Coordinator {
             self.complete_if_all_joined(now, name, out);
             return self.forget_if_unused(name);
         }
-        let Some(member) = group.members.get_mut(id) else { return };
-        member.session = None;
         // A member that waits for us is not silent; a new one may be gone all the same.
-        if !member.is_new && (member.join.is_some() || member.sync.is_some()) {
+        let silent = group.members.change(id, |member| {
+            member.session = None;
+            member.is_new || (member.join.is_none() && member.sync.is_none())
+        });
+        if silent != Some(true) {
             return;
         }
         self.expel(name, id, out);

@@ -35,7 +35,8 @@
 //! | --- | --- |
 //! | `record.rs` | the records, in Kafka's formats |
 //! | `request.rs` | what is asked and answered |
-//! | `group.rs` | a group and its members |
+//! | `group.rs` | a group, and what it asks of its members |
+//! | `members.rs` | the members, counted by what they speak and wait for |
 //! | `join.rs`, `sync.rs`, `leave.rs` | JoinGroup; SyncGroup and Heartbeat; LeaveGroup and expired sessions |
 //! | `rebalance.rs` | from a reason to share anew to the next generation |
 //! | `offsets.rs` | commit, fetch, delete, retention |
@@ -47,6 +48,7 @@ mod admin;
 mod group;
 mod join;
 mod leave;
+mod members;
 mod offsets;
 mod rebalance;
 pub mod record;

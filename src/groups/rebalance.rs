@@ -118,9 +118,11 @@ impl Coordinator {
         for (id, session_timeout_ms) in ids {
             let group = self.groups.get_mut(name).expect("just seen");
             let reply = group.joined(&id);
-            let member = group.members.get_mut(&id).expect("just seen");
-            member.is_new = false;
-            let waiting = member.join.take();
+            let answered = |member: &mut Member| {
+                member.is_new = false;
+                member.join.take()
+            };
+            let waiting = group.members.change(&id, answered).expect("just seen");
             group.pending_sync.insert(id.clone());
             if let Some(call) = waiting {
                 out.replies.push((call, Reply::Joined(reply)));
@@ -135,9 +137,11 @@ impl Coordinator {
     /// The member is to be heard of again within so many milliseconds.
     pub(super) fn expect_in(&mut self, now: Now, name: &Arc<str>, id: &str, ms: i64) {
         let group = self.groups.get_mut(name).expect("the caller has it");
-        let Some(member) = group.members.get_mut(id) else { return };
-        self.timers.cancel(member.session.take());
-        let due = Due::Session { group: name.clone(), member: id.into() };
-        member.session = Some(self.timers.set(after_ms(now.mono, ms), due));
+        let timers = &mut self.timers;
+        group.members.change(id, |member| {
+            timers.cancel(member.session.take());
+            let due = Due::Session { group: name.clone(), member: id.into() };
+            member.session = Some(timers.set(after_ms(now.mono, ms), due));
+        });
     }
 }

@@ -26,8 +26,8 @@ impl Coordinator {
                 let group = self.groups.get_mut(&name).expect("just seen");
                 group.pending_sync.remove(&id);
                 let is_leader = group.leader.as_deref() == Some(&id);
-                let member = group.members.get_mut(&id).expect("just seen");
-                if let Some(before) = member.sync.replace(call) {
+                let before = group.members.change(&id, |member| member.sync.replace(call)).expect("just seen");
+                if let Some(before) = before {
                     let reply = Reply::Synced(Synced::error(ErrorCode::REBALANCE_IN_PROGRESS));
                     out.replies.push((before, reply));
                 }
@@ -83,22 +83,23 @@ impl Coordinator {
             return self.prepare(now, name, out);
         }
         let mut heard = Vec::new();
-        for (id, member) in &mut group.members {
-            self.bytes -= member.bytes();
+        let (protocol_type, protocol, bytes) = (&group.protocol_type, &group.protocol, &mut self.bytes);
+        group.members.change_all(|id, member| {
+            *bytes -= member.bytes();
             // A copy of its own: a slice would keep the leader's whole request in memory.
             member.assignment = assignments.get(id).map(|bytes| Bytes::copy_from_slice(bytes)).unwrap_or_default();
-            self.bytes += member.bytes();
+            *bytes += member.bytes();
             if let Some(call) = member.sync.take() {
                 let reply = Synced {
                     error: ErrorCode::NONE,
-                    protocol_type: group.protocol_type.clone(),
-                    protocol: group.protocol.clone(),
+                    protocol_type: protocol_type.clone(),
+                    protocol: protocol.clone(),
                     assignment: member.assignment.clone(),
                 };
                 out.replies.push((call, Reply::Synced(reply)));
-                heard.push((id.clone(), member.session_timeout_ms));
+                heard.push((String::from(id), member.session_timeout_ms));
             }
-        }
+        });
         out.records.push(Record::Group { group: name.clone(), value: Some(value) });
         for (id, session_timeout_ms) in heard {
             self.expect_in(now, name, &id, session_timeout_ms.into());
@@ -117,15 +118,16 @@ impl Coordinator {
     pub(super) fn refuse_syncs(&mut self, now: Now, name: &Arc<str>, error: ErrorCode, out: &mut Decision) {
         let group = self.groups.get_mut(name).expect("the caller has it");
         let mut heard = Vec::new();
-        for (id, member) in &mut group.members {
-            self.bytes -= member.bytes();
+        let bytes = &mut self.bytes;
+        group.members.change_all(|id, member| {
+            *bytes -= member.bytes();
             member.assignment = Bytes::new();
-            self.bytes += member.bytes();
+            *bytes += member.bytes();
             if let Some(call) = member.sync.take() {
                 out.replies.push((call, Reply::Synced(Synced::error(error))));
-                heard.push((id.clone(), member.session_timeout_ms));
+                heard.push((String::from(id), member.session_timeout_ms));
             }
-        }
+        });
         for (id, session_timeout_ms) in heard {
             self.expect_in(now, name, &id, session_timeout_ms.into());
         }

@@ -11,6 +11,7 @@
 //! from the start on is in a segment below `flushed`, or in the tail, or in both.
 
 pub mod check;
+pub mod keys;
 mod refusal;
 pub mod segment;
 pub mod sidecar;
@@ -21,7 +22,7 @@ use crate::ids::Offset;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
-use segment::{Chunk, Segment};
+use segment::{Chunk, Name, Segment};
 use serde::{Deserialize, Serialize};
 
 /// A committed batch in memory.
@@ -56,6 +57,8 @@ pub struct Log {
     position: u64,
     /// A run is on its way to the active segment.
     pub writing: bool,
+    /// Below here every key has its last record only, up to here.
+    pub cleaned: Offset,
 }
 
 /// What of a log outlives its process, beside its segments' files and the journal.
@@ -64,6 +67,7 @@ pub struct LogSnapshot {
     pub segments: Vec<Segment>,
     pub partial: Vec<u8>,
     pub flushed: Offset,
+    pub cleaned: Offset,
 }
 
 /// A run of staged batches, ready to be written behind `at` of the active segment.
@@ -97,6 +101,7 @@ impl Log {
             partial: snapshot.partial,
             position: 0,
             writing: false,
+            cleaned: snapshot.cleaned,
         }
     }
 
@@ -105,6 +110,7 @@ impl Log {
             segments: self.segments.iter().cloned().collect(),
             partial: self.partial.clone(),
             flushed: self.flushed,
+            cleaned: self.cleaned,
         }
     }
 
@@ -253,6 +259,15 @@ impl Log {
     pub fn segment_at_mut(&mut self, base: Offset) -> Option<&mut Segment> {
         let index = self.segments.partition_point(|segment| segment.base < base);
         self.segments.get_mut(index).filter(|segment| segment.base == base)
+    }
+
+    /// The segment of this name, if the log still has it.
+    pub fn segment_named(&self, name: Name) -> Option<&Segment> {
+        self.segment_at(name.base).filter(|segment| segment.generation == name.generation)
+    }
+
+    pub fn segment_named_mut(&mut self, name: Name) -> Option<&mut Segment> {
+        self.segment_at_mut(name.base).filter(|segment| segment.generation == name.generation)
     }
 
     pub fn tail_len(&self) -> usize {

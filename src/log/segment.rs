@@ -54,6 +54,8 @@ pub struct Segment {
     pub jitter_ms: u64,
     /// The table; empty for a rolled segment whose sidecar holds it and is not loaded.
     pub chunks: Vec<Chunk>,
+    /// How often it was compacted.
+    pub generation: u32,
     /// Takes no more batches.
     pub rolled: bool,
     /// Cut to its length, its table in a sidecar, both durable: the table need not stay in memory.
@@ -90,6 +92,7 @@ impl Segment {
             modified: created,
             jitter_ms,
             chunks: Vec::new(),
+            generation: 0,
             rolled: false,
             sealed: false,
             trimmed: false,
@@ -117,6 +120,14 @@ impl Segment {
         }
     }
 
+    pub fn name(&self) -> Name {
+        Name { base: self.base, generation: self.generation }
+    }
+
+    pub fn path(&self, key: PartitionKey) -> String {
+        log_path(key, self.name())
+    }
+
     /// What retention counts its age from, in milliseconds since 1970.
     pub fn stamp(&self) -> i64 {
         if self.max_timestamp >= 0 { self.max_timestamp } else { self.modified }
@@ -140,19 +151,48 @@ pub fn folder(key: PartitionKey) -> String {
     format!("partitions/{key}")
 }
 
-/// The segment whose first record has offset `base`, as Kafka names it.
-pub fn log_path(key: PartitionKey, base: Offset) -> String {
-    format!("partitions/{key}/{:020}.log", base.0)
+/// Names the files of a segment: its first offset, as in Kafka, and how often it was compacted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Name {
+    pub base: Offset,
+    pub generation: u32,
 }
 
-pub fn sidecar_path(key: PartitionKey, base: Offset) -> String {
-    format!("partitions/{key}/{:020}.chunks", base.0)
+impl Name {
+    /// `00000000000000000042.log`; compacted once `00000000000000000042.1.log`. Kafka's tools read the offset up to the
+    /// first dot.
+    pub fn log(self) -> String {
+        self.file("log")
+    }
+
+    pub fn sidecar(self) -> String {
+        self.file("chunks")
+    }
+
+    fn file(self, suffix: &str) -> String {
+        match self.generation {
+            0 => format!("{:020}.{suffix}", self.base.0),
+            generation => format!("{:020}.{generation}.{suffix}", self.base.0),
+        }
+    }
+
+    /// The segment that a file of this name belongs to, if it is one's.
+    pub fn of_file(file: &str) -> Option<Name> {
+        let stem = file.strip_suffix(".log").or_else(|| file.strip_suffix(".chunks"))?;
+        let (base, generation) = match stem.split_once('.') {
+            Some((base, generation)) => (base, generation.parse().ok()?),
+            None => (stem, 0),
+        };
+        Some(Name { base: Offset(base.parse().ok()?), generation })
+    }
 }
 
-/// The base offset that a file's name says, where it is a segment's or its sidecar's.
-pub fn base_of(name: &str) -> Option<Offset> {
-    let stem = name.strip_suffix(".log").or_else(|| name.strip_suffix(".chunks"))?;
-    stem.parse().ok().map(Offset)
+pub fn log_path(key: PartitionKey, name: Name) -> String {
+    format!("partitions/{key}/{}", name.log())
+}
+
+pub fn sidecar_path(key: PartitionKey, name: Name) -> String {
+    format!("partitions/{key}/{}", name.sidecar())
 }
 
 /// The checksum of a batch: CRC-32 (ISO) of all its bytes. crc-fast takes memory that is in no cache twice as fast as

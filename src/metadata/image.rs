@@ -8,6 +8,7 @@ use super::name;
 use super::record::{Changes, FormatError, Record, decode, encode};
 use crate::configs::Values;
 use crate::ids::{NodeId, PartitionKey, TopicId};
+use crate::quotas::Quotas;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -15,7 +16,7 @@ use core::ops::Bound;
 use serde::{Deserialize, Serialize};
 
 /// The version of [`Image`]'s bytes.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 static NOTHING: Values = Values::new();
 
@@ -48,6 +49,7 @@ pub struct Image {
     deleting: BTreeMap<TopicId, i32>,
     /// What was altered of brokers' configurations: of every broker (`None`), and of each.
     brokers: BTreeMap<Option<NodeId>, Values>,
+    quotas: Quotas,
     /// Indices over `topics`; the checkpoint does not hold them.
     #[serde(skip)]
     names: BTreeMap<String, TopicId>,
@@ -64,12 +66,13 @@ struct Stored {
     next_producer_id: i64,
     deleting: BTreeMap<TopicId, i32>,
     brokers: BTreeMap<Option<NodeId>, Values>,
+    quotas: Quotas,
 }
 
 impl From<Stored> for Image {
     fn from(stored: Stored) -> Image {
-        let Stored { topics, next_producer_id, deleting, brokers } = stored;
-        let mut image = Image { next_producer_id, deleting, brokers, ..Image::default() };
+        let Stored { topics, next_producer_id, deleting, brokers, quotas } = stored;
+        let mut image = Image { next_producer_id, deleting, brokers, quotas, ..Image::default() };
         for topic in topics.into_values() {
             image.insert(topic);
         }
@@ -121,6 +124,7 @@ impl Image {
                 topic.partitions = *partitions;
                 self.partitions += (*partitions - before) as u64;
             }
+            Record::QuotasChanged { entity, changes } => self.quotas.change(entity, changes),
         }
     }
 
@@ -168,6 +172,11 @@ impl Image {
         self.brokers.get(&node).unwrap_or(&NOTHING)
     }
 
+    /// Who may do how much.
+    pub fn quotas(&self) -> &Quotas {
+        &self.quotas
+    }
+
     /// The first producer id that is not taken.
     pub fn next_producer_id(&self) -> i64 {
         self.next_producer_id
@@ -189,7 +198,8 @@ impl Image {
         self.deleting.remove(&id);
     }
 
-    /// The image for a checkpoint: the format version, then postcard of topics, next producer id, deletions, brokers.
+    /// The image for a checkpoint: the format version, then postcard of topics, next producer id, deletions, brokers,
+    /// quotas.
     pub fn encode(&self) -> Vec<u8> {
         encode(VERSION, self)
     }

@@ -11,9 +11,11 @@
 //!   │         │  3 TopicConfigured       id [16] · {config: value or none}                       │
 //!   │         │  4 BrokersConfigured     node or none · {config: value or none}                  │
 //!   │         │  5 PartitionsAdded       id [16] · partitions                                    │
+//!   │         │  6 QuotasChanged         ip, client, user: who or none · {quota: bits or none}   │
 //!   └─────────┴──────────────────────────────────────────────────────────────────────────────────┘
 //!   text = length varint, UTF-8 · map = count varint, keys and values in order · integer = zigzag varint
-//!   x or none = a byte 0, or a byte 1 and x
+//!   x or none = a byte 0, or a byte 1 and x · who = a byte 0 for the default, or a byte 1 and a name
+//!   quota = variant of `QuotaKey` · bits = varint of the double's bits
 //! ```
 //!
 //! Extended by variants at the end, under the same version: a reader that does not know a variant refuses the log rather
@@ -21,6 +23,7 @@
 
 use super::Topic;
 use crate::ids::{NodeId, TopicId};
+use crate::quotas::{Entity, QuotaChanges};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -50,6 +53,8 @@ pub enum Record {
     BrokersConfigured { node: Option<NodeId>, changes: Changes },
     /// A topic has so many partitions now, more than before.
     PartitionsAdded { id: TopicId, partitions: i32 },
+    /// The quotas of an entity; what is not named stays. Each fits its entity.
+    QuotasChanged { entity: Entity, changes: QuotaChanges },
 }
 
 impl Record {

@@ -110,7 +110,7 @@ impl BatchBuilder {
         let plain: Vec<u8> = self.records.finish().concat();
         let records = match self.compression {
             Compression::None => plain,
-            compression => codec::compress(compression, &plain),
+            compression => codec::compress(compression, None, &plain),
         };
         let mut batch = BytesMut::with_capacity(HEADER_LEN + records.len());
         batch.put_i64(0);

@@ -319,11 +319,14 @@ fn unzstd(mut input: &[u8], size_max: usize) -> Result<Vec<u8>, Failure> {
 /// What an lz4 frame of independent blocks of at most 64 KiB begins with, the header's checksum included.
 const LZ4_HEAD: [u8; 7] = [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82];
 
-/// Compresses, in a framing that every Kafka client reads.
-pub fn compress(compression: Compression, input: &[u8]) -> Vec<u8> {
+/// What gzip takes where nobody says otherwise.
+const GZIP_LEVEL: u8 = 6;
+
+/// Compresses, in a framing that every Kafka client reads. `level` is gzip's, 1 to 9; the other encoders have one.
+pub fn compress(compression: Compression, level: Option<u8>, input: &[u8]) -> Vec<u8> {
     match compression {
         Compression::None => input.to_vec(),
-        Compression::Gzip => gzip(input),
+        Compression::Gzip => gzip(level.unwrap_or(GZIP_LEVEL), input),
         Compression::Snappy => {
             snap::raw::Encoder::new().compress_vec(input).expect("below the 4 GiB that snappy takes")
         }
@@ -332,9 +335,9 @@ pub fn compress(compression: Compression, input: &[u8]) -> Vec<u8> {
     }
 }
 
-fn gzip(input: &[u8]) -> Vec<u8> {
+fn gzip(level: u8, input: &[u8]) -> Vec<u8> {
     let mut output = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
-    output.extend(miniz_oxide::deflate::compress_to_vec(input, 6));
+    output.extend(miniz_oxide::deflate::compress_to_vec(input, level));
     output.extend(crc32fast::hash(input).to_le_bytes());
     output.extend((input.len() as u32).to_le_bytes());
     output

@@ -33,13 +33,14 @@ pub const PREFIX_LEN: usize = 12;
 const LEADER_EPOCH: usize = 12;
 const MAGIC: usize = 16;
 const CRC: usize = 17;
-const ATTRIBUTES: usize = 21;
-const MAX_TIMESTAMP: usize = 35;
+pub const ATTRIBUTES: usize = 21;
+pub const MAX_TIMESTAMP: usize = 35;
 
 const TIMESTAMP_TYPE_BIT: i16 = 1 << 3;
 const TRANSACTIONAL_BIT: i16 = 1 << 4;
 const CONTROL_BIT: i16 = 1 << 5;
-const DELETE_HORIZON_BIT: i16 = 1 << 6;
+pub const DELETE_HORIZON_BIT: i16 = 1 << 6;
+pub const COMPRESSION_BITS: i16 = 0x07;
 
 /// A header, parsed and not yet believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +118,7 @@ impl BatchHeader {
     }
 
     pub fn compression(&self) -> Result<Compression, BatchError> {
-        Compression::from_id((self.attributes & 0x07) as u8)
+        Compression::from_id((self.attributes & COMPRESSION_BITS) as u8)
     }
 
     pub fn timestamp_type(&self) -> TimestampType {
@@ -186,6 +187,16 @@ fn set_timestamp(batch: &mut [u8], type_bit: i16, max_timestamp: Timestamp) {
     let attributes = i16::from_be_bytes(field(batch, ATTRIBUTES)) & !TIMESTAMP_TYPE_BIT | type_bit;
     batch[ATTRIBUTES..ATTRIBUTES + 2].copy_from_slice(&attributes.to_be_bytes());
     batch[MAX_TIMESTAMP..MAX_TIMESTAMP + 8].copy_from_slice(&max_timestamp.0.to_be_bytes());
+    set_checksum(batch);
+}
+
+/// Says of a whole batch in what its records are compressed, and how long it is. Makes the checksum anew.
+pub fn set_compression(batch: &mut [u8], compression: Compression) {
+    assert!(batch.len() >= HEADER_LEN, "a batch of {} bytes", batch.len());
+    let attributes = i16::from_be_bytes(field(batch, ATTRIBUTES)) & !COMPRESSION_BITS | i16::from(compression.id());
+    batch[ATTRIBUTES..ATTRIBUTES + 2].copy_from_slice(&attributes.to_be_bytes());
+    let len = (batch.len() - PREFIX_LEN) as i32;
+    batch[PREFIX_LEN - 4..PREFIX_LEN].copy_from_slice(&len.to_be_bytes());
     set_checksum(batch);
 }
 

@@ -37,6 +37,13 @@ pub struct Headers<'a> {
     rest: &'a [u8],
 }
 
+impl Headers<'_> {
+    /// How many are left.
+    pub fn count_left(&self) -> i32 {
+        self.count
+    }
+}
+
 impl<'a> Iterator for Headers<'a> {
     type Item = (&'a [u8], Option<&'a [u8]>);
 

@@ -5,6 +5,7 @@
 //! in Kafka; but once its first batch was refused and may come again, nothing that it sent behind it comes first.
 
 use crate::ids::Offset;
+use crate::records::BatchHeader;
 use alloc::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
@@ -108,6 +109,15 @@ impl Producers {
         let last = producer.batches.back().expect("a known producer has written").last;
         let expected = if last == i32::MAX { 0 } else { last + 1 };
         if sequence.first == expected { Verdict::Append } else { Verdict::OutOfOrder { expected } }
+    }
+
+    /// Whether this is the last batch that its producer has written.
+    pub fn ends_with(&self, header: &BatchHeader) -> bool {
+        let producer = self.by_id.get(&header.producer_id).filter(|_| header.has_producer_id());
+        producer.is_some_and(|producer| {
+            let last = producer.batches.back().map(|batch| batch.last);
+            producer.epoch == header.producer_epoch && last == Some(header.last_sequence())
+        })
     }
 
     /// The batch is in the log, at append or in recovery.

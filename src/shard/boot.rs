@@ -269,6 +269,7 @@ impl Shard {
             self.accept(listener);
         }
         self.start_retention();
+        self.start_compactor();
         self.start_idle_timer();
         self.load_all_groups();
         if self.me == ShardId(0) {

@@ -136,6 +136,11 @@ impl Shard {
             self.checkpoints.target = 0;
             self.checkpoints.stage = Stage::Flushing;
             self.checkpoints.behind.clear();
+        } else if self.compactor.wants_checkpoint() && self.phase == Phase::Serving {
+            // Only then do the segments go that compaction has replaced.
+            self.checkpoints.target = 0;
+            self.checkpoints.stage = Stage::Flushing;
+            self.checkpoints.behind.clear();
         }
     }
 
@@ -200,6 +205,7 @@ impl Shard {
                 Some(start) => start,
                 None => in_flight.unwrap_or((place, frame + 1, run)),
             };
+        self.replaced_in_snapshot();
         self.checkpoints.generation += 1;
         let journal = self.journal.as_ref().expect("the journal is open");
         let slots = journal.ring.slots.iter().filter_map(|slot| slot_snapshot(slot, replay.file_seq)).collect();
@@ -254,9 +260,9 @@ impl Shard {
         while self.checkpoints.syncing < in_flight {
             if let Some((slot, base)) = self.checkpoints.to_sync.pop() {
                 let Some(partition) = self.partition(slot) else { continue };
-                let segment = partition.log.segment_at(base);
-                let Some(file) = segment.and_then(|segment| segment.open.file) else { continue };
-                let path = segment::log_path(partition.key, base);
+                let Some(segment) = partition.log.segment_at(base) else { continue };
+                let Some(file) = segment.open.file else { continue };
+                let path = segment.path(partition.key);
                 partition.reads += 1;
                 self.checkpoints.syncing += 1;
                 self.start_task(vec![Step::Sync], Some(file), &path, Then::Synced { partition: Some(slot) });
@@ -323,6 +329,7 @@ impl Shard {
             format!("shard {}: checkpoint {generation} as of frame {frame}; journal kept from file {keep}", self.me.0);
         self.fx.log(Level::Debug, text);
         self.expire_producers();
+        self.remove_replaced();
         self.fill_ring();
         self.check_stopped();
     }
@@ -466,7 +473,7 @@ impl Shard {
             segment.open.dirty = false;
             segment.open.unnamed = false;
             let partial = Bytes::copy_from_slice(&partition.log.partial);
-            steps.push((segment::log_path(key, segment.base), segment.bytes, key, partial));
+            steps.push((segment.path(key), segment.bytes, key, partial));
         }
         for (path, bytes, key, partial) in steps {
             let mut all = Vec::new();

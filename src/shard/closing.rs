@@ -71,11 +71,14 @@ impl Shard {
         let wanted = !self.conns.held.starved.is_empty();
         for (conn, connection) in &self.conns.by_id {
             let silent = wanted && now.since(connection.last_active) > FRAME_SILENCE_MAX;
-            let late = connection.frame_begun.is_some_and(|begun| silent || now.since(begun) > FRAME_TIME_MAX);
+            // A muted one was told to be silent; it gives up what it holds where others wait for that.
+            let muted = connection.muted.is_some();
+            let over = |begun| silent || !muted && now.since(begun) > FRAME_TIME_MAX;
+            let late = connection.frame_begun.is_some_and(over) || muted && silent && connection.owned.bytes() > 0;
             starving += if connection.starved { connection.owned.bytes() } else { 0 };
             if late && !connection.starved {
                 stuck.push(*conn);
-            } else if idle_max.is_some_and(|max| now.since(connection.last_active) > max) {
+            } else if !muted && idle_max.is_some_and(|max| now.since(connection.last_active) > max) {
                 idle.push(*conn);
             }
         }
@@ -89,6 +92,7 @@ impl Shard {
         for conn in idle {
             self.hang_up(conn);
         }
+        self.expire_books();
         self.start_idle_timer();
     }
 }

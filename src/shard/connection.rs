@@ -6,6 +6,7 @@
 //! for a connection is in one of its two accounts; a stranger costs one log line.
 
 use super::closing::Refusals;
+use super::doors::Entry;
 use super::effects::Pending;
 use super::fetch::Fetching;
 use super::group_calls::Grouping;
@@ -16,7 +17,7 @@ use super::query::Querying;
 use super::timers::Timer;
 use super::{Level, Phase, Shard};
 use crate::api::{Api, Route, request_bytes_max, route};
-use crate::boundary::{ConnId, Done, Instant, NetError, Op};
+use crate::boundary::{Accepted, ConnId, Done, Instant, NetError, Op};
 use crate::configs::BrokerSettings;
 use crate::mail::Ticket;
 use crate::memory::{Account, Side};
@@ -55,12 +56,19 @@ pub struct Connections {
     pub(super) stalled: VecDeque<ConnId>,
     pub held: Held,
     pub(super) refusals: Refusals,
-    /// Of the request that is being handled.
-    serving: Api,
+    /// Of the request that is being handled: its API and version, and how many bytes it has.
+    serving: (Api, i16, usize),
 }
 
 pub struct Connection {
     pub(super) peer: String,
+    pub(super) entry: Entry,
+    /// Without the type of its principal.
+    pub(super) user: String,
+    /// Of its last request, while there are quotas.
+    pub(super) client_id: String,
+    /// Nothing is read until then.
+    pub(super) muted: Option<Instant>,
     pub(super) input: BytesMut,
     /// The size of the buffer behind it, where that is not the driver's.
     pub owned: Account,
@@ -99,6 +107,11 @@ pub struct Connection {
 pub struct Place {
     pub slot: Slot,
     pub api: Api,
+    pub version: i16,
+    /// Bytes of the request.
+    pub asked: usize,
+    /// For so long the connection is muted, whatever its quotas.
+    pub throttle_ms: u64,
     pub begun: Instant,
     /// What it counts for.
     pub bytes: usize,
@@ -175,7 +188,7 @@ impl Connections {
             stalled: VecDeque::new(),
             held: Held::new(bytes_max),
             refusals: Refusals::default(),
-            serving: Api::ApiVersions,
+            serving: (Api::ApiVersions, 0, 0),
         }
     }
 
@@ -245,6 +258,7 @@ impl Connections {
 
     pub fn gauge(&self, gauges: &mut Gauges) {
         gauges.connections = self.by_id.len() as u64;
+        gauges.muted = self.by_id.values().filter(|connection| connection.muted.is_some()).count() as u64;
         gauges.requests = self.by_id.values().map(|connection| connection.slots.len() as u64).sum();
         gauges.stalled = self.stalled.len() as u64;
         gauges.input_bytes = self.held.budget.held(Side::Input) as u64;
@@ -272,12 +286,12 @@ impl Shard {
         let Done::Accepted(result) = done else { panic!("an accept ended as {done:?}") };
         match result {
             Ok(accepted) => {
-                let connection = Connection::new(accepted.peer, self.fx.now.mono);
+                let (conn, peer) = (accepted.conn, accepted.peer.clone());
+                let connection = Connection::new(accepted, self.fx.now.mono);
                 self.counters.connections_accepted += 1;
-                let other = self.conns.by_id.insert(accepted.conn, connection);
-                assert!(other.is_none(), "{:?} is accepted twice", accepted.conn);
-                self.receive(accepted.conn);
-                self.accept(listener);
+                let other = self.conns.by_id.insert(conn, connection);
+                assert!(other.is_none(), "{conn:?} is accepted twice");
+                self.knock(conn, &peer);
             }
             Err(NetError::Canceled) => {}
             Err(error) => {
@@ -294,6 +308,9 @@ impl Shard {
         let Some(connection) = conns.by_id.get_mut(&conn) else { return };
         if connection.receiving || connection.stalled || connection.closing || !serving || connection.put_off.is_some()
         {
+            return;
+        }
+        if connection.entry != Entry::In || connection.muted.is_some() {
             return;
         }
         if connection.input.is_empty() {
@@ -375,7 +392,7 @@ impl Shard {
         let most = u32::try_from(self.conns.held.budget.side_max()).unwrap_or(u32::MAX);
         let now = self.fx.now.mono;
         let Some(connection) = self.conns.by_id.get_mut(&conn) else { return Next::Wait };
-        if connection.waits_for.is_some() {
+        if connection.waits_for.is_some() || connection.muted.is_some() {
             return Next::Wait;
         }
         if connection.closing || connection.slots.len() >= REQUESTS_MAX || connection.out_bytes >= OUTPUT_MAX {
@@ -484,10 +501,13 @@ impl Shard {
             Err(error) => return self.refuse(conn, &format!("a frame that is no request: {error}")),
         };
         let short = Header { key: header.api_key, version: header.api_version, correlation: header.correlation_id };
+        if !self.image.quotas().is_empty() {
+            self.conns.known_as(conn, header.client_id.as_deref().unwrap_or_default());
+        }
         match route(header.api_key, header.api_version) {
             Route::Serve(api) => self.serve(conn, api, short, &mut reader, &frame),
             Route::ApiVersionsFallback => {
-                self.conns.serving = Api::ApiVersions;
+                self.conns.serving = (Api::ApiVersions, 0, frame.len());
                 let response = crate::api::api_versions::unsupported();
                 let frame = encode_response(short.correlation, short.key, 0, &response);
                 self.answer_now(conn, frame);
@@ -501,7 +521,7 @@ impl Shard {
     }
 
     fn serve(&mut self, conn: ConnId, api: Api, header: Header, reader: &mut Reader<'_>, frame: &Bytes) {
-        self.conns.serving = api;
+        self.conns.serving = (api, header.version, frame.len());
         let served = match api {
             Api::Produce => self.decoded(reader, header, |shard, request| {
                 shard.produce(conn, header, &request, frame);
@@ -558,6 +578,7 @@ impl Shard {
             | Api::CreatePartitions
             | Api::IncrementalAlterConfigs
             | Api::AlterConfigs
+            | Api::AlterClientQuotas
             | Api::DescribeQuorum => {
                 self.forward(conn, frame.clone());
                 Ok(())
@@ -580,6 +601,14 @@ impl Shard {
             }),
             Api::DescribeCluster => self.decoded(reader, header, |shard, request| {
                 let response = header.respond(&crate::api::describe_cluster::answer(&request, &shard.view()));
+                shard.answer_now(conn, response);
+            }),
+            Api::DescribeClientQuotas => self.decoded(reader, header, |shard, request| {
+                let response = header.respond(&crate::api::describe_client_quotas::answer(&request, &shard.view()));
+                shard.answer_now(conn, response);
+            }),
+            Api::DescribeUserScramCredentials => self.decoded(reader, header, |shard, request| {
+                let response = header.respond(&crate::api::describe_user_scram_credentials::answer(&request));
                 shard.answer_now(conn, response);
             }),
             Api::DescribeLogDirs => {
@@ -648,7 +677,8 @@ impl Shard {
         let (conns, begun) = (&mut self.conns, self.fx.now.mono);
         let connection = conns.by_id.get_mut(&conn).expect("a request has its connection");
         let bytes = core::mem::replace(&mut conns.held.cost, REQUEST_BYTES);
-        connection.slots.push_back(Place { slot, api: conns.serving, begun, bytes, shared: 0 });
+        let (api, version, asked) = conns.serving;
+        connection.slots.push_back(Place { slot, api, version, asked, throttle_ms: 0, begun, bytes, shared: 0 });
         connection.under_way += bytes;
         conns.held.recount(connection);
         let request = connection.next_request;
@@ -670,6 +700,7 @@ impl Shard {
         budget.set(&mut connection.owned, 0);
         budget.set(&mut connection.output, 0);
         self.answers.forget(conn, budget);
+        self.leave(conn, &connection);
         for place in connection.slots {
             if let Slot::Fetch(fetching) = place.slot {
                 self.abandon_fetch(conn, fetching);
@@ -684,9 +715,14 @@ impl Shard {
 }
 
 impl Connection {
-    fn new(peer: String, now: Instant) -> Connection {
+    fn new(accepted: Accepted, now: Instant) -> Connection {
+        let Accepted { listener, peer, principal, .. } = accepted;
         Connection {
             peer,
+            entry: Entry::Knocks(listener),
+            user: String::from(principal.strip_prefix("User:").unwrap_or(&principal)),
+            client_id: String::new(),
+            muted: None,
             input: BytesMut::new(),
             owned: Account::new(Side::Input),
             receiving: false,

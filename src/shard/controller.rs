@@ -20,6 +20,7 @@ use crate::records::{self, BatchBuilder};
 use crate::wire::frame::{decode_header, encode_response};
 use crate::wire::{ApiKey, Reader};
 use alloc::collections::VecDeque;
+use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
 
@@ -37,7 +38,7 @@ pub struct Controller {
 }
 
 enum Work {
-    Request { ticket: Ticket, frame: Bytes },
+    Request { ticket: Ticket, user: String, frame: Bytes },
     ProducerIds { shard: ShardId },
 }
 
@@ -52,7 +53,8 @@ struct Deciding {
 }
 
 enum Reply {
-    Response(Ticket, Vec<Bytes>),
+    /// And for how long the connection is to be muted.
+    Response(Ticket, Vec<Bytes>, u64),
     /// Answered from the image, once the topics that it wished for are there.
     Again(Ticket, Bytes),
     ProducerIds(ShardId, i64, i64),
@@ -104,18 +106,20 @@ impl Shard {
     /// Lets shard 0 decide a request of this shard's connection.
     pub(super) fn forward(&mut self, conn: ConnId, frame: Bytes) {
         let ticket = self.open_slot(conn, Slot::Forwarded);
-        self.send(ShardId(0), Letter::Forward { ticket, frame });
+        let user = self.conns.get(conn).map(|connection| connection.user.clone()).unwrap_or_default();
+        self.send(ShardId(0), Letter::Forward { ticket, user, frame });
     }
 
-    pub(super) fn on_forwarded(&mut self, ticket: Ticket, response: Vec<Bytes>) {
+    pub(super) fn on_forwarded(&mut self, ticket: Ticket, response: Vec<Bytes>, throttle_ms: u64) {
         if response.is_empty() {
             return self.refuse(ticket.conn, "a request that cannot be read");
         }
+        self.conns.throttle(ticket, throttle_ms);
         self.conns.complete(ticket.conn, ticket.request, response);
     }
 
-    pub(super) fn on_forward(&mut self, ticket: Ticket, frame: Bytes) {
-        self.controller.queue.push_back(Work::Request { ticket, frame });
+    pub(super) fn on_forward(&mut self, ticket: Ticket, user: String, frame: Bytes) {
+        self.controller.queue.push_back(Work::Request { ticket, user, frame });
     }
 
     pub(super) fn want_producer_ids(&mut self) {
@@ -149,7 +153,7 @@ impl Shard {
             }
             let Some(work) = self.controller.queue.pop_front() else { return };
             match work {
-                Work::Request { ticket, frame } => self.decide(ticket, frame),
+                Work::Request { ticket, user, frame } => self.decide(ticket, &user, frame),
                 Work::ProducerIds { shard } => {
                     let Decision { records, response } = allocate_producer_ids(&self.controller.image, PRODUCER_IDS);
                     self.commit_decision(records, Reply::ProducerIds(shard, response.first, response.end));
@@ -158,44 +162,57 @@ impl Shard {
         }
     }
 
-    fn decide(&mut self, ticket: Ticket, frame: Bytes) {
+    fn decide(&mut self, ticket: Ticket, user: &str, frame: Bytes) {
         let mut reader = Reader::bounded(&frame, self.elements_max());
         let header = decode_header(&mut reader).expect("the shard that forwarded it has read it");
         let (key, version, correlation) = (header.api_key, header.api_version, header.correlation_id);
         let Route::Serve(api) = api::route(key, version) else { panic!("{key} is not served, but forwarded") };
+        let client_id = header.client_id.as_deref().unwrap_or_default();
+        let mut permits = self.permits(api, version, user, client_id);
         let (now, mut rng) = (self.fx.now.wall, self.rng.clone());
         let quorum = self.quorum();
         let view = self.view_of(&self.controller.image);
         let decided = match api {
-            Api::CreateTopics => crate::wire::Message::decode(&mut reader, version).map(|request| {
-                let decision = api::create_topics::decide(&request, &view, now, &mut rng);
-                let response = encode_response(correlation, key, version, &decision.response);
-                (decision.records, Reply::Response(ticket, response))
-            }),
-            Api::DeleteTopics => crate::wire::Message::decode(&mut reader, version).map(|request| {
-                let decision = api::delete_topics::decide(&request, version, &view);
-                let response = encode_response(correlation, key, version, &decision.response);
-                (decision.records, Reply::Response(ticket, response))
-            }),
-            Api::CreatePartitions => crate::wire::Message::decode(&mut reader, version).map(|request| {
-                let decision = api::create_partitions::decide(&request, &view);
-                let response = encode_response(correlation, key, version, &decision.response);
-                (decision.records, Reply::Response(ticket, response))
-            }),
+            Api::CreateTopics => crate::wire::Message::decode(&mut reader, version)
+                .map(|request| api::create_topics::decide(&request, &view, now, &mut rng))
+                .map(|Decision { mut records, mut response }| {
+                    self.permit_created(&mut permits, &mut records, &mut response);
+                    let response = encode_response(correlation, key, version, &response);
+                    (records, Reply::Response(ticket, response, 0))
+                }),
+            Api::DeleteTopics => crate::wire::Message::decode(&mut reader, version)
+                .map(|request| api::delete_topics::decide(&request, version, &view))
+                .map(|Decision { mut records, mut response }| {
+                    self.permit_deleted(&mut permits, &mut records, &mut response);
+                    let response = encode_response(correlation, key, version, &response);
+                    (records, Reply::Response(ticket, response, 0))
+                }),
+            Api::CreatePartitions => crate::wire::Message::decode(&mut reader, version)
+                .map(|request| api::create_partitions::decide(&request, &view))
+                .map(|Decision { mut records, mut response }| {
+                    self.permit_grown(&mut permits, &mut records, &mut response);
+                    let response = encode_response(correlation, key, version, &response);
+                    (records, Reply::Response(ticket, response, 0))
+                }),
             Api::IncrementalAlterConfigs => crate::wire::Message::decode(&mut reader, version).map(|request| {
                 let decision = api::alter_configs::decide(&request, &view);
                 let response = encode_response(correlation, key, version, &decision.response);
-                (decision.records, Reply::Response(ticket, response))
+                (decision.records, Reply::Response(ticket, response, 0))
+            }),
+            Api::AlterClientQuotas => crate::wire::Message::decode(&mut reader, version).map(|request| {
+                let decision = api::alter_client_quotas::decide(&request, &view);
+                let response = encode_response(correlation, key, version, &decision.response);
+                (decision.records, Reply::Response(ticket, response, 0))
             }),
             Api::DescribeQuorum => crate::wire::Message::decode(&mut reader, version).map(|request| {
                 let answer = api::describe_quorum::answer(&request, &quorum, &view);
                 let response = encode_response(correlation, key, version, &answer);
-                (Vec::new(), Reply::Response(ticket, response))
+                (Vec::new(), Reply::Response(ticket, response, 0))
             }),
             Api::AlterConfigs => crate::wire::Message::decode(&mut reader, version).map(|request| {
                 let decision = api::alter_configs::decide_all_at_once(&request, &view);
                 let response = encode_response(correlation, key, version, &decision.response);
-                (decision.records, Reply::Response(ticket, response))
+                (decision.records, Reply::Response(ticket, response, 0))
             }),
             Api::Metadata => crate::wire::Message::decode(&mut reader, version).map(|request| {
                 let names = api::metadata::missing(&request, version, &view);
@@ -226,6 +243,8 @@ impl Shard {
             | Api::ListGroups
             | Api::DeleteGroups
             | Api::OffsetDelete
+            | Api::DescribeClientQuotas
+            | Api::DescribeUserScramCredentials
             | Api::DescribeLogDirs
             | Api::DescribeProducers
             | Api::ElectLeaders
@@ -234,9 +253,14 @@ impl Shard {
         };
         self.rng = rng;
         match decided {
-            Ok((records, reply)) => self.commit_decision(records, reply),
+            Ok((records, mut reply)) => {
+                if let Reply::Response(_, _, throttle_ms) = &mut reply {
+                    *throttle_ms = permits.throttle_ms;
+                }
+                self.commit_decision(records, reply);
+            }
             // An empty answer closes the connection on the shard that has it.
-            Err(_) => self.send(ticket.shard, Letter::Forwarded { ticket, response: Vec::new() }),
+            Err(_) => self.send(ticket.shard, Letter::Forwarded { ticket, response: Vec::new(), throttle_ms: 0 }),
         }
     }
 
@@ -312,7 +336,8 @@ impl Shard {
                     slots.extend(self.delete_topic(*id));
                     self.forget_topic_in_groups(*id);
                 }
-                Record::ProducerIdsAllocated { .. } => {}
+                // Looked up in the image where they are needed.
+                Record::ProducerIdsAllocated { .. } | Record::QuotasChanged { .. } => {}
                 Record::TopicConfigured { id, .. } => self.configure_topic(*id),
                 Record::BrokersConfigured { .. } => self.configure_broker(),
                 Record::PartitionsAdded { id, .. } => {
@@ -347,6 +372,10 @@ impl Shard {
         let topics: Vec<TopicId> = self.image.topics().map(|topic| topic.id).collect();
         for id in topics {
             self.configure_topic(id);
+        }
+        if self.me == ShardId(0) {
+            // There may be room for more connections now.
+            self.open_doors();
         }
     }
 
@@ -401,7 +430,9 @@ impl Shard {
 
     fn reply_decision(&mut self, reply: Reply) {
         match reply {
-            Reply::Response(ticket, response) => self.send(ticket.shard, Letter::Forwarded { ticket, response }),
+            Reply::Response(ticket, response, throttle_ms) => {
+                self.send(ticket.shard, Letter::Forwarded { ticket, response, throttle_ms });
+            }
             Reply::ProducerIds(shard, first, end) => self.send(shard, Letter::ProducerIds { first, end }),
             Reply::Again(ticket, frame) => {
                 let mut reader = Reader::new(&frame);
@@ -416,7 +447,7 @@ impl Shard {
                     let answer = api::metadata::answer(&request, version, &self.view());
                     encode_response(correlation, key, version, &answer)
                 };
-                self.send(ticket.shard, Letter::Forwarded { ticket, response });
+                self.send(ticket.shard, Letter::Forwarded { ticket, response, throttle_ms: 0 });
             }
         }
     }

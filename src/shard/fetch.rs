@@ -140,6 +140,7 @@ impl Shard {
     pub(super) fn fetch(&mut self, conn: ConnId, header: Header, request: &FetchRequest<'_>, frame: &Bytes) {
         let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
         let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(self.settings.fetch_max_bytes as usize);
+        let max_bytes = max_bytes.min(self.fetch_quota_bytes(conn));
         let refused = refused_whole(request);
         let (id, epoch, by_ids) = (request.session_id, request.session_epoch, header.version >= 13);
         let full = matches!(epoch, 0 | -1);

@@ -240,9 +240,8 @@ impl Shard {
     fn open_segment(&mut self, slot: u32) {
         let Some(partition) = self.partition(slot) else { return };
         let segment = partition.log.segments.back().expect("an active segment");
-        let (key, base, fresh) = (partition.key, segment.base, segment.bytes == 0);
+        let (key, fresh, path) = (partition.key, segment.bytes == 0, segment.path(partition.key));
         partition.log.writing = true;
-        let path = segment::log_path(key, base);
         let mode = OpenMode { create: true, truncate: fresh, direct: true };
         let mut steps = Vec::new();
         if !partition.folder_made {
@@ -409,9 +408,9 @@ impl Shard {
             return self.mend(slot, file);
         }
         segment.rolled = true;
-        let log = segment::log_path(key, base);
+        let (log, name) = (segment.path(key), segment.name());
         let mut steps = vec![Step::Truncate(bytes), Step::Sync];
-        steps.extend(seal_steps(key, base, table));
+        steps.extend(seal_steps(key, name, table));
         self.fx.log(Level::Debug, format!("{log} is rolled at {bytes} bytes"));
         self.start_task(steps, Some(file), &log, Then::Rolled { partition: slot, base });
         self.flush(slot);
@@ -422,7 +421,7 @@ impl Shard {
     fn mend(&mut self, slot: u32, file: FileId) {
         let Some(partition) = self.partition(slot) else { return };
         let segment = partition.log.segments.back().expect("an active segment");
-        let (at, path) = (round_down(segment.bytes), segment::log_path(partition.key, segment.base));
+        let (at, path) = (round_down(segment.bytes), segment.path(partition.key));
         let mut sector = memory::aligned(SECTOR);
         sector.extend_from_slice(&partition.log.partial);
         sector.resize(SECTOR, 0);
@@ -450,16 +449,16 @@ impl Shard {
         let Some(partition) = self.partition(slot) else { return };
         let key = partition.key;
         let unsealed = partition.log.segments.iter().filter(|segment| segment.rolled && !segment.sealed);
-        let unsealed: Vec<(Offset, u64, Vec<u8>)> = unsealed
-            .map(|segment| (segment.base, segment.bytes, sidecar::encode(key, segment.base, &segment.chunks)))
+        let unsealed: Vec<(segment::Name, u64, Vec<u8>)> = unsealed
+            .map(|segment| (segment.name(), segment.bytes, sidecar::encode(key, segment.base, &segment.chunks)))
             .collect();
-        for (base, bytes, table) in unsealed {
-            let log = segment::log_path(key, base);
+        for (name, bytes, table) in unsealed {
+            let (log, base) = (segment::log_path(key, name), name.base);
             let mut steps = vec![Step::Open(log.clone(), OpenMode { create: false, truncate: false, direct: false })];
             steps.push(Step::Truncate(bytes));
             steps.push(Step::Sync);
             steps.push(Step::Close);
-            steps.extend(seal_steps(key, base, table));
+            steps.extend(seal_steps(key, name, table));
             self.start_task(steps, None, &log, Then::Rolled { partition: slot, base });
         }
     }
@@ -483,17 +482,16 @@ impl Shard {
 
     fn segment_path(&self, slot: u32) -> alloc::string::String {
         let partition = self.partitions[slot as usize].as_deref();
-        let path = |key: PartitionKey, base: Offset| segment::log_path(key, base);
         partition
-            .and_then(|partition| partition.log.segments.back().map(|segment| path(partition.key, segment.base)))
+            .and_then(|partition| partition.log.segments.back().map(|segment| segment.path(partition.key)))
             .unwrap_or_else(|| "partitions".to_string())
     }
 }
 
 /// Writes a segment's table beside it, and makes both names durable.
-fn seal_steps(key: PartitionKey, base: Offset, table: Vec<u8>) -> Vec<Step> {
+pub(super) fn seal_steps(key: PartitionKey, name: segment::Name, table: Vec<u8>) -> Vec<Step> {
     vec![
-        Step::Open(segment::sidecar_path(key, base), OpenMode { create: true, truncate: true, direct: false }),
+        Step::Open(segment::sidecar_path(key, name), OpenMode { create: true, truncate: true, direct: false }),
         Step::Write { offset: 0, data: Bytes::from(table) },
         Step::Sync,
         Step::Close,

@@ -181,7 +181,8 @@ impl Shard {
                 return;
             }
             self.count_groups(slot);
-            let (now, refuses) = (self.fx.now, self.journal_refuses(BATCH_BYTES));
+            let batch_bytes = BATCH_BYTES.min(self.config.journal.commit_bytes_max / 2);
+            let (now, refuses) = (self.fx.now, self.journal_refuses(batch_bytes));
             let room = self.groups_bytes_max().saturating_sub(self.groups_bytes);
             let Some(groups) = self.groups(slot) else { return };
             let Stage::Active(coordinator) = &mut groups.stage else { return };

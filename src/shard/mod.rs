@@ -13,12 +13,15 @@
 //! timer or in a queue of a partition.
 
 mod answers;
+mod backlog;
 pub mod boot;
 mod checkpoints;
 mod closing;
 mod commit;
+mod compact;
 mod connection;
 mod controller;
+pub mod doors;
 mod effects;
 pub mod fetch;
 mod flush;
@@ -29,6 +32,7 @@ mod group_loading;
 mod groups;
 mod held;
 pub mod inspect;
+mod mutations;
 mod output;
 mod partition;
 pub mod produce;
@@ -40,6 +44,7 @@ mod removal;
 mod reshard;
 mod sampling;
 mod tasks;
+mod throttle;
 mod tidy;
 mod timers;
 
@@ -65,6 +70,7 @@ use bytes::Bytes;
 use checkpoints::Checkpoints;
 use connection::Connections;
 use controller::{Applying, Controller};
+use doors::Doors;
 use effects::{Effects, Pending};
 use fetch::sessions::Sessions;
 use flush::Flusher;
@@ -74,6 +80,7 @@ use rand_chacha::ChaCha8Rng;
 use reads::Reads;
 use reshard::Reshard;
 use tasks::{Outcome, Task, Then};
+use throttle::Throttling;
 use timers::{Timer, Timers};
 
 /// Where a shard is in its life.
@@ -140,6 +147,7 @@ pub struct Shard {
     staged_bytes: usize,
     flusher: Flusher,
     checkpoints: Checkpoints,
+    compactor: compact::Compactor,
     reads: Reads,
     answers: Answers,
     sessions: Sessions,
@@ -148,12 +156,14 @@ pub struct Shard {
     retention_at: Instant,
     counters: Counters,
     conns: Connections,
+    doors: Doors,
+    throttling: Throttling,
     /// Bytes of batches on their way to another shard, by shard: its credits.
     mailed_bytes: Vec<usize>,
     /// Letters to ourselves.
     local: VecDeque<Letter>,
     /// Appends of other shards that found no room.
-    backlog: VecDeque<(ShardId, Letter)>,
+    backlog: VecDeque<backlog::Parked>,
     /// Coordinators whose records found no room.
     groups_stalled: VecDeque<u32>,
     /// Deletions of records that found no room in the journal.
@@ -210,12 +220,15 @@ impl Shard {
             staged_bytes: 0,
             flusher: Flusher::default(),
             checkpoints: Checkpoints::default(),
+            compactor: compact::Compactor::default(),
             reads: Reads::new(shares.reads),
             answers: Answers::new(),
             retention_at: now.mono,
             counters: Counters::default(),
             sessions: Sessions::new(config.shard, config.shards, settings.fetch_sessions_max, shares.sessions),
             conns: Connections::new(shares.connections),
+            doors: Doors::default(),
+            throttling: Throttling::new(shares.quotas),
             mailed_bytes: (0..config.shards).map(|_| 0).collect(),
             local: VecDeque::new(),
             backlog: VecDeque::new(),
@@ -329,6 +342,7 @@ impl Shard {
         }
         self.deliver_locally();
         self.flush_connections();
+        self.tell_usage_soon();
         self.shed_readers();
         self.fx.post();
     }
@@ -361,9 +375,14 @@ impl Shard {
             Timer::MemoryWait => self.on_memory_wait_due(),
             Timer::ReadsWait => self.on_reads_wait_due(),
             Timer::Retention => self.on_retention_due(),
+            Timer::Compact => self.on_compact_due(),
+            Timer::CompactOn => self.compact_on(),
             Timer::Idle => self.on_idle_due(),
             Timer::Groups { partition, at } => self.on_groups_due(partition, at),
             Timer::LoadGroups { partition } => self.load_groups(partition),
+            Timer::Unmute { conn } => self.on_unmute_due(conn),
+            Timer::TellUsage => self.on_tell_usage_due(),
+            Timer::TurnAway { conn } => self.on_turn_away_due(conn),
             Timer::Accept { listener } => self.accept(listener),
         }
     }
@@ -381,9 +400,10 @@ impl Shard {
             Then::Mended { partition } => self.on_mended(partition),
             Then::SegmentOpened { partition } => self.on_segment_opened(partition, &outcome),
             Then::Rolled { partition, base } => self.on_rolled(partition, base),
+            Then::SegmentsRemoved { partition, names } => self.on_segments_removed(partition, &names),
+            Then::Compacted { partition, wrote } => self.on_compact_written(partition, wrote, &outcome),
             Then::SegmentsListed { partition } => self.on_segments_listed(partition, &outcome.names),
             Then::Tidied { partition } => self.on_tidied(partition),
-            Then::SegmentsRemoved { partition, bases } => self.on_segments_removed(partition, &bases),
             Then::PartitionRemoved { partition } => self.on_partition_removed(partition),
             Then::Synced { partition } => self.on_synced(partition),
             Then::CheckpointSaved => self.on_checkpoint_saved(),
@@ -428,8 +448,12 @@ impl Shard {
             Letter::Apply { number, records } => self.on_apply(number, &records),
             Letter::Applied { number } => self.on_applied(number),
             Letter::Leads(leads) => self.leaders.extend(leads),
-            Letter::Forward { ticket, frame } => self.on_forward(ticket, frame),
-            Letter::Forwarded { ticket, response } => self.on_forwarded(ticket, response),
+            Letter::Forward { ticket, user, frame } => self.on_forward(ticket, user, frame),
+            Letter::Forwarded { ticket, response, throttle_ms } => self.on_forwarded(ticket, response, throttle_ms),
+            Letter::Used(used) => self.on_used(used),
+            Letter::Knocks { conn, address } => self.on_knocks(from, conn, address),
+            Letter::Door { conn, door } => self.on_door(conn, door),
+            Letter::Leaves { conn } => self.on_leaves(from, conn),
             Letter::WantProducerIds => self.on_want_producer_ids(from),
             Letter::ProducerIds { first, end } => self.on_producer_ids(first, end),
             Letter::Append { .. } => self.on_append(from, letter),

@@ -6,6 +6,7 @@
 use super::Shard;
 use super::connection::{Connection, OUTPUT_MAX, Place, Slot};
 use super::effects::Pending;
+use super::throttle::Throttle;
 use crate::boundary::{ConnId, Done, Op};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -30,10 +31,14 @@ impl Shard {
             if connection.out_bytes == 0 {
                 connection.moved = self.fx.now.mono;
             }
+            let mut throttle = Throttle::default();
             while let Some(place) = connection.slots.pop_front_if(|place| place.slot.is_ready()) {
                 self.counters.answered(place.api, place.begun, self.fx.now.mono);
                 connection.under_way -= place.bytes;
-                connection.push_answer(place);
+                let (quotas, settings, now) = (self.image.quotas(), &self.settings, self.fx.now.mono);
+                let charged = self.throttling.charge(quotas, settings, connection, &place, now);
+                connection.push_answer(place, charged);
+                throttle = throttle.longer(charged);
             }
             let answered = connection.slots.len() < before;
             if answered {
@@ -41,6 +46,9 @@ impl Shard {
             }
             if connection.out_bytes > 0 && connection.sending.is_none() {
                 self.send_out(conn);
+            }
+            if throttle.ms > 0 {
+                self.on_throttled(conn, throttle);
             }
             let Some(connection) = self.conns.by_id.get_mut(&conn) else { continue };
             if answered && !connection.stalled && !connection.receiving {
@@ -121,13 +129,16 @@ impl Connection {
         self.out.push_back(own.freeze());
     }
 
-    fn push_answer(&mut self, ready: Place) {
+    fn push_answer(&mut self, ready: Place, throttle: Throttle) {
         self.shared += ready.shared;
         match ready.slot {
-            Slot::Ready(response) => self.push_out(response),
+            Slot::Ready(mut response) => {
+                throttle.write(ready.api, ready.version, &mut response);
+                self.push_out(response);
+            }
             Slot::Produce(producing) => {
                 let before = self.gathering.len();
-                producing.respond(&mut self.gathering);
+                producing.respond(throttle.told(), &mut self.gathering);
                 self.out_bytes += self.gathering.len() - before;
             }
             Slot::Fetch(_)

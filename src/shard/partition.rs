@@ -8,7 +8,7 @@ use crate::checkpoint::PartitionSnapshot;
 use crate::configs::TopicSettings;
 use crate::ids::{NodeId, Offset, PartitionKey, ShardId};
 use crate::journal::NoteHint;
-use crate::log::segment::Segment;
+use crate::log::segment::{Name, Segment};
 use crate::log::{Log, Refusal};
 use crate::mail::Ticket;
 use crate::metrics::Traffic;
@@ -76,10 +76,15 @@ pub struct Partition {
     /// The deletion is durable.
     pub deletion_durable: bool,
     pub removing: bool,
-    /// Base offsets of segments below the start whose files are not gone yet.
-    pub doomed: Vec<Offset>,
+    /// Segments below the start, or replaced, whose files are not gone yet.
+    pub doomed: Vec<Name>,
     /// Those of them that are open.
     pub doomed_files: Vec<FileId>,
+    /// Replaced by compaction since the last snapshot, perhaps open; and those before it, which is not durable yet.
+    pub replaced: Vec<(Name, Option<FileId>)>,
+    pub leaving: Vec<(Name, Option<FileId>)>,
+    /// Compaction reads it, or writes for it.
+    pub compacting: bool,
     /// The log start that is being journalled; it moves, and segments below it go, when that is durable.
     pub next_start: Offset,
     /// Who waits for the start to move.
@@ -114,6 +119,9 @@ impl Partition {
             removing: false,
             doomed: snapshot.doomed,
             doomed_files: Vec::new(),
+            replaced: Vec::new(),
+            leaving: Vec::new(),
+            compacting: false,
             next_start,
             purges: Vec::new(),
             expiring: false,
@@ -141,6 +149,7 @@ impl Partition {
         if self.next_start > replica.start() {
             replica.advance_start(self.next_start);
         }
+        let replaced = self.replaced.iter().chain(&self.leaving).map(|(name, _)| *name);
         PartitionSnapshot {
             key: self.key,
             replica: replica.to_durable(),
@@ -149,7 +158,7 @@ impl Partition {
             refusal: self.refusal.clone(),
             // The decision is committed before anyone hears of it; from then on its batches hold no journal file.
             deleted: self.deleted,
-            doomed: self.doomed.clone(),
+            doomed: self.doomed.iter().copied().chain(replaced).collect(),
         }
     }
 
@@ -165,7 +174,7 @@ impl Partition {
         let gone = |segment: &Segment| segment.end <= start && (segment.rolled || segment.bytes > 0);
         while self.log.segments.front().is_some_and(gone) {
             let segment = self.log.segments.pop_front().expect("just seen");
-            self.doomed.push(segment.base);
+            self.doomed.push(segment.name());
             if !segment.rolled {
                 // The run before may have rolled it, and have unlinked it already.
                 self.log.partial.clear();

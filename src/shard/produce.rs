@@ -1,14 +1,15 @@
 //! Produce: checks a batch, journals it, answers when it is durable.
 //!
-//! Invariant: a batch is never re-encoded: its base offset, epoch and (where the topic says so) time are patched in the one
-//! copy, from the receive buffer into the journal's arena.
+//! Invariant: base offset, epoch and (where the topic says so) time of a batch are patched in the one copy, from the receive
+//! buffer into the journal's arena. Only what its topic wants in another compression is copied before (`backlog.rs`).
 
 use super::Shard;
 use super::connection::{Header, Slot};
 use super::partition::{Partition, Waiter};
 use crate::boundary::{ConnId, Timestamp};
+use crate::config::Config;
 use crate::configs::{TimestampType, TopicSettings};
-use crate::ids::{Epoch, Offset, PartitionKey, ShardId, TopicId};
+use crate::ids::{Epoch, Offset, PartitionKey, TopicId};
 use crate::journal::Entry;
 use crate::mail::{Letter, Ticket};
 use crate::memory::Shares;
@@ -150,42 +151,16 @@ impl Shard {
         frame: &Bytes,
     ) {
         let owner = self.owner(key);
-        if owner == self.me {
+        if owner == self.me && self.may_pass(key) {
             if let Err(refused) = self.append(ticket, key, acks, version, batch, 0) {
                 self.count_refused(key);
                 self.on_appended(ticket, refused);
             }
-        } else {
-            self.mailed_bytes[owner.0 as usize] += batch.len();
-            let batch = frame.slice_ref(batch);
-            self.fx.mail(owner, Letter::Append { ticket, key, acks, version, batch });
+            return;
         }
-    }
-
-    /// A batch from another shard; waits its turn where there is no room.
-    pub(super) fn on_append(&mut self, from: ShardId, letter: Letter) {
-        let stuck = !self.backlog.is_empty();
-        self.backlog.push_back((from, letter));
-        // No room for the first means no room for those behind it, until the step is settled.
-        if !stuck {
-            self.resume_backlog();
-        }
-    }
-
-    pub(super) fn resume_backlog(&mut self) {
-        while let Some((from, Letter::Append { batch, .. })) = self.backlog.front() {
-            let (from, len) = (*from, batch.len());
-            if self.journal.is_some() && self.phase == super::Phase::Serving && !self.can_append_local(len) {
-                return;
-            }
-            let Some((_, Letter::Append { ticket, key, acks, version, batch })) = self.backlog.pop_front() else {
-                unreachable!("just seen")
-            };
-            if let Err(appended) = self.append(ticket, key, acks, version, &batch, len) {
-                self.count_refused(key);
-                self.fx.mail(from, Letter::Appended { ticket, batch_bytes: len, appended });
-            }
-        }
+        self.mailed_bytes[owner.0 as usize] += batch.len();
+        let letter = Letter::Append { ticket, key, acks, version, batch: frame.slice_ref(batch) };
+        if owner == self.me { self.on_append(owner, letter) } else { self.fx.mail(owner, letter) }
     }
 
     pub(super) fn can_append_local(&mut self, len: usize) -> bool {
@@ -203,7 +178,7 @@ impl Shard {
     }
 
     /// Counts a batch that is refused, where its partition is here.
-    fn count_refused(&mut self, key: PartitionKey) {
+    pub(super) fn count_refused(&mut self, key: PartitionKey) {
         if let Some(slot) = self.slots.get(&key).copied()
             && let Some(partition) = self.partition(slot)
         {
@@ -212,7 +187,7 @@ impl Shard {
     }
 
     /// Appends a batch to a partition of this shard, or says why not.
-    fn append(
+    pub(super) fn append(
         &mut self,
         ticket: Ticket,
         key: PartitionKey,
@@ -222,8 +197,6 @@ impl Shard {
         mailed: usize,
     ) -> Result<(), Appended> {
         let now = self.fx.now.wall;
-        let batch_max = self.config.journal.file_bytes / BATCHES_PER_FILE_MIN;
-        let decompressed_max = Shares::of(self.config.memory_bytes).decompressed as usize;
         // Whoever came here without room came to be refused.
         let refuses = self.disk_full && !self.journal().has_room(batch.len());
         let serving = self.phase == super::Phase::Serving;
@@ -234,7 +207,7 @@ impl Shard {
         };
         partition.admit(acks, serving, batch, now)?;
         let start = partition.replica.start();
-        let bounds = Bounds { batch_bytes_max: batch_max, decompressed_bytes_max: decompressed_max, start };
+        let bounds = Bounds::of(&self.config, start);
         let checked = check(batch, version, &partition.settings, &bounds, now)?;
         let sequence =
             sequence_of(&checked.header).map(|sequence| Sequence { timestamp: checked.max_timestamp.0, ..sequence });
@@ -331,7 +304,7 @@ impl Partition {
 }
 
 /// A batch that may be appended, and what must be patched in its copy.
-struct Checked {
+pub(super) struct Checked {
     header: BatchHeader,
     max_timestamp: Timestamp,
     /// Stamp it with this.
@@ -352,15 +325,25 @@ impl Checked {
 }
 
 /// What a batch is held against beside its topic's settings.
-struct Bounds {
+pub(super) struct Bounds {
     batch_bytes_max: u64,
     /// Records that take more are not looked at: the batch is taken by its header, whose checksum is right.
-    decompressed_bytes_max: usize,
+    pub decompressed_bytes_max: usize,
     /// The log's start, which a refusal names.
     start: Offset,
 }
 
-fn check(
+impl Bounds {
+    pub fn of(config: &Config, start: Offset) -> Bounds {
+        Bounds {
+            batch_bytes_max: config.journal.file_bytes / BATCHES_PER_FILE_MIN,
+            decompressed_bytes_max: Shares::of(config.memory_bytes).decompressed as usize,
+            start,
+        }
+    }
+}
+
+pub(super) fn check(
     batch: &[u8],
     version: i16,
     settings: &TopicSettings,
@@ -382,6 +365,10 @@ fn check(
             }
             max_timestamp = contents.max_timestamp;
             min_timestamp = contents.min_timestamp;
+        }
+        // Nobody could read its keys.
+        Err(error @ BatchError::DecompressedTooLarge { .. }) if settings.cleanup.compact => {
+            return Err(refused(&error, bounds));
         }
         Err(BatchError::DecompressedTooLarge { .. }) => {}
         Err(error) => return Err(refused(&error, bounds)),
@@ -473,7 +460,7 @@ impl Producing {
     }
 
     /// Writes the response, if one was asked for, behind what is in `out`.
-    pub fn respond(&self, out: &mut BytesMut) {
+    pub fn respond(&self, throttle_time_ms: i32, out: &mut BytesMut) {
         if self.acks == 0 {
             return;
         }
@@ -486,7 +473,7 @@ impl Producing {
             partition_responses: rest.by_ref().take(*count as usize).map(partition_response).collect(),
         });
         let responses = responses.collect();
-        self.header.respond_onto(&ProduceResponse { responses, ..ProduceResponse::default() }, out);
+        self.header.respond_onto(&ProduceResponse { responses, throttle_time_ms, ..ProduceResponse::default() }, out);
     }
 }
 

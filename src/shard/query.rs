@@ -102,6 +102,11 @@ pub struct Search {
 }
 
 impl Search {
+    /// Where it looks on.
+    pub fn from(&self) -> Offset {
+        self.from
+    }
+
     /// The first chunk that can hold it.
     pub fn chunk(&self, chunks: &[Chunk]) -> Option<usize> {
         chunks.iter().position(|chunk| chunk.end > self.from && chunk.max_timestamp >= self.target.0)
@@ -311,7 +316,10 @@ impl Shard {
             return self.reply(search.ticket, Answer::error(ErrorCode::CORRUPT_MESSAGE));
         }
         let segments = &partition.log.segments;
-        let chunks = segments.iter().flat_map(|segment| &segment.chunks).filter(|chunk| chunk.base >= end);
+        // One that holds the start and was not read, because it is not what held the largest.
+        let unread = |chunk: &&Chunk| read.is_empty() && chunk.end > end && end < partition.log.tail_base();
+        let chunks = segments.iter().flat_map(|segment| &segment.chunks);
+        let chunks = chunks.filter(|chunk| chunk.base >= end || unread(chunk));
         // A segment whose table is not loaded was not read just now: it lies behind.
         let whole = segments.iter().filter(|segment| segment.base >= end && segment.bytes > 0);
         let behind = chunks.map(|chunk| chunk.max_timestamp).chain(whole.map(|segment| segment.max_timestamp));

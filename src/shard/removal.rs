@@ -13,7 +13,7 @@ use crate::boundary::{FileId, Op};
 use crate::configs::TopicSettings;
 use crate::ids::{Epoch, Offset, PartitionKey, TopicId};
 use crate::journal::frame::Note;
-use crate::log::segment;
+use crate::log::segment::{self, Name};
 use crate::wire::ErrorCode;
 use alloc::string::ToString;
 use alloc::sync::Arc;
@@ -133,7 +133,7 @@ impl Shard {
         let start = partition.replica.start();
         while partition.log.segments.front().is_some_and(|segment| segment.sealed && segment.end <= start) {
             let segment = partition.log.segments.pop_front().expect("just seen");
-            partition.doomed.push(segment.base);
+            partition.doomed.push(segment.name());
             partition.doomed_files.extend(segment.open.file);
         }
         self.remove_doomed(slot);
@@ -146,24 +146,24 @@ impl Shard {
             return;
         }
         partition.removing = true;
-        let (key, bases) = (partition.key, partition.doomed.clone());
+        let (key, names) = (partition.key, partition.doomed.clone());
         let files = core::mem::take(&mut partition.doomed_files);
         self.close_files(files);
         let mut steps = Vec::new();
-        for base in &bases {
-            steps.push(Step::Remove(segment::log_path(key, *base)));
-            steps.push(Step::Remove(segment::sidecar_path(key, *base)));
+        for name in &names {
+            steps.push(Step::Remove(segment::log_path(key, *name)));
+            steps.push(Step::Remove(segment::sidecar_path(key, *name)));
         }
         let path = segment::folder(key);
         // Nobody remembers them after this: a power loss must not bring them back.
         steps.push(Step::SyncDir(path.clone()));
-        self.start_task(steps, None, &path, Then::SegmentsRemoved { partition: slot, bases });
+        self.start_task(steps, None, &path, Then::SegmentsRemoved { partition: slot, names });
     }
 
-    pub(super) fn on_segments_removed(&mut self, slot: u32, bases: &[Offset]) {
+    pub(super) fn on_segments_removed(&mut self, slot: u32, names: &[Name]) {
         let Some(partition) = self.partition(slot) else { return };
         partition.removing = false;
-        partition.doomed.retain(|base| !bases.contains(base));
+        partition.doomed.retain(|name| !names.contains(name));
         self.remove_doomed(slot);
         self.remove_partition_if_due(slot);
     }
@@ -203,7 +203,8 @@ impl Shard {
     pub(super) fn remove_partition(&mut self, slot: u32) {
         let Some(partition) = self.partition(slot) else { return };
         let rolling = partition.log.segments.iter().any(|segment| segment.rolled && !segment.sealed);
-        let busy = partition.removing || partition.reads > 0 || partition.log.writing || rolling;
+        let busy =
+            partition.removing || partition.reads > 0 || partition.log.writing || rolling || partition.compacting;
         if !partition.deletion_durable || busy {
             return;
         }
@@ -212,6 +213,7 @@ impl Shard {
         let open = partition.log.segments.iter_mut().filter_map(|segment| segment.open.file.take());
         let mut files: Vec<FileId> = open.collect();
         files.append(&mut partition.doomed_files);
+        files.extend(partition.replaced.drain(..).chain(partition.leaving.drain(..)).filter_map(|(_, file)| file));
         self.close_files(files);
         let folder = segment::folder(key);
         let steps = vec![Step::RemoveTree(folder.clone()), Step::SyncDir("partitions".to_string())];

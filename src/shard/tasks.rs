@@ -3,10 +3,12 @@
 //! Invariant: a step is submitted only when the one before it has ended well. A full disk makes a task wait and try the same
 //! step again; any other failure of a write or a sync ends the shard, because what is durable is unknown then.
 
+use super::compact::Wrote;
 use super::{Shard, timers::Timer};
 use crate::boundary::{Done, FileId, Halt, IoError, Level, Op, OpenMode, SECTOR};
 use crate::ids::Offset;
 use crate::journal::ring::Ring;
+use crate::log::segment::Name;
 use crate::shard::effects::Pending;
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -80,7 +82,8 @@ pub enum Then {
     Rolled { partition: u32, base: Offset },
     SegmentsListed { partition: u32 },
     Tidied { partition: u32 },
-    SegmentsRemoved { partition: u32, bases: Vec<Offset> },
+    SegmentsRemoved { partition: u32, names: Vec<Name> },
+    Compacted { partition: u32, wrote: Wrote },
     PartitionRemoved { partition: u32 },
     Synced { partition: Option<u32> },
     CheckpointSaved,
@@ -110,6 +113,8 @@ pub struct Task {
     path: String,
     outcome: Outcome,
     read: Vec<u8>,
+    /// Its last step found the disk full.
+    stuck: bool,
 }
 
 impl Shard {
@@ -117,7 +122,7 @@ impl Shard {
         let id = self.next_task;
         self.next_task += 1;
         let outcome = Outcome { file, ..Outcome::default() };
-        let task = Task { steps: steps.into(), then, path: path.into(), outcome, read: Vec::new() };
+        let task = Task { steps: steps.into(), then, path: path.into(), outcome, read: Vec::new(), stuck: false };
         self.tasks.insert(id, task);
         self.run_task(id);
     }
@@ -176,12 +181,24 @@ impl Shard {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let advanced = task.advance(done);
         let filling = matches!((&task.then, task.steps.front()), (Then::SlotFilled { .. }, Some(Step::Zero { .. })));
+        if advanced.is_ok() && core::mem::take(&mut task.stuck) {
+            self.disk_full = false;
+        }
         match advanced {
             Ok(()) => match self.filling_pause().filter(|_| filling) {
                 Some(pause) => self.timers.set(self.fx.now.mono.after(pause), Timer::RetryTask(id)),
                 None => self.run_task(id),
             },
+            Err(IoError::NoSpace)
+                if matches!(task.then, Then::Compacted { wrote: Wrote::Part | Wrote::Sealed, .. }) =>
+            {
+                // Nobody waits for it, and what it has written goes.
+                let mut task = self.tasks.remove(&id).expect("it was there");
+                let file = task.outcome.file.take();
+                self.on_compaction_stuck(file);
+            }
             Err(IoError::NoSpace) => {
+                task.stuck = true;
                 let path = task.path.clone();
                 self.on_disk_full(&path);
                 self.timers.set(self.fx.now.mono.after(RETRY), Timer::RetryTask(id));

@@ -8,8 +8,7 @@ use super::Shard;
 use super::partition::Partition;
 use super::tasks::{Step, Then};
 use crate::boundary::Level;
-use crate::ids::Offset;
-use crate::log::segment;
+use crate::log::segment::{self, Name};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -73,8 +72,8 @@ impl Shard {
 impl Partition {
     /// Which of its folder's names are segments, or what belongs to one, that its table does not know.
     fn strays(&self, names: &[String]) -> Vec<String> {
-        let known = |base: Offset| self.log.segment_at(base).is_some() || self.doomed.contains(&base);
-        let stray = |name: &&String| segment::base_of(name).is_some_and(|base| !known(base));
+        let known = |name: Name| self.log.segment_named(name).is_some() || self.doomed.contains(&name);
+        let stray = |name: &&String| Name::of_file(name).is_some_and(|name| !known(name));
         names.iter().filter(stray).cloned().collect()
     }
 }

@@ -25,12 +25,22 @@ pub enum Timer {
     MemoryWait,
     /// Look for segments that are past their retention.
     Retention,
+    /// Look for a log to compact.
+    Compact,
+    /// The next slice of a compaction.
+    CompactOn,
     /// Close connections that have idled, or that never end what they began.
     Idle,
     /// A member, or a group, has had its time.
     Groups { partition: u32, at: Instant },
     /// Reading a coordinator's log failed: try again.
     LoadGroups { partition: u32 },
+    /// A muted connection may be due.
+    Unmute { conn: ConnId },
+    /// The other shards do not know what clients did here.
+    TellUsage,
+    /// A connection that came too fast is hung up.
+    TurnAway { conn: ConnId },
     /// Accepting failed for want of something: try again.
     Accept { listener: u16 },
 }

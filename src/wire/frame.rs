@@ -105,6 +105,6 @@ pub fn decode_response_header(r: &mut Reader<'_>, api_key: ApiKey, version: i16)
     Ok(correlation_id)
 }
 
-fn response_header_is_flexible(api_key: ApiKey, version: i16) -> bool {
+pub(super) fn response_header_is_flexible(api_key: ApiKey, version: i16) -> bool {
     api_key != ApiKey::API_VERSIONS && api_key.is_flexible(version)
 }

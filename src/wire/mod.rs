@@ -6,6 +6,7 @@
 //! | `value.rs` | how each field type is read and written |
 //! | `reader.rs`, `writer.rs` | bytes in, without a copy; bytes out, records spliced by reference |
 //! | `frame.rs` | the headers of requests and responses, and the size before them |
+//! | `throttle.rs` | where a response says how long its connection is muted |
 //! | `api.rs`, `error_code.rs` | the names of the API keys and of the error codes |
 //! | the rest | one module for each API, its fields named as in Kafka's message definitions |
 //!
@@ -25,6 +26,7 @@ pub mod reader;
 pub mod value;
 pub mod writer;
 
+pub mod alter_client_quotas;
 pub mod alter_configs;
 pub mod api_versions;
 pub mod create_partitions;
@@ -32,6 +34,7 @@ pub mod create_topics;
 pub mod delete_groups;
 pub mod delete_records;
 pub mod delete_topics;
+pub mod describe_client_quotas;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_groups;
@@ -39,6 +42,7 @@ pub mod describe_log_dirs;
 pub mod describe_producers;
 pub mod describe_quorum;
 pub mod describe_topic_partitions;
+pub mod describe_user_scram_credentials;
 pub mod elect_leaders;
 pub mod fetch;
 pub mod find_coordinator;
@@ -59,6 +63,7 @@ pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod sync_group;
+pub mod throttle;
 
 pub use api::ApiKey;
 pub use error::{DecodeError, Reason};

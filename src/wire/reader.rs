@@ -96,6 +96,10 @@ impl<'a> Reader<'a> {
         self.fixed().map(i64::from_be_bytes)
     }
 
+    pub fn f64(&mut self) -> Result<f64, DecodeError> {
+        self.fixed().map(f64::from_be_bytes)
+    }
+
     pub fn uuid(&mut self) -> Result<[u8; 16], DecodeError> {
         self.fixed()
     }

@@ -103,6 +103,7 @@ fixed_size! {
     i32, 4, Reader::i32, Writer::put_i32;
     u32, 4, Reader::u32, Writer::put_u32;
     i64, 8, Reader::i64, Writer::put_i64;
+    f64, 8, Reader::f64, Writer::put_f64;
     TopicId, 16, |r: &mut Reader<'de>| r.uuid().map(TopicId), |w: &mut Writer, value: TopicId| w.put(&value.0);
     ErrorCode, 2, |r: &mut Reader<'de>| r.i16().map(ErrorCode), |w: &mut Writer, value: ErrorCode| w.put_i16(value.0);
     ApiKey, 2, |r: &mut Reader<'de>| r.i16().map(ApiKey), |w: &mut Writer, value: ApiKey| w.put_i16(value.0);

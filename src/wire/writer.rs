@@ -86,6 +86,10 @@ impl Writer {
         self.buf().put_i64(value);
     }
 
+    pub fn put_f64(&mut self, value: f64) {
+        self.buf().put_f64(value);
+    }
+
     #[inline]
     pub fn put_uvarint(&mut self, value: u32) {
         self.put_uvarint_64(u64::from(value));

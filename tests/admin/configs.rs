@@ -1,9 +1,10 @@
 //! Configurations: the tables against Kafka's, values in and out, what they come to.
 
 use highwater::configs::{
-    self, BROKER, BrokerSettings, Cleanup, Compression, Def, Rule, Source, TOPIC, TimestampType, TopicSettings, Values,
+    self, BROKER, BrokerSettings, Cleanup, Def, Rule, Source, TOPIC, TimestampType, TopicSettings, Values,
     check_broker, check_topic, check_topic_all,
 };
+use highwater::quotas::Windows;
 
 fn values(pairs: &[(&str, &str)]) -> Values {
     pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
@@ -71,6 +72,8 @@ compression.lz4.level INT 9
 compression.type STRING producer
 compression.zstd.level INT 3
 connections.max.idle.ms LONG 600000
+controller.quota.window.num INT 11
+controller.quota.window.size.seconds INT 1
 default.replication.factor INT 1
 delete.topic.enable BOOLEAN true
 fetch.max.bytes INT 57671680
@@ -107,6 +110,9 @@ log.roll.jitter.ms LONG null
 log.roll.ms LONG null
 log.segment.bytes INT 1073741824
 log.segment.delete.delay.ms LONG 60000
+max.connections INT 2147483647
+max.connections.per.ip INT 2147483647
+max.connections.per.ip.overrides STRING
 max.decompressed.message.bytes INT 2147483639
 max.incremental.fetch.session.cache.slots INT 1000
 max.request.partition.size.limit INT 2000
@@ -120,6 +126,8 @@ offsets.topic.num.partitions INT 50
 offsets.topic.replication.factor SHORT 3
 offsets.topic.segment.bytes INT 104857600
 producer.id.expiration.ms INT 86400000
+quota.window.num INT 11
+quota.window.size.seconds INT 1
 socket.request.max.bytes INT 104857600
 transaction.max.timeout.ms INT 900000
 unclean.leader.election.enable BOOLEAN false";
@@ -128,7 +136,7 @@ unclean.leader.election.enable BOOLEAN false";
 fn the_brokers_configurations_have_kafkas_types_and_defaults() {
     let row = |def: &Def| {
         let kind = format!("{:?}", def.kind).to_uppercase();
-        format!("{} {kind} {}", def.name, def.default.unwrap_or("null"))
+        format!("{} {kind} {}", def.name, def.default.unwrap_or("null")).trim_end().to_string()
     };
     let in_files = BROKER.iter().filter(|def| !matches!(def.rule, Rule::Flag(_)));
     assert_eq!(in_files.map(row).collect::<Vec<_>>(), KAFKA_BROKER.lines().collect::<Vec<_>>());
@@ -303,8 +311,8 @@ fn without_any_value_the_defaults_are_kafkas() {
         timestamp_type: TimestampType::CreateTime,
         timestamp_before_max_ms: i64::MAX,
         timestamp_after_max_ms: 3_600_000,
-        compression: Compression::Producer,
-        compression_gzip_level: -1,
+        compression: None,
+        compression_gzip_level: None,
         compression_lz4_level: 9,
         compression_zstd_level: 3,
         min_cleanable_dirty_ppm: 500_000,
@@ -323,7 +331,7 @@ fn the_topic_wins_over_the_broker_and_the_broker_over_the_default() {
     let settings = topic(&[("retention.bytes", "5"), ("compression.type", "zstd")], &broker);
     assert_eq!(settings.retention_bytes, Some(5));
     assert_eq!((settings.max_message_bytes, settings.preallocate), (7, true));
-    assert_eq!((settings.compression, settings.min_insync_replicas), (Compression::Zstd, 1));
+    assert_eq!((settings.compression, settings.min_insync_replicas), (Some(highwater::records::Compression::Zstd), 1));
 }
 
 #[test]
@@ -372,11 +380,16 @@ fn the_brokers_defaults_are_kafkas() {
         offsets_topic_num_partitions: 50,
         offsets_topic_replication_factor: 3,
         connections_max_idle_ms: Some(600_000),
+        connections_max: i32::MAX as u32,
+        connections_per_ip_max: i32::MAX as u32,
+        quota_windows: Windows { count: 11, size_ms: 1000 },
+        controller_quota_windows: Windows { count: 11, size_ms: 1000 },
         socket_request_max_bytes: 100 << 20,
         fetch_max_bytes: 55 << 20,
         fetch_sessions_max: 1000,
         max_request_partition_size_limit: 2000,
         retention_check_interval_ms: 300_000,
+        log_cleaner_backoff_ms: 15_000,
         producer_id_expiration_ms: 86_400_000,
         transaction_max_timeout_ms: 900_000,
         group_initial_rebalance_delay_ms: 3_000,
@@ -403,4 +416,16 @@ fn an_effective_value_says_where_it_comes_from() {
     assert_eq!(told("retention.ms"), ("5".to_string(), Source::DynamicTopic));
     assert_eq!(told("segment.bytes"), ("2000000".to_string(), Source::StaticBroker));
     assert_eq!(told("segment.ms"), ("604800000".to_string(), Source::Default));
+}
+
+#[test]
+fn limits_of_single_addresses_are_addresses_with_a_count() {
+    let name = "max.connections.per.ip.overrides";
+    for good in ["", "10.0.0.1:5", "10.0.0.1:5, ::1:7,[fe80::1]:0"] {
+        assert_eq!(check_broker(name, good), Ok(()), "{good:?}");
+    }
+    for bad in ["10.0.0.1", "localhost:5", "10.0.0.1:-1", "10.0.0.1:x", ":5", "10.0.0.1:5;10.0.0.2:5"] {
+        let message = check_broker(name, bad).unwrap_err();
+        assert!(message.contains(bad) && message.contains("address:count"), "{message}");
+    }
 }

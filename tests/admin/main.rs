@@ -14,5 +14,6 @@ mod elections;
 mod encoding;
 mod find_coordinator;
 mod metadata;
+mod quotas;
 mod records;
 mod world;

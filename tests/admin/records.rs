@@ -54,8 +54,8 @@ fn records_are_read_back() {
 fn bytes_of_another_format_are_refused() {
     assert_eq!(Record::decode(&[]), Err(FormatError::Version { found: None, read: 1 }));
     assert_eq!(Record::decode(&[2, 0]), Err(FormatError::Version { found: Some(2), read: 1 }));
-    assert_eq!(Image::decode(&[1, 0, 0, 0]), Err(FormatError::Version { found: Some(1), read: 2 }));
-    assert_eq!(Record::decode(&[1, 6]), Err(FormatError::Malformed));
+    assert_eq!(Image::decode(&[1, 0, 0, 0]), Err(FormatError::Version { found: Some(1), read: 3 }));
+    assert_eq!(Record::decode(&[1, 7]), Err(FormatError::Malformed));
     let mut longer = created(1, "a").encode();
     longer.push(0);
     assert_eq!(Record::decode(&longer), Err(FormatError::Malformed));

@@ -27,7 +27,8 @@ from conform.batch import batch, compress
 from conform.talk import Closed, Connection, Talk
 from conform.wire import Protocol
 from hostile_bodies import ATTACKS, attack, body, served
-import hostile_values  # noqa: F401: it adds its attacks
+import hostile_groups  # noqa: F401: they add their attacks
+import hostile_values  # noqa: F401
 
 class Good(threading.Thread):
     """Writes and reads back, and notes how long that takes."""

@@ -20,6 +20,7 @@ import with_groups
 import with_java  # noqa: F401  (adds its checks to the list)
 import with_kafka_python  # noqa: F401
 import with_kcat  # noqa: F401
+import with_quotas  # noqa: F401
 from checks import ROOT, Suite, command, expect, expect_in, java
 
 

@@ -1,5 +1,7 @@
 """confluent-kafka (librdkafka), without groups: `assign`, enable.auto.commit=false."""
 
+import collections
+import random
 import threading
 import time
 
@@ -286,6 +288,58 @@ def rolled_segments(suite):
     sent = [(number % 2, None, bytes([number % 256]) * 8000, [], int(time.time() * 1000)) for number in range(1500)]
     send(suite, topic, sent)
     compare(sent, [plain(message) for message in read(suite, topic, 2, len(sent))])
+
+
+@check("confluent-kafka", "a compacted topic keeps the last value of each key, in every codec")
+def compacted(suite):
+    configs = {"cleanup.policy": "compact", "segment.bytes": "1048576", "min.cleanable.dirty.ratio": "0.01"}
+    topic, rounds, keys = create(suite, "compacted", len(CODECS), configs), 100, 50
+    draw, last = random.Random(7), {}
+    for partition, codec in enumerate(CODECS):
+        sent = []
+        for number in range(rounds * keys):
+            key, value = b"key %d" % (number % keys), b"%d " % number + draw.randbytes(700)
+            value = None if number >= (rounds - 1) * keys and number % 10 == 3 else value
+            sent.append((partition, key, value, [("n", b"%d" % number)], int(time.time() * 1000)))
+            last[partition, key] = (number, value)
+        send(suite, topic, sent, compression_type=codec)
+    got, give_up = read_all(suite, topic, len(CODECS)), time.monotonic() + 90
+    # Kafka's cleaner, and ours, looks every 15 seconds (log.cleaner.backoff.ms); the active segment stays as it is.
+    while max(count_by_partition(got).values()) > rounds * keys * 2 // 3:
+        if time.monotonic() > give_up:
+            raise AssertionError(f"after 90 s there are still {count_by_partition(got)} of {rounds * keys} records")
+        time.sleep(2)
+        got = read_all(suite, topic, len(CODECS))
+    newest = {}
+    for message in got:
+        offset, partition, key, value, headers, _ = plain(message)
+        expect(headers, [("n", b"%d" % offset)], f"headers at offset {offset} of partition {partition}")
+        newest[partition, key] = (offset, value)
+    expect(newest, last, "the last record of each key")
+
+
+def read_all(suite, topic, partitions):
+    """Everything that is there, from the first offset of each partition to its end, holes or not."""
+    client, got = consumer(suite, enable_partition_eof=True), []
+    try:
+        client.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(partitions)])
+        ended, give_up = set(), time.monotonic() + TIMEOUT_S
+        while len(ended) < partitions and time.monotonic() < give_up:
+            for message in client.consume(1000, 0.2):
+                if not message.error():
+                    got.append(message)
+                elif message.error().code() == KafkaError._PARTITION_EOF:
+                    ended.add(message.partition())
+                else:
+                    raise KafkaException(message.error())
+    finally:
+        client.close()
+    expect(len(ended), partitions, "the number of partitions read to their end")
+    return got
+
+
+def count_by_partition(got):
+    return collections.Counter(message.partition() for message in got)
 
 
 @check("confluent-kafka", "eight producers at once, each in its order")

@@ -31,7 +31,8 @@ public class Golden {
         "DescribeTopicPartitions", "FindCoordinator", "JoinGroup", "SyncGroup", "Heartbeat", "LeaveGroup",
         "OffsetCommit", "OffsetFetch", "OffsetDelete", "DeleteGroups", "DescribeGroups", "ListGroups",
         "AlterConfigs", "IncrementalAlterConfigs", "CreatePartitions", "DescribeLogDirs", "DescribeProducers",
-        "ListPartitionReassignments", "ElectLeaders", "DescribeQuorum", "ListConfigResources", "DeleteRecords"};
+        "ListPartitionReassignments", "ElectLeaders", "DescribeQuorum", "ListConfigResources", "DeleteRecords",
+        "DescribeClientQuotas", "AlterClientQuotas", "DescribeUserScramCredentials"};
     static final ObjectMapper MAPPER = new ObjectMapper().configure(JsonParser.Feature.ALLOW_COMMENTS, true);
     static final JsonNodeFactory F = JsonNodeFactory.instance;
 
@@ -112,6 +113,7 @@ public class Golden {
             case "uint16": { long x = full ? 10_000 + seed % 20_000 : 0; if (plain) facts.add(snake + "=" + x); return F.numberNode((int) x); }
             case "int32": { if (plain) facts.add(snake + "=" + seed); return F.numberNode((int) seed); }
             case "int64": { long x = seed * 1_000_003; if (plain) facts.add(snake + "=" + x); return F.numberNode(x); }
+            case "float64": { double x = seed + 0.5; if (plain) facts.add(snake + "=" + new java.math.BigDecimal(x).toPlainString()); return F.numberNode(x); }
             case "string": { if (full) facts.add(snake + "=\"" + snake + nth + "\""); return F.textNode(full ? snake + nth : ""); }
             case "uuid": return F.textNode(new Uuid(seed * 3, seed * 5).toString());
             case "records": case "bytes": return F.binaryNode(full ? ("records" + nth).getBytes() : new byte[0]);

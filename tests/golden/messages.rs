@@ -77,6 +77,12 @@ macro_rules! dispatch {
             "DescribeQuorumResponse" => $f::<highwater::wire::describe_quorum::DescribeQuorumResponse>($($arg),*),
             "ListConfigResourcesRequest" => $f::<highwater::wire::list_config_resources::ListConfigResourcesRequest>($($arg),*),
             "ListConfigResourcesResponse" => $f::<highwater::wire::list_config_resources::ListConfigResourcesResponse>($($arg),*),
+            "DescribeClientQuotasRequest" => $f::<highwater::wire::describe_client_quotas::DescribeClientQuotasRequest>($($arg),*),
+            "DescribeClientQuotasResponse" => $f::<highwater::wire::describe_client_quotas::DescribeClientQuotasResponse>($($arg),*),
+            "AlterClientQuotasRequest" => $f::<highwater::wire::alter_client_quotas::AlterClientQuotasRequest>($($arg),*),
+            "AlterClientQuotasResponse" => $f::<highwater::wire::alter_client_quotas::AlterClientQuotasResponse>($($arg),*),
+            "DescribeUserScramCredentialsRequest" => $f::<highwater::wire::describe_user_scram_credentials::DescribeUserScramCredentialsRequest>($($arg),*),
+            "DescribeUserScramCredentialsResponse" => $f::<highwater::wire::describe_user_scram_credentials::DescribeUserScramCredentialsResponse>($($arg),*),
             name => panic!("no message {name}"),
         }
     };
@@ -150,6 +156,16 @@ pub const MESSAGES: &[(&str, i16, i16)] = &[
     versions::<describe_quorum::DescribeQuorumResponse>("DescribeQuorumResponse"),
     versions::<list_config_resources::ListConfigResourcesRequest>("ListConfigResourcesRequest"),
     versions::<list_config_resources::ListConfigResourcesResponse>("ListConfigResourcesResponse"),
+    versions::<describe_client_quotas::DescribeClientQuotasRequest>("DescribeClientQuotasRequest"),
+    versions::<describe_client_quotas::DescribeClientQuotasResponse>("DescribeClientQuotasResponse"),
+    versions::<alter_client_quotas::AlterClientQuotasRequest>("AlterClientQuotasRequest"),
+    versions::<alter_client_quotas::AlterClientQuotasResponse>("AlterClientQuotasResponse"),
+    versions::<describe_user_scram_credentials::DescribeUserScramCredentialsRequest>(
+        "DescribeUserScramCredentialsRequest",
+    ),
+    versions::<describe_user_scram_credentials::DescribeUserScramCredentialsResponse>(
+        "DescribeUserScramCredentialsResponse",
+    ),
 ];
 
 const fn versions<'a, M: Message<'a>>(name: &'static str) -> (&'static str, i16, i16) {
@@ -189,6 +205,13 @@ macro_rules! any_integer {
 }
 
 any_integer!(i8, i16, u16, i32, i64);
+
+impl Any for f64 {
+    fn any(entropy: &mut Entropy<'_>) -> Self {
+        // Neither equal to nothing nor written like an integer.
+        f64::from(i32::any(entropy)) + 0.5
+    }
+}
 
 impl Any for bool {
     fn any(entropy: &mut Entropy<'_>) -> Self {
@@ -436,4 +459,21 @@ any_struct! {
     list_config_resources::ListConfigResourcesRequest { resource_types }
     list_config_resources::ListConfigResourcesResponse<'_> { throttle_time_ms, error_code, config_resources }
     list_config_resources::ConfigResource<'_> { resource_name, resource_type }
+    describe_client_quotas::DescribeClientQuotasRequest<'_> { components, strict }
+    describe_client_quotas::ComponentData<'_> { entity_type, match_type, matches }
+    describe_client_quotas::DescribeClientQuotasResponse<'_> { throttle_time_ms, error_code, error_message, entries }
+    describe_client_quotas::EntryData<'_> { entity, values }
+    describe_client_quotas::EntityData<'_> { entity_type, entity_name }
+    describe_client_quotas::ValueData<'_> { key, value }
+    alter_client_quotas::AlterClientQuotasRequest<'_> { entries, validate_only }
+    alter_client_quotas::EntryData<'_> { entity, ops }
+    alter_client_quotas::EntityData<'_> { entity_type, entity_name }
+    alter_client_quotas::OpData<'_> { key, value, remove }
+    alter_client_quotas::AlterClientQuotasResponse<'_> { throttle_time_ms, entries }
+    alter_client_quotas::EntryResponse<'_> { error_code, error_message, entity }
+    describe_user_scram_credentials::DescribeUserScramCredentialsRequest<'_> { users }
+    describe_user_scram_credentials::UserName<'_> { name }
+    describe_user_scram_credentials::DescribeUserScramCredentialsResponse<'_> { throttle_time_ms, error_code, error_message, results }
+    describe_user_scram_credentials::DescribeUserScramCredentialsResult<'_> { user, error_code, error_message, credential_infos }
+    describe_user_scram_credentials::CredentialInfo { mechanism, iterations }
 }

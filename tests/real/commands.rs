@@ -3,6 +3,7 @@
 use crate::broker::{Broker, highwater};
 use std::io::Write;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 /// Runs a command against a broker: exit code, stdout, stderr.
 fn ask(broker: &Broker, args: &[&str]) -> (Option<i32>, String, String) {
@@ -103,6 +104,66 @@ fn many_lines_come_back_in_order_and_keys_stay_together() {
         assert!(of == partition && before <= value, "{line} behind {before} in {of}");
     }
     assert_eq!((out.lines().count(), last.len()), (50_000, 17));
+}
+
+#[test]
+fn a_group_goes_on_where_it_has_committed() {
+    let broker = Broker::start(&[]);
+    done(&broker, &["topic", "create", "t", "--partitions", "2"], "");
+    done(&broker, &["produce", "t", "--partition", "0", "-q"], "1\n2\n3\n");
+    let shared = ["consume", "t", "--group", "g", "--from-beginning", "--until-end"];
+    assert_eq!(done(&broker, &shared, ""), "1\n2\n3\n");
+    done(&broker, &["produce", "t", "--partition", "0", "-q"], "4\n");
+    done(&broker, &["produce", "t", "--partition", "1", "-q"], "5\n");
+    let mut rest: Vec<String> = done(&broker, &shared, "").lines().map(str::to_owned).collect();
+    rest.sort();
+    assert_eq!(rest, ["4", "5"]);
+    let told = done(&broker, &["group", "describe", "g"], "");
+    assert!(told.contains("t      0          4       4    0") && told.contains("t      1          1       1    0"));
+    // What is not in the log any more is begun anew, where it is told.
+    let gone = ["consume", "t", "--group", "h", "--max-messages", "1", "--until-end", "--from", "3"];
+    assert_eq!(done(&broker, &gone, ""), "4\n");
+    fails(&broker, &["consume", "t", "--group", "g", "--partitions", "0"], 2, &["--group", "--partitions"]);
+}
+
+#[test]
+fn members_of_a_group_share_a_topic_and_leave_it_when_they_are_stopped() {
+    let broker = Broker::start(&[]);
+    done(&broker, &["topic", "create", "t", "--partitions", "4"], "");
+    let address = broker.address.to_string();
+    let members: Vec<_> = (0..2)
+        .map(|_| {
+            let mut command = highwater(&["consume", "t", "--group", "g", "--from-beginning"]);
+            command.env("HIGHWATER_BOOTSTRAP", &address).stdout(Stdio::piped()).spawn().expect("started")
+        })
+        .collect();
+    let described = || ask(&broker, &["group", "describe", "g"]).1;
+    until("two members", || described().contains("g  Stable  2 members"));
+    let lines: Vec<String> = (0..1_000).map(|number| format!("{number}:{number}\n")).collect();
+    done(&broker, &["produce", "t", "--key-separator", ":", "-q"], &lines.concat());
+    until("no lag", || described().lines().filter(|line| line.starts_with("t ") && line.ends_with(" 0")).count() == 4);
+    let mut seen = Vec::new();
+    for member in members {
+        let pid = rustix::process::Pid::from_child(&member);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+        let output = member.wait_with_output().expect("ended");
+        assert_eq!(output.status.code(), Some(0));
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        assert!(text.lines().count() > 100, "one member has read {} of 1000", text.lines().count());
+        seen.extend(text.lines().map(|line| line.parse::<u32>().expect("a number")));
+    }
+    seen.sort();
+    assert_eq!(seen, (0..1_000).collect::<Vec<u32>>(), "each record once");
+    assert!(described().contains("g  Empty  0 members"), "{}", described());
+}
+
+/// Looks again until it is so.
+fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let give_up = Instant::now() + Duration::from_secs(30);
+    while !so() {
+        assert!(Instant::now() < give_up, "{what}: not within 30 s");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod kills;
 mod metrics;
 mod offline;
 mod operator;
+mod quotas;
 mod readers;
 mod reshard;
 mod serving;

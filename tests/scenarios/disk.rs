@@ -59,3 +59,21 @@ fn what_a_new_producer_sent_behind_a_refused_batch_is_refused_too() {
     });
     assert!(all_hold(plans, Fault::DiskFull) > 0);
 }
+
+/// Requests that never fit in what is left of the journal, or in the memory that only segments free, wait for nothing on a full
+/// disk: they are refused.
+#[test]
+fn a_large_request_is_refused_at_once_while_the_disk_is_full() {
+    for seed in 660..672 {
+        let mut plan = Plan::brief(seed);
+        plan.shape.memory_bytes = 8 << 20;
+        for producer in &mut plan.work.producers {
+            (producer.large, producer.partitions_per_request) = (300_000, 1);
+            producer.pause_us /= 2;
+        }
+        plan.chaos = vec![at_ms(500, Disaster::Full { spare: 16 << 10, lasts: 3 * SECONDS })];
+        let report = holds(plan);
+        let took = report.stats.produce_took_max / MILLIS;
+        assert!(took < 1_000, "seed {seed}: a request was answered after {took} ms");
+    }
+}

@@ -4,6 +4,7 @@
 //! needs; each was seen to fail without its fix.
 
 mod bounds;
+mod compaction;
 mod crashes;
 mod damage;
 mod deletion;

@@ -1,8 +1,8 @@
 //! Segments: rolled, given up by retention, cut by a clean stop; and what a crash leaves of them.
 
-use crate::{all_hold, at_ms, crash, holds};
+use crate::{all_hold, at, at_ms, crash, holds};
 use highwater_sim::faults::Fault;
-use highwater_sim::plan::{Disaster, Plan};
+use highwater_sim::plan::{Codec, Disaster, Plan};
 use highwater_sim::queue::{MILLIS, SECONDS};
 
 /// Segments roll as soon as they have bytes, and retention gives up all but the last.
@@ -92,6 +92,8 @@ fn a_stop_that_is_cut_off_leaves_nothing_that_the_next_start_cannot_go_on_with()
     for seed in 370..382 {
         let mut plan = rolling(seed);
         plan.disk.sync_us = 40_000;
+        // A commit that waits for dozens of such syncs outlasts their sessions.
+        plan.groups.members = 0;
         plan.chaos = (1..4).map(|turn| at_ms(turn * 900, Disaster::Stop { down: 20 * MILLIS })).collect();
         if seed % 2 == 0 {
             plan.chaos.push(at_ms(3_300, crash(seed % 4 == 0, 3)));
@@ -112,6 +114,20 @@ fn a_log_past_its_retention_is_given_up_to_its_end() {
         plan
     });
     assert!(all_hold(plans, Fault::StartMoved) > 0);
+}
+
+/// As in Kafka: neither the roll of a segment nor the flush of another lets go what is too old; that is looked for in intervals.
+#[test]
+fn what_is_too_old_stays_until_retention_is_looked_at() {
+    for seed in 370..373 {
+        let mut plan = Plan::brief(seed);
+        plan.shape.retention_check_ms = 600_000;
+        plan.work.topics.iter_mut().for_each(|topic| (topic.segment_ms, topic.retention_ms) = (300, 500));
+        plan.work.topics.iter_mut().for_each(|topic| (topic.retention_bytes, topic.purged) = (-1, false));
+        let report = holds(plan);
+        assert!(report.stats.rolls > 20, "{} segments rolled", report.stats.rolls);
+        assert_eq!(report.counts.get(Fault::StartMoved), 0, "seed {seed}: nothing was due");
+    }
 }
 
 /// What a client has deleted stays deleted, and nothing above it goes, whatever crashes.
@@ -140,4 +156,16 @@ fn a_deletion_up_to_the_high_watermark_leaves_the_active_segment_to_its_writer()
         plan
     });
     assert!(all_hold(plans, Fault::Purge) > 60);
+}
+
+#[test]
+fn batches_that_a_topic_wants_compressed_are_there_once_and_in_order_after_crashes() {
+    for (seed, codec) in [(1, Codec::Gzip), (2, Codec::Snappy)] {
+        let mut plan = Plan::brief(seed);
+        plan.work.topics.iter_mut().for_each(|topic| topic.compression = codec);
+        plan.chaos = vec![at(1, crash(true, 40)), at(2, crash(false, 40)), at(3, crash(true, 400))];
+        let report = holds(plan);
+        let seen = report.counts.get(Fault::Recoded);
+        assert!(seen > 100, "{codec:?}: {seen} compressed batches were read");
+    }
 }

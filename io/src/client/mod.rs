@@ -5,6 +5,8 @@
 //! broker.
 
 pub mod cluster;
+pub mod member;
+pub mod offsets;
 
 use bytes::Bytes;
 use highwater::wire::api_versions::{ApiVersionsRequest, ApiVersionsResponse};

@@ -79,6 +79,7 @@ fn allowed(rule: Rule) -> String {
         Rule::NotZero => "not 0; negative: no limit".to_owned(),
         Rule::OneOf(choices) => choices.join(", "),
         Rule::Replicas => "*, or partition:broker entries".to_owned(),
+        Rule::PerAddress => "address:count entries".to_owned(),
         Rule::Flag(flag) => format!("told by {flag}"),
     }
 }

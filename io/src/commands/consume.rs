@@ -1,11 +1,14 @@
 //! `highwater consume`: the records of a topic, a line each.
 //!
 //! It reads from where it is told and goes on until it is stopped, has printed enough, or has reached what was the end when
-//! it began. Records of one partition come in their order; nothing is committed.
+//! it began. Records of one partition come in their order. With `--group` it shares the partitions with the group's other
+//! members, begins where the group has committed, and commits what it has printed: after a crash some may be printed again,
+//! none is left out. Without it, nothing is committed.
 
 use super::Target;
 use super::group::{Place, offsets_at, place};
 use crate::client::cluster::{Cluster, LATEST, Missing, Topic, by_leader, may_pass};
+use crate::client::member::{Member, Standing};
 use crate::client::{check, failed};
 use clap::{Args as ClapArgs, ValueEnum};
 use highwater::records::iter::{Records as RecordsOf, record_bytes};
@@ -13,9 +16,12 @@ use highwater::records::{BatchHeader, Record, split};
 use highwater::wire::ErrorCode;
 use highwater::wire::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
 use serde_json::{Value, json};
+use signal_hook::consts::{SIGINT, SIGTERM};
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// The newest version that names topics.
 const FETCH: i16 = 12;
@@ -24,14 +30,21 @@ const PARTITION_BYTES: i32 = 1 << 20;
 /// Records of one batch that take more are not unpacked.
 const BATCH_BYTES: usize = 256 << 20;
 const WAIT_MS: i32 = 500;
+/// How often a group's offsets are committed.
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
+/// How long a member without partitions waits before it looks again.
+const IDLE: Duration = Duration::from_millis(100);
 
 #[derive(ClapArgs, Debug)]
 pub struct Args {
     /// The topic
     topic: String,
-    /// Where to begin: start, end, an offset, or time=MILLISECONDS since 1970
+    /// Where to begin: start, end, an offset, or time=MILLISECONDS since 1970; with --group: where it has committed nothing
     #[arg(long, value_name = "PLACE", default_value = "end", value_parser = place)]
     from: Place,
+    /// Share the topic with the members of this group, begin where it has committed, commit what is printed
+    #[arg(long, value_name = "GROUP", conflicts_with = "partitions")]
+    group: Option<String>,
     /// The same as --from start
     #[arg(long, conflicts_with = "from")]
     from_beginning: bool,
@@ -83,15 +96,29 @@ pub fn run(args: &Args) -> io::Result<()> {
     }
     let wanted = if args.partitions.is_empty() { all } else { args.partitions.clone() };
     let from = if args.from_beginning { Place::Start } else { args.from };
-    let next = offsets_at(&mut cluster, &topic, &wanted, from)?;
     let ends = if args.until_end { Some(cluster.offsets(&topic, &wanted, LATEST)?) } else { None };
-    let mut reading = Reading { topic, next, ends, left: args.max_messages.unwrap_or(u64::MAX) };
+    let left = args.max_messages.unwrap_or(u64::MAX);
+    let mut reading = Reading { topic, next: BTreeMap::new(), ends, left, reset: args.group.as_ref().map(|_| from) };
     let mut out = BufWriter::with_capacity(256 << 10, io::stdout().lock());
+    if let Some(group) = &args.group {
+        return reading.share(&mut cluster, group, args, &mut out);
+    }
+    reading.next = offsets_at(&mut cluster, &reading.topic, &wanted, from)?;
     while !reading.is_over() {
         reading.round(&mut cluster, args, &mut out)?;
         out.flush()?;
     }
     Ok(())
+}
+
+/// Set by the first SIGINT or SIGTERM; the second ends the process.
+fn stop_flag() -> io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
 }
 
 struct Reading {
@@ -102,17 +129,66 @@ struct Reading {
     ends: Option<BTreeMap<i32, i64>>,
     /// Records that may still be printed.
     left: u64,
+    /// Where a partition goes on whose offset is not in its log any more; `None`: that is an error.
+    reset: Option<Place>,
 }
 
 impl Reading {
+    /// Reads as a member of a group, until it is over.
+    fn share(&mut self, cluster: &mut Cluster, group: &str, args: &Args, out: &mut impl Write) -> io::Result<()> {
+        let stop = stop_flag()?;
+        let mut member = Member::new(group, &self.topic.name);
+        let mut standing = Standing::Lost;
+        let mut commit_at = Instant::now();
+        loop {
+            if standing != Standing::Stable {
+                member.join(cluster)?;
+                self.begin(cluster, &member)?;
+            }
+            let over = self.is_over() && (self.left == 0 || self.ends.is_some());
+            let stopped = stop.load(Ordering::Relaxed);
+            if over || stopped {
+                member.commit(cluster, &self.next)?;
+                return member.leave(cluster);
+            }
+            if self.next.is_empty() {
+                std::thread::sleep(IDLE);
+            }
+            self.round(cluster, args, out)?;
+            out.flush()?;
+            standing = member.beat(cluster)?;
+            if standing == Standing::Rebalancing || (standing == Standing::Stable && Instant::now() >= commit_at) {
+                commit_at = Instant::now() + COMMIT_EVERY;
+                standing = standing.max(member.commit(cluster, &self.next)?);
+            }
+        }
+    }
+
+    /// Begins with what the member was assigned: where the group has committed, else where it is told.
+    fn begin(&mut self, cluster: &mut Cluster, member: &Member) -> io::Result<()> {
+        let committed = member.committed(cluster)?;
+        self.topic = cluster.topic(&self.topic.name, Missing::Refused)?;
+        let fresh: Vec<i32> =
+            member.partitions().iter().copied().filter(|index| !committed.contains_key(index)).collect();
+        let from = self.reset.expect("a group resets");
+        self.next = offsets_at(cluster, &self.topic, &fresh, from)?;
+        self.next.extend(committed);
+        Ok(())
+    }
+
     fn is_over(&self) -> bool {
         self.left == 0 || self.open().is_empty()
     }
 
     /// The partitions that have not come to their end.
     fn open(&self) -> Vec<i32> {
-        let at_end = |index: &i32, next: &i64| self.ends.as_ref().is_some_and(|ends| next >= &ends[index]);
+        let at_end = |index: &i32, next: &i64| *next >= self.end(*index);
         self.next.iter().filter(|(index, next)| !at_end(index, next)).map(|(index, _)| *index).collect()
+    }
+
+    /// Where a partition is to stop. One that did not exist when it began has nothing to give.
+    fn end(&self, index: i32) -> i64 {
+        self.ends.as_ref().map_or(i64::MAX, |ends| ends.get(&index).copied().unwrap_or(0))
     }
 
     /// One fetch from each leader.
@@ -154,6 +230,11 @@ impl Reading {
                         std::thread::sleep(Duration::from_millis(100));
                         self.topic = cluster.topic(&self.topic.name, Missing::Refused)?;
                     }
+                    ErrorCode::OFFSET_OUT_OF_RANGE if self.reset.is_some() => {
+                        let from = self.reset.expect("just seen");
+                        let next = offsets_at(cluster, &self.topic, &[index], from)?;
+                        self.next.extend(next);
+                    }
                     ErrorCode::OFFSET_OUT_OF_RANGE => {
                         let start = partition.log_start_offset;
                         return Err(failed(format!("{place}: not in the log any more; it begins at {start}")));
@@ -176,7 +257,7 @@ impl Reading {
                 let records = record_bytes(batch, &header, BATCH_BYTES).map_err(broken)?;
                 for record in RecordsOf::new(&header, &records) {
                     let record = record.map_err(broken)?;
-                    let end = self.ends.as_ref().map_or(i64::MAX, |ends| ends[&index]);
+                    let end = self.end(index);
                     let wanted = record.offset.0 >= self.next[&index] && record.offset.0 < end;
                     if wanted && self.left > 0 {
                         self.left -= 1;

@@ -3,16 +3,13 @@
 use super::table::{Table, print_json};
 use super::{Target, each};
 use crate::client::cluster::{Cluster, EARLIEST, LATEST, Missing};
+use crate::client::offsets::{self, Committer};
 use crate::client::{check, failed};
 use clap::{Args as ClapArgs, Subcommand};
 use highwater::wire::ErrorCode;
 use highwater::wire::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
 use highwater::wire::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse};
 use highwater::wire::list_groups::{ListGroupsRequest, ListGroupsResponse};
-use highwater::wire::offset_commit::{
-    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic, OffsetCommitResponse,
-};
-use highwater::wire::offset_fetch::{OffsetFetchRequest, OffsetFetchResponse};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io;
@@ -20,9 +17,6 @@ use std::io;
 const LIST_GROUPS: i16 = 5;
 const DESCRIBE_GROUPS: i16 = 5;
 const DELETE_GROUPS: i16 = 2;
-/// The newest versions of one group each, with topics by name.
-const OFFSET_FETCH: i16 = 7;
-const OFFSET_COMMIT: i16 = 8;
 
 #[derive(ClapArgs, Debug)]
 pub struct Args {
@@ -173,28 +167,9 @@ fn ask_group(cluster: &mut Cluster, group: &str) -> io::Result<Group> {
     })
 }
 
-/// What a group has committed: topic, partition, offset and metadata.
-fn committed(cluster: &mut Cluster, group: &str) -> io::Result<Vec<(String, i32, i64, String)>> {
-    let request = OffsetFetchRequest { group_id: group.into(), topics: None, ..OffsetFetchRequest::default() };
-    let answer = cluster.coordinator(group)?.ask(OFFSET_FETCH, &request)?;
-    let found: OffsetFetchResponse<'_> = answer.read()?;
-    check(found.error_code, None, &format!("group {group}"))?;
-    let mut offsets = Vec::new();
-    for topic in &found.topics {
-        for partition in topic.partitions.iter().filter(|partition| partition.committed_offset >= 0) {
-            let name = format!("group {group}, {}-{}", topic.name, partition.partition_index);
-            check(partition.error_code, None, &name)?;
-            let metadata = partition.metadata.as_deref().unwrap_or_default().to_owned();
-            offsets.push((topic.name.to_string(), partition.partition_index, partition.committed_offset, metadata));
-        }
-    }
-    offsets.sort();
-    Ok(offsets)
-}
-
 fn describe(cluster: &mut Cluster, name: &str, as_json: bool) -> io::Result<()> {
     let group = ask_group(cluster, name)?;
-    let offsets = committed(cluster, name)?;
+    let offsets = offsets::committed(cluster, name)?;
     if group.state == "Dead" && offsets.is_empty() {
         return Err(failed(format!("group {name}: there is no such group")));
     }
@@ -258,7 +233,8 @@ fn reset(args: &Reset) -> io::Result<()> {
     let wanted = if args.partitions.is_empty() { all } else { args.partitions.clone() };
     let offsets = offsets_at(&mut cluster, &topic, &wanted, args.to)?;
     if !args.dry_run {
-        commit(&mut cluster, &args.group, &args.topic, &offsets)?;
+        let committed = offsets::commit(&mut cluster, &Committer::nobody(&args.group), &args.topic, &offsets)?;
+        check(committed, None, &format!("group {}, topic {}", args.group, args.topic))?;
     }
     if args.json {
         return offsets.iter().try_for_each(|(index, offset)| {
@@ -297,30 +273,6 @@ pub fn offsets_at(
             Ok(ends.into_iter().map(|(index, end)| (index, offset.clamp(starts[&index], end))).collect())
         }
     }
-}
-
-fn commit(cluster: &mut Cluster, group: &str, topic: &str, offsets: &BTreeMap<i32, i64>) -> io::Result<()> {
-    let partition = |(index, offset): (&i32, &i64)| OffsetCommitRequestPartition {
-        partition_index: *index,
-        committed_offset: *offset,
-        committed_metadata: Some("".into()),
-        ..OffsetCommitRequestPartition::default()
-    };
-    let topic = OffsetCommitRequestTopic {
-        name: topic.into(),
-        partitions: offsets.iter().map(partition).collect(),
-        ..OffsetCommitRequestTopic::default()
-    };
-    let request = OffsetCommitRequest { group_id: group.into(), topics: vec![topic], ..OffsetCommitRequest::default() };
-    let answer = cluster.coordinator(group)?.ask(OFFSET_COMMIT, &request)?;
-    let done: OffsetCommitResponse<'_> = answer.read()?;
-    for topic in &done.topics {
-        for partition in &topic.partitions {
-            let name = format!("group {group}, {}-{}", topic.name, partition.partition_index);
-            check(partition.error_code, None, &name)?;
-        }
-    }
-    Ok(())
 }
 
 fn delete(cluster: &mut Cluster, group: &str, as_json: bool) -> io::Result<()> {

@@ -5,7 +5,8 @@
 
 use super::Collected;
 use crate::process::{self, Process};
-use highwater::metrics::{Gauges, Histogram, PartitionSample, Sample, Traffic};
+use highwater::metrics::{Gauges, Histogram, PartitionSample, Sample, Throttled, Traffic};
+use highwater::quotas::QuotaKey;
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
@@ -18,6 +19,7 @@ pub fn write(collected: &Collected) -> String {
     let samples = &collected.samples;
     page.node(samples);
     page.requests(samples);
+    page.quotas(samples);
     page.commits(samples);
     page.shards(samples);
     page.topics(samples);
@@ -132,6 +134,24 @@ impl Page {
         }
     }
 
+    fn quotas(&mut self, samples: &Samples) {
+        let throttled = |key: QuotaKey, value: Value<Throttled, u64>| -> u64 {
+            samples.values().filter_map(|sample| sample.counters.throttled.get(&key)).map(value).sum()
+        };
+        let keys = || QuotaKey::ALL.into_iter().filter(|key| !key.is_of_addresses());
+        let name = "highwater_throttled_answers_total";
+        self.family(name, Kind::Counter, "Answers whose connection was muted, by the quota that was exceeded.");
+        for key in keys() {
+            self.value(name, &[("quota", &key.name())], throttled(key, |throttled| throttled.answers));
+        }
+        let name = "highwater_throttle_time_seconds_total";
+        self.family(name, Kind::Counter, "For how long they were muted.");
+        for key in keys() {
+            let seconds = throttled(key, |throttled| throttled.ms) as f64 / 1e3;
+            self.value(name, &[("quota", &key.name())], seconds);
+        }
+    }
+
     fn commits(&mut self, samples: &Samples) {
         let families: [(&str, &str, HistogramOf, f64); 3] = [
             (
@@ -162,7 +182,7 @@ impl Page {
     }
 
     fn shards(&mut self, samples: &Samples) {
-        let families: [(&str, Kind, &str, Value<Sample, u64>); 14] = [
+        let families: [(&str, Kind, &str, Value<Sample, u64>); 16] = [
             ("highwater_serving", Kind::Gauge, "1 where the shard takes requests.", |sample| sample.serving.into()),
             ("highwater_connections", Kind::Gauge, "Open connections.", |sample| sample.gauges.connections),
             ("highwater_connections_accepted_total", Kind::Counter, "Connections that were accepted.", |sample| {
@@ -174,6 +194,15 @@ impl Page {
                 "Connections closed for what they sent.",
                 |sample| sample.counters.connections_refused,
             ),
+            (
+                "highwater_connections_throttled_total",
+                Kind::Counter,
+                "Connections closed because their address connects too often.",
+                |sample| sample.counters.connections_throttled,
+            ),
+            ("highwater_connections_muted", Kind::Gauge, "Connections that wait because of a quota.", |sample| {
+                sample.gauges.muted
+            }),
             ("highwater_requests_in_flight", Kind::Gauge, "Requests that are not answered yet.", |sample| {
                 sample.gauges.requests
             }),

@@ -1,20 +1,22 @@
 //! The administrator: creates the topics of the plan, then asks, creates and deletes until the plan's steps are done.
 //!
 //! It checks that live topics are always listed, with their ids and partitions, that deleted ones never are, that
-//! leader epochs never go back, and that configurations (`alter.rs`) are reported as they were set.
+//! leader epochs never go back, and that configurations (`alter.rs`) and quotas (`quotas.rs`) are reported as set.
 
 use crate::client::alter::{self, Change, Target};
 use crate::client::member::TOPIC;
+use crate::client::quotas::{self, QuotaChange};
 use crate::client::{Ctx, Link, Sent, Turn, decode};
 use crate::dice::Dice;
 use crate::faults::Fault;
 use crate::ledger::{ALL, Known, Part, TopicState};
 use crate::net::Wire;
-use crate::plan::{TopicPlan, Workload};
+use crate::plan::{Codec, TopicPlan, Workload};
 use crate::queue::{MILLIS, Nanos};
 use crate::report::Invariant;
 use highwater::boundary::ConnId;
 use highwater::wire::ErrorCode;
+use highwater::wire::alter_client_quotas::AlterClientQuotasResponse;
 use highwater::wire::alter_configs::AlterConfigsResponse;
 use highwater::wire::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use highwater::wire::create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic};
@@ -23,6 +25,7 @@ use highwater::wire::delete_records::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsResponse, DeleteRecordsTopic,
 };
 use highwater::wire::delete_topics::{DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse};
+use highwater::wire::describe_client_quotas::DescribeClientQuotasResponse;
 use highwater::wire::describe_configs::DescribeConfigsResponse;
 use highwater::wire::incremental_alter_configs::IncrementalAlterConfigsResponse;
 use highwater::wire::metadata::{MetadataRequest, MetadataResponse};
@@ -41,6 +44,9 @@ pub enum What {
     /// A topic, and how many partitions it is to have.
     Grow(usize, u16),
     Versions,
+    /// `None`: it was only asked whether it could be set.
+    SetQuota(Option<QuotaChange>),
+    Quotas,
     /// Records of a partition, below this offset.
     Purge {
         part: Part,
@@ -124,7 +130,7 @@ impl Admin {
             return;
         }
         self.steps -= 1;
-        match ctx.dice.below(12) {
+        match ctx.dice.below(15) {
             0 if self.churned < 4 => {
                 self.churned += 1;
                 let partitions = ctx.dice.between(1, 3) as u16;
@@ -133,6 +139,7 @@ impl Admin {
                     segment_ms: 500,
                     retention_bytes: -1,
                     retention_ms: -1,
+                    compression: Codec::Producer,
                     purged: false,
                     doomed: true,
                 };
@@ -157,6 +164,8 @@ impl Admin {
                 self.link.send(ctx, self.version.min(4), &request, What::Versions, true);
             }
             7 | 8 => self.purge(ctx),
+            12 | 13 => self.set_quota(ctx),
+            14 => self.quotas(ctx),
             _ => self.metadata(ctx),
         }
         self.link.maybe_leave(ctx);
@@ -171,7 +180,7 @@ impl Admin {
             return self.metadata(ctx);
         }
         let part = parts[ctx.dice.index(parts.len())];
-        let known = ctx.ledger.known(part);
+        let known = ctx.ledger.known(part, ctx.calm);
         let end = known.high_watermark.max(known.acked_end);
         let offset = match ctx.dice.below(8) {
             0 => ALL,
@@ -307,6 +316,14 @@ impl Admin {
                 let Some(answer) = decode::<CreatePartitionsResponse>(ctx, body, sent.version) else { return };
                 on_grown(ctx, topic, count, &answer);
             }
+            What::SetQuota(change) => {
+                let Some(answer) = decode::<AlterClientQuotasResponse>(ctx, body, sent.version) else { return };
+                quotas::on_quota_set(ctx, change.as_ref(), &answer);
+            }
+            What::Quotas => {
+                let Some(answer) = decode::<DescribeClientQuotasResponse>(ctx, body, sent.version) else { return };
+                quotas::on_quotas(ctx, &answer);
+            }
             What::Versions => {
                 let Some(answer) = decode::<ApiVersionsResponse>(ctx, body, sent.version) else { return };
                 if !answer.error_code.is_none() || answer.api_keys.is_empty() {
@@ -373,7 +390,7 @@ fn on_purged(
             ctx.counts.add(Fault::PurgeBeyond);
         }
         ErrorCode::OFFSET_OUT_OF_RANGE | ErrorCode::KAFKA_STORAGE_ERROR if ctx.ledger.parts[part].may_refuse => {}
-        ErrorCode::KAFKA_STORAGE_ERROR | ErrorCode::NOT_LEADER_OR_FOLLOWER if !ctx.calm => {}
+        ErrorCode::KAFKA_STORAGE_ERROR | ErrorCode::NOT_LEADER_OR_FOLLOWER if !known.calm => {}
         other => {
             let name = ctx.ledger.name(part);
             let detail = format!("{name}: DeleteRecords up to {offset} is answered {other}; known were {known:?}");

@@ -176,7 +176,7 @@ pub(super) fn on_altered(ctx: &mut Ctx, change: &Change, code: ErrorCode, messag
 }
 
 /// Whether damage may have undone changes.
-fn lax(ctx: &Ctx, target: Target) -> bool {
+pub(super) fn lax(ctx: &Ctx, target: Target) -> bool {
     let lost = |topic: usize| ctx.ledger.topics[topic].parts.iter().any(|part| ctx.ledger.parts[*part].may_lose);
     match target {
         Target::Topic(topic) => ctx.ledger.topics[topic].state != TopicState::Live || lost(topic),

@@ -8,6 +8,7 @@
 //! Source: Kafka's record batch format, magic 2.
 
 use crate::ledger::{BatchId, TAG};
+use std::borrow::Cow;
 
 pub const HEADER: usize = 61;
 
@@ -35,7 +36,7 @@ fn put_varint(out: &mut Vec<u8>, value: i64) {
     out.push(rest as u8);
 }
 
-fn take_varint(bytes: &mut &[u8]) -> Option<i64> {
+pub fn take_varint(bytes: &mut &[u8]) -> Option<i64> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
         let (first, rest) = bytes.split_first()?;
@@ -96,9 +97,12 @@ pub fn build(recipe: &Recipe) -> (Vec<u8>, u32) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct View {
     pub base: i64,
+    /// Its length as it was sent: not compressed.
     pub len: u32,
     pub epoch: i32,
+    /// The checksum that it was sent with.
     pub crc: u32,
+    pub compressed: bool,
     pub records: u32,
     /// The number in the first record's value.
     pub tag: Option<BatchId>,
@@ -128,16 +132,34 @@ pub fn take(bytes: &mut &[u8]) -> Result<Option<View>, String> {
     if crc != summed {
         return Err(format!("the batch at {base} says checksum {crc:08x}, its bytes give {summed:08x}"));
     }
+    let sent = as_sent(&bytes[..len]).ok_or_else(|| format!("the batch at {base} cannot be decompressed"))?;
     let view = View {
         base,
-        len: len as u32,
+        len: sent.len() as u32,
         epoch: i32_at(12),
-        crc,
+        compressed: matches!(sent, Cow::Owned(_)),
+        crc: if let Cow::Owned(sent) = &sent { crc32c(&sent[21..]) } else { crc },
         records: i32_at(57) as u32,
-        tag: tag(&bytes[HEADER..len]),
+        tag: tag(&sent[HEADER..]),
     };
     *bytes = &bytes[len..];
     Ok(Some(view))
+}
+
+/// Undoes the compression that a topic has asked for. The checksum stays that of the compressed batch.
+fn as_sent(batch: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let records = match batch[22] & 7 {
+        0 => return Some(Cow::Borrowed(batch)),
+        // A head without options, and a checksum and a length behind it all.
+        1 => miniz_oxide::inflate::decompress_to_vec(batch.get(HEADER + 10..batch.len() - 8)?).ok()?,
+        2 => snap::raw::Decoder::new().decompress_vec(&batch[HEADER..]).ok()?,
+        _ => return None,
+    };
+    let mut sent = [&batch[..HEADER], &records].concat();
+    sent[22] &= !7;
+    let length = (sent.len() - 12) as i32;
+    sent[8..12].copy_from_slice(&length.to_be_bytes());
+    Some(Cow::Owned(sent))
 }
 
 fn tag(mut record: &[u8]) -> Option<BatchId> {

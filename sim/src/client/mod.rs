@@ -9,8 +9,10 @@
 pub mod admin;
 mod alter;
 pub mod batch;
+pub mod keeper;
 pub mod member;
 pub mod producer;
+mod quotas;
 pub mod reader;
 pub mod session;
 pub mod stranger;
@@ -86,13 +88,16 @@ pub enum Client {
     Admin(admin::Admin),
     Member(member::Member),
     Stranger(stranger::Stranger),
+    Keeper(keeper::Keeper),
 }
 
 impl Client {
     pub fn reader(&mut self) -> Option<&mut reader::Reader> {
         match self {
             Client::Reader(reader) => Some(reader),
-            Client::Producer(_) | Client::Admin(_) | Client::Member(_) | Client::Stranger(_) => None,
+            Client::Producer(_) | Client::Admin(_) | Client::Member(_) | Client::Stranger(_) | Client::Keeper(_) => {
+                None
+            }
         }
     }
 
@@ -107,6 +112,7 @@ impl Client {
         for number in 0..plan.groups.members {
             all.push(Client::Member(member::Member::new(number, &plan.groups, dice)));
         }
+        all.push(Client::Keeper(keeper::Keeper::new(plan)));
         if plan.work.strangers > 0 {
             all.push(Client::Stranger(stranger::Stranger::new(plan)));
         }
@@ -120,6 +126,7 @@ impl Client {
             Client::Admin(admin) => admin.on_wake(ctx),
             Client::Member(member) => member.on_wake(ctx),
             Client::Stranger(stranger) => stranger.on_wake(ctx),
+            Client::Keeper(keeper) => keeper.on_wake(ctx),
         }
     }
 
@@ -130,6 +137,7 @@ impl Client {
             Client::Admin(admin) => admin.on_wire(ctx, conn, wire),
             Client::Member(member) => member.on_wire(ctx, conn, wire),
             Client::Stranger(stranger) => stranger.on_wire(ctx, conn, wire),
+            Client::Keeper(keeper) => keeper.on_wire(ctx, conn, wire),
         }
     }
 
@@ -141,6 +149,7 @@ impl Client {
             Client::Admin(admin) => admin.unfinished(),
             Client::Member(member) => member.unfinished(ledger),
             Client::Stranger(stranger) => stranger.unfinished(),
+            Client::Keeper(keeper) => keeper.unfinished(ledger),
         }
     }
 
@@ -152,6 +161,7 @@ impl Client {
             Client::Admin(admin) => admin.link.retire(ctx),
             Client::Member(member) => member.link.retire(ctx),
             Client::Stranger(stranger) => stranger.retire(ctx),
+            Client::Keeper(keeper) => keeper.link.retire(ctx),
         }
     }
 }

@@ -388,6 +388,7 @@ impl Producer {
                 }
             }
             What::Produce(parts) => {
+                ctx.stats.produce_took_max = ctx.stats.produce_took_max.max(ctx.now - sent.at);
                 let Some(answer) = decode::<ProduceResponse>(ctx, body, sent.version) else { return };
                 self.on_produced(ctx, &parts, &answer);
             }

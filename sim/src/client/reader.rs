@@ -202,7 +202,7 @@ impl Reader {
         if ctx.now < self.next_at {
             return self.link.wake(ctx, self.next_at);
         }
-        self.next_at = ctx.now + if ctx.calm { 5 * MILLIS } else { ctx.dice.skewed(self.pause / 2) };
+        self.next_at = ctx.now + if ctx.calm { 5 * MILLIS } else { ctx.dice.skewed(self.pause * 5 / 8) };
         let serving: Vec<usize> =
             (0..self.places.len()).filter(|at| ctx.ledger.serves(self.places[*at].part)).collect();
         if serving.is_empty() {
@@ -222,7 +222,7 @@ impl Reader {
 
     fn ask_offsets(&mut self, ctx: &mut Ctx, at: usize) {
         let Place { part, from, .. } = self.places[at];
-        let asked = Asked { part, offset: from, known: ctx.ledger.known(part) };
+        let asked = Asked { part, offset: from, known: ctx.ledger.known(part, ctx.calm) };
         self.send_list_offsets(ctx, part, from, What::Offsets(asked));
     }
 
@@ -241,7 +241,7 @@ impl Reader {
     /// A lookup by time, or by leader epoch.
     fn ask_lookup(&mut self, ctx: &mut Ctx, at: usize) {
         let part = self.places[at].part;
-        let asked = Asked { part, offset: 0, known: ctx.ledger.known(part) };
+        let asked = Asked { part, offset: 0, known: ctx.ledger.known(part, ctx.calm) };
         let dice = &mut *ctx.dice;
         let some = ctx.ledger.some_batch(part, |len| dice.index(len));
         let (time, epoch) = some.unwrap_or((1_795_219_200_000, None));
@@ -330,7 +330,7 @@ impl Reader {
             };
             limits.parts.push(partition.partition_max_bytes as usize);
             wanted.push((part, partition));
-            asked.push(Asked { part, offset, known: ctx.ledger.known(part) });
+            asked.push(Asked { part, offset, known: ctx.ledger.known(part, ctx.calm) });
         }
         match &mut self.session {
             Some(session) => limits.incremental = session.ask(ctx, &wanted, &mut request),
@@ -402,7 +402,7 @@ impl Reader {
         for data in &partitions {
             let bytes = data.records.as_ref().map(|records| records.contiguous()).unwrap_or_default();
             let mut rest = &bytes[..];
-            let first = take(&mut rest).ok().flatten().map_or(0, |view| view.len as usize);
+            let first = if take(&mut rest).is_ok() { bytes.len() - rest.len() } else { 0 };
             total += bytes.len();
             firsts.push(first);
             // The first batch of the answer is whole, whatever the limits; each shard has a first one.
@@ -523,6 +523,9 @@ impl Reader {
                     return ctx.fail(Invariant::Genuine, format!("{name}: fetched from {}: {why}", asked.offset));
                 }
             };
+            if view.compressed {
+                ctx.counts.add(Fault::Recoded);
+            }
             let verdict = ctx.ledger.served(part, view.tag, view.base, view.crc, view.len, view.records);
             if !ctx.judge(verdict) {
                 return;
@@ -579,9 +582,9 @@ impl Reader {
                 }
             }
             // A read that failed.
-            ErrorCode::KAFKA_STORAGE_ERROR if !ctx.calm && ctx.read_errors => {}
+            ErrorCode::KAFKA_STORAGE_ERROR if !asked.known.calm && ctx.read_errors => {}
             ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::LEADER_NOT_AVAILABLE | ErrorCode::OFFSET_NOT_AVAILABLE
-                if !ctx.calm => {}
+                if !asked.known.calm => {}
             other => {
                 let live = ctx.ledger.topic_of(part).state == TopicState::Live;
                 let detail = format!("{name}: a read from {} is answered {other}; live: {live}", asked.offset);

@@ -22,7 +22,7 @@ use super::timers::Timer;
 use super::{Level, Shard};
 use crate::boundary::{Done, IoError, Op, OpenMode};
 use crate::ids::Offset;
-use crate::log::segment::{self, Chunk};
+use crate::log::segment::{self, Chunk, Name};
 use crate::log::sidecar;
 use crate::mail::Ticket;
 use crate::memory::{round_down, round_up};
@@ -33,7 +33,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 use core::time::Duration;
-use pool::ReadPool;
+use pool::{ChunkKey, ReadPool};
 use verify::{Limit, check_of, cut_out, overlay};
 
 /// The most of a table of chunks that one read brings.
@@ -75,16 +75,16 @@ pub struct Reads {
     /// A timer ends their patience.
     timed: bool,
     /// Chunks that are being read, and the jobs that wait for them rather than read them again.
-    coming: BTreeMap<(u32, Offset, u64), Vec<u64>>,
+    coming: BTreeMap<ChunkKey, Vec<u64>>,
     /// Damage that has been told already.
-    told: BTreeSet<(u32, Offset, u64)>,
+    told: BTreeSet<ChunkKey>,
 }
 
 /// A read of one partition.
 struct Job {
     slot: u32,
-    /// The segment.
-    base: Offset,
+    /// The segment. Where compaction has replaced it, the read begins anew.
+    name: Name,
     purpose: Purpose,
     stage: Stage,
     /// What of `ahead_bytes` is this job's.
@@ -108,6 +108,10 @@ enum Purpose {
         ahead: usize,
     },
     Search(Search),
+    /// What is to be compacted, from here on.
+    Compact {
+        offset: Offset,
+    },
     /// A coordinator's log, from here on.
     Load {
         offset: Offset,
@@ -117,6 +121,17 @@ enum Purpose {
         offset: Offset,
         more: usize,
     },
+}
+
+impl Purpose {
+    /// Where it reads.
+    fn offset(&self) -> Offset {
+        match self {
+            Purpose::Fetch { part, .. } => part.offset,
+            Purpose::Search(search) => search.from(),
+            Purpose::Compact { offset } | Purpose::Load { offset } | Purpose::Ahead { offset, .. } => *offset,
+        }
+    }
 }
 
 enum Stage {
@@ -150,8 +165,8 @@ impl Reads {
     }
 
     /// These chunks are no longer on their way: who waited for them.
-    fn arrived(&mut self, slot: u32, base: Offset, chunks: &[Chunk]) -> Vec<u64> {
-        let keys = chunks.iter().map(|chunk| (slot, base, chunk.position));
+    fn arrived(&mut self, slot: u32, name: Name, chunks: &[Chunk]) -> Vec<u64> {
+        let keys = chunks.iter().map(|chunk| (slot, name, chunk.position));
         keys.filter_map(|key| self.coming.remove(&key)).flatten().collect()
     }
 
@@ -161,7 +176,7 @@ impl Reads {
             Purpose::Fetch { gather, .. } => {
                 !job.impatient && self.gathers[gather].results.iter().all(|result| result.records.is_empty())
             }
-            Purpose::Search(_) | Purpose::Load { .. } => true,
+            Purpose::Search(_) | Purpose::Load { .. } | Purpose::Compact { .. } => true,
             Purpose::Ahead { .. } => false,
         }
     }
@@ -199,16 +214,21 @@ impl Shard {
         self.start_read(slot, offset, Purpose::Load { offset });
     }
 
+    /// Reads what is to be compacted.
+    pub(super) fn read_to_compact(&mut self, slot: u32, offset: Offset) {
+        self.start_read(slot, offset, Purpose::Compact { offset });
+    }
+
     fn start_read(&mut self, slot: u32, offset: Offset, purpose: Purpose) {
         let id = self.reads.next;
         self.reads.next += 1;
         let Some(partition) = self.partition(slot) else { return };
         let index = partition.log.segment_of(offset).expect("the caller has seen that a segment holds it");
-        let base = partition.log.segments[index].base;
+        let name = partition.log.segments[index].name();
         partition.reads += 1;
         let job = Job {
             slot,
-            base,
+            name,
             purpose,
             stage: Stage::Start,
             ahead_bytes: 0,
@@ -223,23 +243,29 @@ impl Shard {
     /// Does the next thing that a read needs.
     fn step_read(&mut self, id: u64) {
         let Some(job) = self.reads.jobs.get_mut(&id) else { return };
-        let (slot, base) = (job.slot, job.base);
+        let slot = job.slot;
         let Some(partition) = self.partitions[slot as usize].as_deref_mut() else {
             return self.end_read(id, Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
         };
         let key = partition.key;
-        let Some(segment) = partition.log.segment_at(base) else {
+        if partition.log.segment_named(job.name).is_none()
+            && let Some(index) = partition.log.segment_of(job.purpose.offset())
+        {
+            job.name = partition.log.segments[index].name();
+        }
+        let name = job.name;
+        let Some(segment) = partition.log.segment_named(name) else {
             return self.end_read(id, Err(ErrorCode::OFFSET_OUT_OF_RANGE));
         };
         let read_only = |direct| OpenMode { create: false, truncate: false, direct };
         if segment.open.file.is_none() {
             job.stage = Stage::Opening;
-            let op = Op::Open { path: segment::log_path(key, base), mode: read_only(true) };
+            let op = Op::Open { path: segment::log_path(key, name), mode: read_only(true) };
             return self.fx.submit(op, Pending::ReadSegment(id));
         }
         if segment.chunks.is_empty() {
             job.stage = Stage::OpeningSidecar;
-            let op = Op::Open { path: segment::sidecar_path(key, base), mode: read_only(false) };
+            let op = Op::Open { path: segment::sidecar_path(key, name), mode: read_only(false) };
             return self.fx.submit(op, Pending::ReadSegment(id));
         }
         self.read_chunks(id);
@@ -248,9 +274,9 @@ impl Shard {
     /// The table is there: finds the chunks, in the pool or on the disk.
     fn read_chunks(&mut self, id: u64) {
         let job = &self.reads.jobs[&id];
-        let (slot, base) = (job.slot, job.base);
+        let (slot, name) = (job.slot, job.name);
         let Some(chunks) = self.wanted_chunks(job) else { return self.end_read(id, Ok((Vec::new(), Vec::new()))) };
-        let key = |chunk: &Chunk| (slot, base, chunk.position);
+        let key = |chunk: &Chunk| (slot, name, chunk.position);
         let cached: Vec<Bytes> = chunks.iter().map_while(|chunk| self.reads.pool.get(&key(chunk), chunk.len)).collect();
         if !cached.is_empty() {
             return self.end_read(id, Ok((chunks[..cached.len()].to_vec(), cached)));
@@ -281,12 +307,14 @@ impl Shard {
     /// The chunks that a job asks for: neighbours, as many as one read brings.
     fn wanted_chunks(&self, job: &Job) -> Option<Vec<Chunk>> {
         let partition = self.partitions[job.slot as usize].as_deref()?;
-        let segment = partition.log.segment_at(job.base)?;
+        let segment = partition.log.segment_named(job.name)?;
         let read_max = self.reads.pool.read_max();
         let (index, wanted) = match &job.purpose {
             Purpose::Fetch { part, bytes, .. } => (segment.chunk_of(part.offset)?, *bytes),
             Purpose::Search(search) => (search.chunk(&segment.chunks)?, 1),
-            Purpose::Load { offset } | Purpose::Ahead { offset, .. } => (segment.chunk_of(*offset)?, read_max),
+            Purpose::Load { offset } | Purpose::Compact { offset } | Purpose::Ahead { offset, .. } => {
+                (segment.chunk_of(*offset)?, read_max)
+            }
         };
         let mut chunks: Vec<Chunk> = Vec::new();
         let mut len = 0;
@@ -338,12 +366,24 @@ impl Shard {
         let Stage::Reading { chunks, from, have } = &job.stage else { panic!("job {id} does not read") };
         let offset = from + have.len() as u64;
         let partition = self.partitions[job.slot as usize].as_deref();
-        let segment = partition.and_then(|partition| partition.log.segment_at(job.base));
+        let segment = partition.and_then(|partition| partition.log.segment_named(job.name));
         let Some(file) = segment.and_then(|segment| segment.open.file) else {
+            // Replaced or gone meanwhile: whoever waits finds what is there now.
             let chunks = chunks.clone();
-            return self.on_read_failed(id, IoError::Canceled, &chunks);
+            return self.read_anew(id, &chunks);
         };
         self.fx.submit(Op::Read { file, offset, buf }, Pending::ReadSegment(id));
+    }
+
+    fn read_anew(&mut self, id: u64, chunks: &[Chunk]) {
+        let job = self.reads.jobs.get_mut(&id).expect("it reads");
+        self.reads.ahead_bytes -= core::mem::take(&mut job.ahead_bytes);
+        job.stage = Stage::Start;
+        let (slot, name) = (job.slot, job.name);
+        let waiting = self.reads.arrived(slot, name, chunks);
+        self.reads.pool.on_read(reach_bytes(chunks));
+        self.step_read(id);
+        waiting.into_iter().for_each(|id| self.step_read(id));
     }
 
     pub(super) fn on_segment_read(&mut self, id: u64, done: Done) {
@@ -407,7 +447,7 @@ impl Shard {
     fn on_log_opened(&mut self, id: u64, file: crate::boundary::FileId) {
         let job = &self.reads.jobs[&id];
         let partition = self.partitions[job.slot as usize].as_deref_mut();
-        let segment = partition.and_then(|partition| partition.log.segment_at_mut(job.base));
+        let segment = partition.and_then(|partition| partition.log.segment_named_mut(job.name));
         match segment {
             // The flusher, or another reader, may have opened it meanwhile; an active one knows its length by opening it.
             Some(segment) if segment.open.file.is_none() && segment.rolled => segment.open.file = Some(file),
@@ -435,10 +475,10 @@ impl Shard {
         self.fx.submit(Op::Close { file }, Pending::Nothing);
         let job = self.reads.jobs.get_mut(&id).expect("it reads");
         job.stage = Stage::Start;
-        let (slot, base) = (job.slot, job.base);
+        let (slot, name) = (job.slot, job.name);
         let Some(partition) = self.partitions[slot as usize].as_deref_mut() else { return self.step_read(id) };
         let key = partition.key;
-        let Some(segment) = partition.log.segment_at_mut(base) else {
+        let Some(segment) = partition.log.segment_named_mut(name) else {
             return self.step_read(id);
         };
         let covers = |chunks: &Vec<Chunk>| {
@@ -446,28 +486,28 @@ impl Shard {
                 .last()
                 .is_some_and(|last| (last.position + u64::from(last.len), last.end) == (segment.bytes, segment.end))
         };
-        match sidecar::decode(key, base, read) {
+        match sidecar::decode(key, name.base, read) {
             Ok(chunks) if covers(&chunks) => {
                 segment.chunks = chunks;
                 self.step_read(id);
             }
-            Ok(_) => self.on_damaged(id, segment::sidecar_path(key, base), 0, "the chunk table of another length"),
-            Err(reason) => self.on_damaged(id, segment::sidecar_path(key, base), 0, reason),
+            Ok(_) => self.on_damaged(id, segment::sidecar_path(key, name), 0, "the chunk table of another length"),
+            Err(reason) => self.on_damaged(id, segment::sidecar_path(key, name), 0, reason),
         }
     }
 
     /// Verifies what was read, chunk by chunk.
     fn on_chunks_read(&mut self, id: u64) {
         let job = self.reads.jobs.get_mut(&id).expect("it reads");
-        let (slot, base) = (job.slot, job.base);
+        let (slot, name) = (job.slot, job.name);
         let Stage::Reading { mut chunks, from, mut have } = core::mem::replace(&mut job.stage, Stage::Start) else {
             panic!("job {id} does not read")
         };
         self.reads.ahead_bytes -= core::mem::take(&mut job.ahead_bytes);
-        let waiting = self.reads.arrived(slot, base, &chunks);
+        let waiting = self.reads.arrived(slot, name, &chunks);
         self.reads.pool.on_read(reach_bytes(&chunks));
         let partition = self.partitions[slot as usize].as_deref();
-        overlay(partition, base, from, &mut have);
+        overlay(partition, name, from, &mut have);
         let have = have.freeze();
         let mut verified = Vec::with_capacity(chunks.len());
         let mut damaged = None;
@@ -485,7 +525,7 @@ impl Shard {
         }
         chunks.truncate(verified.len());
         for (chunk, bytes) in chunks.iter().zip(&verified) {
-            self.reads.pool.remember((slot, base, chunk.position), bytes.clone());
+            self.reads.pool.remember((slot, name, chunk.position), bytes.clone());
         }
         match (verified.is_empty(), damaged, partition_key(&self.partitions, slot)) {
             (true, Some(_), _) if !self.reads.jobs[&id].tried_again => {
@@ -494,7 +534,7 @@ impl Shard {
                 self.step_read(id);
             }
             (true, Some(position), Some(key)) => {
-                self.on_damaged(id, segment::log_path(key, base), position, "the chunk's checksum fails");
+                self.on_damaged(id, segment::log_path(key, name), position, "the chunk's checksum fails");
             }
             (_, _, _) => self.end_read(id, Ok((chunks, verified))),
         }
@@ -503,7 +543,7 @@ impl Shard {
 
     fn on_damaged(&mut self, id: u64, path: String, position: u64, reason: &str) {
         let job = &self.reads.jobs[&id];
-        if self.reads.told.insert((job.slot, job.base, position)) {
+        if self.reads.told.insert((job.slot, job.name, position)) {
             let key = partition_key(&self.partitions, job.slot).map(|key| format!("{key}")).unwrap_or_default();
             let text = format!("partition {key} refuses: {path} is damaged at offset {position}: {reason}");
             self.fx.log(Level::Error, text);
@@ -514,12 +554,12 @@ impl Shard {
     fn on_read_failed(&mut self, id: u64, error: IoError, chunks: &[Chunk]) {
         let job = self.reads.jobs.get_mut(&id).expect("it reads");
         self.reads.ahead_bytes -= core::mem::take(&mut job.ahead_bytes);
-        let (slot, base) = (job.slot, job.base);
-        let waiting = self.reads.arrived(slot, base, chunks);
+        let (slot, name) = (job.slot, job.name);
+        let waiting = self.reads.arrived(slot, name, chunks);
         self.reads.pool.on_read(reach_bytes(chunks));
         match partition_key(&self.partitions, slot) {
             Some(key) => {
-                self.fx.log(Level::Error, format!("{}: cannot be read: {error}", segment::log_path(key, base)));
+                self.fx.log(Level::Error, format!("{}: cannot be read: {error}", segment::log_path(key, name)));
                 self.end_read(id, Err(ErrorCode::KAFKA_STORAGE_ERROR));
             }
             None => self.end_read(id, Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)),
@@ -558,7 +598,7 @@ impl Shard {
                         let limit = Limit { end: partition.served_end(), bytes, whole };
                         let used = cut_out(&bytes_of, part.offset, limit, &mut read);
                         for chunk in &chunks[..used] {
-                            self.reads.pool.on_used((slot, job.base, chunk.position));
+                            self.reads.pool.on_used((slot, job.name, chunk.position));
                         }
                         read
                     }
@@ -573,6 +613,7 @@ impl Shard {
             }
             Purpose::Search(search) => self.on_searched(slot, search, result),
             Purpose::Load { .. } => self.on_groups_read(slot, result),
+            Purpose::Compact { .. } => self.on_compact_read(slot, result),
             Purpose::Ahead { more, .. } => {
                 // Whether it was read now, before, or is on its way: on behind it.
                 if let Ok((chunks, _)) = result

@@ -5,7 +5,7 @@
 //! read ahead takes at most half of it, and is dropped only for a read that somebody waits for.
 
 use crate::boundary::SECTOR;
-use crate::ids::Offset;
+use crate::log::segment::Name;
 use crate::memory::{self, ArenaPool};
 use alloc::collections::BTreeMap;
 use bytes::{Bytes, BytesMut};
@@ -16,7 +16,7 @@ const READ_MAX: usize = (1 << 20) + SECTOR;
 const EDGES: usize = 2 * SECTOR;
 
 /// A chunk: partition, segment, and position in it.
-pub type ChunkKey = (u32, Offset, u64);
+pub type ChunkKey = (u32, Name, u64);
 
 pub struct ReadPool {
     arenas: ArenaPool,
@@ -164,11 +164,14 @@ impl ReadPool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Offset;
     use alloc::vec::Vec;
+
+    const SEGMENT: Name = Name { base: Offset(0), generation: 0 };
 
     fn read(pool: &mut ReadPool, position: u64, len: usize, urgent: bool) -> Option<Bytes> {
         let bytes = pool.take(len, urgent)?.freeze();
-        pool.remember((0, Offset(0), position), bytes.clone());
+        pool.remember((0, SEGMENT, position), bytes.clone());
         Some(bytes)
     }
 
@@ -182,11 +185,11 @@ mod tests {
         assert!(!pool.may_read_ahead(len), "half of the budget is read ahead");
         assert!(read(&mut pool, 4, len, false).is_none(), "and nothing is forgotten for more of it");
         assert!(read(&mut pool, 4, len, true).is_some());
-        assert!(pool.get(&(0, Offset(0), 0), len as u32).is_none(), "the oldest went");
-        pool.on_used((0, Offset(0), 3));
+        assert!(pool.get(&(0, SEGMENT, 0), len as u32).is_none(), "the oldest went");
+        pool.on_used((0, SEGMENT, 3));
         assert!(read(&mut pool, 5, len, false).is_some());
-        assert!(pool.get(&(0, Offset(0), 3), len as u32).is_none(), "what was used goes before what is older");
-        assert!(pool.get(&(0, Offset(0), 1), len as u32).is_some());
+        assert!(pool.get(&(0, SEGMENT, 3), len as u32).is_none(), "what was used goes before what is older");
+        assert!(pool.get(&(0, SEGMENT, 1), len as u32).is_some());
     }
 
     #[test]
@@ -211,7 +214,7 @@ mod tests {
         assert!(!pool.may_read_ahead(len));
         for position in 2..20 {
             assert!(read(&mut pool, position, len, true).is_some());
-            pool.on_used((0, Offset(0), position));
+            pool.on_used((0, SEGMENT, position));
         }
         assert!(pool.may_read_ahead(2 * len), "nobody has read the first two for long");
     }
@@ -222,6 +225,6 @@ mod tests {
         for position in 0..200 {
             assert!(read(&mut pool, position, 4 * SECTOR, false).is_some());
         }
-        assert_eq!(pool.get(&(0, Offset(0), 0), 4 * SECTOR as u32).map(|bytes| bytes.len()), Some(4 * SECTOR));
+        assert_eq!(pool.get(&(0, SEGMENT, 0), 4 * SECTOR as u32).map(|bytes| bytes.len()), Some(4 * SECTOR));
     }
 }

@@ -3,7 +3,7 @@
 use super::super::fetch::ReadResult;
 use super::super::partition::Partition;
 use crate::ids::Offset;
-use crate::log::segment;
+use crate::log::segment::{self, Name};
 use crate::memory::round_down;
 use crate::records;
 use bytes::{Bytes, BytesMut};
@@ -20,9 +20,12 @@ pub fn check_of(bytes: &[u8]) -> Option<u32> {
 }
 
 /// The active segment's last sector may have been torn when it was written again: memory knows better.
-pub fn overlay(partition: Option<&Partition>, base: Offset, from: u64, have: &mut BytesMut) {
+pub fn overlay(partition: Option<&Partition>, name: Name, from: u64, have: &mut BytesMut) {
     let Some(partition) = partition else { return };
-    let Some(segment) = partition.log.segments.back().filter(|segment| segment.base == base) else { return };
+    let Some(segment) = partition.log.segments.back().filter(|segment| segment.name() == name && !segment.sealed)
+    else {
+        return;
+    };
     let at = round_down(segment.bytes);
     let partial = &partition.log.partial;
     let Some(start) = at.checked_sub(from).map(|start| start as usize) else { return };

@@ -62,6 +62,7 @@ func main() {
 		{"the cluster describes itself", cluster},
 		{"a group shares, loses a member, commits and resumes", group},
 		{"groups are described, their offsets changed and deleted", groupAdmin},
+		{"quotas are set, described and removed", quotas},
 	}
 	failed := false
 	for _, c := range checks {

@@ -18,7 +18,7 @@ use highwater::journal::frame::Note;
 use highwater::journal::ring::Ring;
 use highwater::journal::walk::{self, Expected};
 use highwater::log::check::{check_chunk, check_table};
-use highwater::log::segment::{Chunk, Segment, log_path, sidecar_path};
+use highwater::log::segment::{Chunk, Segment, sidecar_path};
 use highwater::log::sidecar;
 use highwater::memory::round_down;
 use highwater::shard::boot::shard_folder;
@@ -191,7 +191,7 @@ impl Verifier {
         let segments: Vec<&Segment> = partition.log.segments.iter().filter(|segment| segment.end > start).collect();
         for pair in segments.windows(2).filter(|pair| pair[0].end != pair[1].base) {
             let what = format!("begins at offset {}, the segment before it ends at {}", pair[1].base.0, pair[0].end.0);
-            self.fault(&log_path(key, pair[1].base), 0, what);
+            self.fault(&pair[1].path(key), 0, what);
         }
         for segment in segments {
             let is_last = partition.log.segments.last().is_some_and(|last| last.base == segment.base);
@@ -203,7 +203,7 @@ impl Verifier {
     }
 
     fn segment(&mut self, key: PartitionKey, segment: &Segment, partial: &[u8]) {
-        let (path, beside) = (log_path(key, segment.base), sidecar_path(key, segment.base));
+        let (path, beside) = (segment.path(key), sidecar_path(key, segment.name()));
         let mut chunks = segment.chunks.clone();
         if segment.sealed || (segment.rolled && chunks.is_empty()) {
             match self.read(&beside).map(|bytes| sidecar::decode(key, segment.base, &bytes)) {
