@@ -130,6 +130,6 @@ def need_binary():
     # Whoever ends this script must not leave brokers behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if "HIGHWATER_BIN" not in os.environ:
-        built = subprocess.run(["cargo", "build", "--release", "-q"], cwd=ROOT)
+        built = subprocess.run(["cargo", "build", "--release", "-q", "-p", "highwater-io"], cwd=ROOT)
         if built.returncode:
             sys.exit("the broker does not build")
