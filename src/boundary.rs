@@ -1,6 +1,7 @@
 //! The boundary between the core, which computes, and its driver, which performs.
 //!
-//! Two drivers exist: `io` performs these ops with io_uring, `sim` performs them badly. The contract:
+//! Two drivers exist: `io` performs these ops with io_uring, `sim` performs them badly. (A third, in `tests/rig`, makes tasks
+//! of them for other simulators.) The contract:
 //!
 //! - each [`Action::Submit`] is answered by exactly one [`Input::Done`] with its token (a crash excepted);
 //! - ops in flight may finish in **any order**. All ordering is "wait for the completion, then queue the next":

@@ -46,6 +46,8 @@
 //! | [`metrics`] | what a shard counts, and tells of itself to its operators |
 //! | [`config`], [`ids`] | what a shard is told; the names of things |
 //!
+//! Drivers of shards: `io` (production), `sim` (an event queue), `tests/rig` (async tasks, under turmoil and madsim).
+//!
 //! Layers, lowest first: `ids` · `boundary` `config` `memory` · `wire` `records` `quotas` `configs` · `metadata` · `api` · `metrics` · `groups` · `replica`
 //! · `log` · `journal` · `checkpoint` · `shard` (with `mail`, which carries its words).
 //!

@@ -549,7 +549,7 @@ fn harm(dice: &mut Dice, target: HarmTarget) -> Harm {
 }
 
 /// Looks at the durable image beside those after each crash.
-const LOOKS: usize = 4;
+const LOOKS: usize = 3;
 
 fn chaos(dice: &mut Dice, heal_at: Nanos, damage: bool) -> Vec<Chaos> {
     let mut all = Vec::new();

@@ -34,7 +34,9 @@ pub fn answer<'a>(request: &DescribeClientQuotasRequest<'_>, view: &View<'a>) ->
         entity: entity.parts().map(part).collect(),
         values: limits.iter().map(|(key, limit)| ValueData { key: key.name().into(), value: limit.value() }).collect(),
     });
-    DescribeClientQuotasResponse { entries: Some(entries.collect()), ..Default::default() }
+    // As in Kafka: empty, not null.
+    let error_message = Some(Cow::Borrowed(""));
+    DescribeClientQuotasResponse { entries: Some(entries.collect()), error_message, ..Default::default() }
 }
 
 fn part<'a>((entity_type, who): (&'static str, &'a Who)) -> EntityData<'a> {

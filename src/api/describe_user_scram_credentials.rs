@@ -30,5 +30,6 @@ pub fn answer(request: &DescribeUserScramCredentialsRequest<'_>) -> DescribeUser
         }
     };
     let results = asked.into_iter().map(result).collect();
-    DescribeUserScramCredentialsResponse { results, ..Default::default() }
+    // As in Kafka: empty, not null.
+    DescribeUserScramCredentialsResponse { results, error_message: Some(Cow::Borrowed("")), ..Default::default() }
 }

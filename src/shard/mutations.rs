@@ -2,7 +2,8 @@
 //!
 //! A client has a bucket of tokens, one for each partition. New versions of the requests are held to it strictly: where the
 //! bucket is overdrawn, a topic is refused with THROTTLING_QUOTA_EXCEEDED. Older ones, which do not know that code, are
-//! carried out, and their connection is muted. Topics that are made because somebody asked for them are not counted.
+//! carried out, and their connection is muted. As in Kafka no message stands beside
+//! it. Topics that are made because somebody asked for them are not counted.
 //! Invariant: what is refused here leaves no record.
 
 use super::Shard;
@@ -14,13 +15,9 @@ use crate::wire::ErrorCode;
 use crate::wire::create_partitions::CreatePartitionsResponse;
 use crate::wire::create_topics::{CreatableTopicResult, CreateTopicsResponse};
 use crate::wire::delete_topics::DeleteTopicsResponse;
-use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
-
-/// Kafka's message of THROTTLING_QUOTA_EXCEEDED.
-const EXCEEDED: &str = "The throttling quota has been exceeded.";
 
 /// The bucket of whoever asks, while one request is decided.
 pub struct Permits {
@@ -80,7 +77,6 @@ impl Shard {
                 *topic = CreatableTopicResult {
                     name: topic.name.clone(),
                     error_code: ErrorCode::THROTTLING_QUOTA_EXCEEDED,
-                    error_message: Some(Cow::Borrowed(EXCEEDED)),
                     ..CreatableTopicResult::default()
                 };
             }
@@ -102,7 +98,7 @@ impl Shard {
             if !self.permit(permits, partitions) {
                 records.retain(|record| !matches!(record, Record::TopicDeleted { id: gone } if *gone == id));
                 result.error_code = ErrorCode::THROTTLING_QUOTA_EXCEEDED;
-                result.error_message = Some(Cow::Borrowed(EXCEEDED));
+                result.error_message = None;
             }
         }
     }
@@ -129,7 +125,7 @@ impl Shard {
             if !self.permit(permits, *partitions) {
                 records.retain(|record| !matches!(record, Record::PartitionsAdded { id: grown, .. } if grown == id));
                 result.error_code = ErrorCode::THROTTLING_QUOTA_EXCEEDED;
-                result.error_message = Some(Cow::Borrowed(EXCEEDED));
+                result.error_message = None;
             }
         }
     }

@@ -81,6 +81,7 @@ group.initial.rebalance.delay.ms INT 3000
 group.max.session.timeout.ms INT 1800000
 group.max.size INT 2147483647
 group.min.session.timeout.ms INT 6000
+log.cleaner.backoff.ms LONG 15000
 log.cleaner.delete.retention.ms LONG 86400000
 log.cleaner.max.compaction.lag.ms LONG 9223372036854775807
 log.cleaner.min.cleanable.ratio DOUBLE 0.5

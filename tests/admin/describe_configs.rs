@@ -157,10 +157,10 @@ fn the_broker_is_described_with_every_key() {
         let names: Vec<&str> = result.configs.iter().map(|entry| &*entry.name).collect();
         assert_eq!(names, BROKER.iter().map(|def| def.name).collect::<Vec<_>>());
         assert!(result.configs.iter().all(|entry| !entry.is_sensitive));
-        // What gives topics their defaults, in its finest unit, and four more: as Kafka's DynamicBrokerConfig has it.
+        // What gives topics their defaults, in its finest unit, and five more: as Kafka's DynamicBrokerConfig has it.
         let alterable: Vec<&str> =
             result.configs.iter().filter(|entry| !entry.read_only).map(|entry| &*entry.name).collect();
-        assert_eq!((alterable.len(), alterable.contains(&"producer.id.expiration.ms")), (35, true), "{alterable:?}");
+        assert_eq!((alterable.len(), alterable.contains(&"producer.id.expiration.ms")), (36, true), "{alterable:?}");
         assert!(alterable.contains(&"log.retention.ms") && !alterable.contains(&"log.retention.hours"));
     });
     assert_eq!(value(&world, BROKER_TYPE, "1", "num.partitions"), (text("4"), 4, true, 3));

@@ -52,7 +52,7 @@ impl Node {
             arena_bytes: 512 << 10,
             run_bytes: 64 << 10,
             memory_bytes: 32 << 20,
-            retention_check_ms: 1_000,
+            retention_check_ms: 1000,
         };
         let now = Now { mono: Instant(0), wall: Timestamp(1_795_219_200_000) };
         let start = |shard| {

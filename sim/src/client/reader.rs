@@ -202,7 +202,7 @@ impl Reader {
         if ctx.now < self.next_at {
             return self.link.wake(ctx, self.next_at);
         }
-        self.next_at = ctx.now + if ctx.calm { 5 * MILLIS } else { ctx.dice.skewed(self.pause / 2) };
+        self.next_at = ctx.now + if ctx.calm { 5 * MILLIS } else { ctx.dice.skewed(self.pause * 5 / 8) };
         let serving: Vec<usize> =
             (0..self.places.len()).filter(|at| ctx.ledger.serves(self.places[*at].part)).collect();
         if serving.is_empty() {
