@@ -147,7 +147,6 @@ mod tests {
     fn the_last_offset_of_each_key_overtakes_those_before_it() {
         let mut keys = Keys::new([1, 2], 1_000, 1 << 20);
         for offset in 0..3_000u64 {
-            assert!(keys.has_room(1));
             keys.put(&(offset % 1_000).to_le_bytes(), Offset(offset as i64));
         }
         assert_eq!(keys.len, 1_000);
@@ -167,6 +166,6 @@ mod tests {
         assert!(!keys.has_room(1));
         keys.grow(500);
         assert!(keys.has_room(500));
-        assert!((0..800u64).all(|key| keys.is_overtaken(&key.to_le_bytes(), Offset(key as i64 - 1))));
+        assert!((1..800u64).all(|key| keys.is_overtaken(&key.to_le_bytes(), Offset(key as i64 - 1))));
     }
 }
