@@ -74,8 +74,8 @@ fn what_is_set_is_described_and_filtered() {
     let (c, pair) =
         ("client-id=c producer_byte_rate 1024 request_percentage 12.5", "client-id=* user=u consumer_byte_rate 1");
     let ip = "ip=* connection_creation_rate 7";
-    assert_eq!(described(&world, &[], false), [c, pair, ip]);
-    assert_eq!(described(&world, &[("client-id", 2, None)], false), [c, pair]);
+    assert_eq!(described(&world, &[], false), [pair, c, ip]);
+    assert_eq!(described(&world, &[("client-id", 2, None)], false), [pair, c]);
     assert_eq!(described(&world, &[("client-id", 2, None)], true), [c]);
     assert_eq!(described(&world, &[("user", 0, Some("u")), ("client-id", 1, None)], true), [pair]);
     assert_eq!(described(&world, &[("ip", 1, None)], true), [ip]);

@@ -79,7 +79,7 @@ fn a_large_request_gets_its_memory_when_all_of_it_was_used() {
 /// files again that it frees: so it must not be lost when the power goes.
 #[test]
 fn a_checkpoint_that_a_kill_left_in_a_cache_is_durable_before_the_ring_is_used_again() {
-    let plans = (280..304).map(|seed| {
+    let plans = (280..320).map(|seed| {
         let mut plan = small(seed);
         plan.disk.sync_us = 2_000;
         let after_ops = |turn: u64| (1 + (7 * seed + 5 * turn) % 23) as u32;

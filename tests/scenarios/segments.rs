@@ -92,8 +92,9 @@ fn a_stop_that_is_cut_off_leaves_nothing_that_the_next_start_cannot_go_on_with()
     for seed in 370..382 {
         let mut plan = rolling(seed);
         plan.disk.sync_us = 40_000;
-        // A commit that waits for dozens of such syncs outlasts their sessions.
+        // A commit that waits for a checkpoint, and so for dozens of such syncs, outlasts sessions and patience.
         plan.groups.members = 0;
+        plan.shape.files = 16;
         plan.chaos = (1..4).map(|turn| at_ms(turn * 900, Disaster::Stop { down: 20 * MILLIS })).collect();
         if seed % 2 == 0 {
             plan.chaos.push(at_ms(3_300, crash(seed % 4 == 0, 3)));

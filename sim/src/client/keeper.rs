@@ -6,6 +6,7 @@
 //!
 //! Invariant: what is judged was acknowledged before the reading began.
 
+use crate::client::producer::passing;
 use crate::client::{Ctx, Link, Sent, Turn, decode};
 use crate::faults::Fault;
 use crate::ledger::compacted::{Reading, Seen, TOPIC, parse};
@@ -298,7 +299,7 @@ impl Keeper {
                 let (first, again) = (parcel.first, parcel.again);
                 ctx.fail(Invariant::Sequence, format!("{TOPIC}: the batch of record {first}, again {again}: {error}"));
             }
-            Some(_) if !ctx.calm || ctx.ledger.compacted_lax() => {
+            Some((error, _)) if passing(error) || !ctx.calm || ctx.ledger.compacted_lax() => {
                 self.open = Some(parcel).filter(|parcel| self.plan.idempotent && !parcel.again);
             }
             other => ctx.fail(Invariant::Answers, format!("Produce to {TOPIC}: {other:?}")),

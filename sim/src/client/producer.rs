@@ -518,7 +518,7 @@ fn behind(sequence: i32, records: u32) -> i32 {
 }
 
 /// Errors after which the same batch may be sent again.
-fn passing(code: ErrorCode) -> bool {
+pub fn passing(code: ErrorCode) -> bool {
     matches!(
         code,
         ErrorCode::KAFKA_STORAGE_ERROR
