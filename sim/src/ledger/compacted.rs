@@ -118,6 +118,7 @@ impl Compacted {
             match last_seen.get(&key) {
                 // With everything that it had overtaken.
                 None if write.tombstone && !early => missing.tombstones += 1,
+                None if self.may_be_buried(key, reading.at) => missing.tombstones += 1,
                 // What was read before it went may have gone since, and it before it was read itself.
                 Some(_) if write.tombstone && !early && reading.at.is_some() => missing.tombstones += 1,
                 found => {
@@ -129,6 +130,12 @@ impl Compacted {
         }
         missing.overtaken -= missing.tombstones.min(missing.overtaken);
         Ok(missing)
+    }
+
+    /// Whether a tombstone of the key, of which nobody knows if it was written, may have come and gone.
+    fn may_be_buried(&self, key: u32, at: Option<(Nanos, Nanos)>) -> bool {
+        let over = |write: &Write| at.is_none_or(|(at, least)| at >= write.sent + least);
+        self.writes.iter().any(|write| write.key == key && write.tombstone && write.offset.is_none() && over(write))
     }
 
     /// The last record of each key in a reading, each of which must be what was sent, where it was acknowledged, and once.
