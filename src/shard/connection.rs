@@ -14,6 +14,7 @@ use super::held::{Held, REQUEST_BYTES};
 use super::inspect::Looking;
 use super::produce::{Appended, Producing};
 use super::query::Querying;
+use super::throttle::Throttle;
 use super::timers::Timer;
 use super::{Level, Phase, Shard};
 use crate::api::{Api, Route, request_bytes_max, route};
@@ -110,8 +111,8 @@ pub struct Place {
     pub version: i16,
     /// Bytes of the request.
     pub asked: usize,
-    /// For so long the connection is muted, whatever its quotas.
-    pub throttle_ms: u64,
+    /// What is known of it before its answer leaves.
+    pub throttle: Throttle,
     pub begun: Instant,
     /// What it counts for.
     pub bytes: usize,
@@ -678,11 +679,15 @@ impl Shard {
         let connection = conns.by_id.get_mut(&conn).expect("a request has its connection");
         let bytes = core::mem::replace(&mut conns.held.cost, REQUEST_BYTES);
         let (api, version, asked) = conns.serving;
-        connection.slots.push_back(Place { slot, api, version, asked, throttle_ms: 0, begun, bytes, shared: 0 });
+        let throttle = Throttle::default();
+        connection.slots.push_back(Place { slot, api, version, asked, throttle, begun, bytes, shared: 0 });
         connection.under_way += bytes;
         conns.held.recount(connection);
         let request = connection.next_request;
         connection.next_request += 1;
+        if api == Api::Produce {
+            self.charge_produce(conn);
+        }
         Ticket { shard: self.me, conn, request, item: 0 }
     }
 

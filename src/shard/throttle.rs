@@ -1,6 +1,7 @@
 //! Quotas at work: what answers count for, and for how long their connection is muted (KIP-124, KIP-219).
 //!
 //! ```text
+//! Produce comes ─┐
 //! answer leaves ─▶ who shares which quota ─▶ booked ─▶ above the bound: throttle_time_ms in the answer,
 //!                     (none: nothing is done)   │       and no byte is asked for until the time is over
 //!                                               └─▶ every 10 ms ─ Used ─▶ the books of the other shards
@@ -102,7 +103,7 @@ impl Throttling {
         place: &Place,
         now: Instant,
     ) -> Throttle {
-        let mut throttle = Throttle::default().or(place.throttle_ms, QuotaKey::ControllerMutationRate);
+        let mut throttle = place.throttle;
         if quotas.is_empty() {
             return throttle;
         }
@@ -122,10 +123,8 @@ impl Throttling {
             throttle = throttle.or(ms.min(THROTTLE_MAX_MS), key);
         };
         charge(QuotaKey::RequestPercentage, nanos);
-        match place.api {
-            Api::Produce => charge(QuotaKey::ProducerByteRate, place.asked as u64),
-            Api::Fetch => charge(QuotaKey::ConsumerByteRate, answer as u64),
-            _ => {}
+        if place.api == Api::Fetch {
+            charge(QuotaKey::ConsumerByteRate, answer as u64);
         }
         throttle
     }
@@ -168,7 +167,7 @@ impl Connections {
         let first = connection.next_request - connection.slots.len() as u64;
         let index = ticket.request.checked_sub(first).and_then(|index| usize::try_from(index).ok());
         if let Some(place) = index.and_then(|index| connection.slots.get_mut(index)) {
-            place.throttle_ms = throttle_ms;
+            place.throttle = Throttle::default().or(throttle_ms, QuotaKey::ControllerMutationRate);
         }
     }
 }
@@ -184,6 +183,23 @@ impl Connection {
 }
 
 impl Shard {
+    /// Books the Produce that has just come. Above its quota the connection is muted at once: what was sent behind it waits its
+    /// turn, as behind Kafka, which takes one request at a time. The answer says so when it leaves.
+    pub(super) fn charge_produce(&mut self, conn: ConnId) {
+        let (quotas, now, key) = (self.image.quotas(), self.fx.now.mono, QuotaKey::ProducerByteRate);
+        let Some(connection) = self.conns.by_id.get_mut(&conn).filter(|_| !quotas.is_empty()) else { return };
+        let asked = connection.slots.back().map_or(0, |place| place.asked as u64);
+        let ms = self.throttling.charge_one(key, asked, quotas, &self.settings, connection, now);
+        let throttle = Throttle::default().or(ms.min(THROTTLE_MAX_MS), key);
+        if throttle.ms == 0 {
+            return;
+        }
+        connection.slots.back_mut().expect("just seen").throttle = throttle;
+        if connection.mute(throttle, now) {
+            self.set_unmute(conn);
+        }
+    }
+
     /// An answer of this connection was throttled: it is muted.
     pub(super) fn on_throttled(&mut self, conn: ConnId, throttle: Throttle) {
         let now = self.fx.now.mono;

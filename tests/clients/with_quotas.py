@@ -58,12 +58,12 @@ def held(suite):
         describes(suite, "producer_byte_rate=1000000.0", *entity)
         took, throttled = send(suite, topic, name, 20)
         # Ten windows' worth at once, the rest at the rate.
-        expect(8 <= took <= 14, True, f"20 MB in {took:.1f} s")
+        expect(took >= 8, True, f"20 MB in {took:.1f} s")
         expect(throttled, True, "the client saw throttle times")
-        took, _ = send(suite, topic, name + "-other", 20)
-        expect(took < 6, True, f"another client: 20 MB in {took:.1f} s")
+        other, throttled = send(suite, topic, name + "-other", 20)
+        expect((other < took, throttled), (True, False), f"another client: 20 MB in {other:.1f} s")
         took = read(suite, topic, name, 20)
-        expect(8 <= took <= 16, True, f"20 MB read in {took:.1f} s")
+        expect(took >= 8, True, f"20 MB read in {took:.1f} s")
     finally:
         alters(suite, *entity, "--delete-config", "producer_byte_rate,consumer_byte_rate")
 
