@@ -119,6 +119,7 @@ impl Shard {
 
     fn on_durable(&mut self, commit: InFlight) {
         self.count_commit(&commit);
+        self.on_proven(commit.sealed.frame);
         let InFlight { sealed, ends, .. } = commit;
         let file_seq = sealed.place.file_seq;
         let frame = sealed.frame;
@@ -142,7 +143,7 @@ impl Shard {
             self.advance(slot);
         }
         for note in &sealed.notes {
-            self.on_note_durable(note);
+            self.on_note_durable(frame, note);
         }
         if has_content {
             self.last_content = (frame, self.fx.now.mono);
@@ -182,16 +183,20 @@ impl Shard {
         if self.fx.now.mono < since.after(IDLE) {
             return self.start_seal_timer();
         }
-        let wanted = |journal: &crate::journal::Journal| {
-            journal.is_idle() && journal.open_frame() == frame + 1 && journal.ring_has_room_for_notes()
-        };
-        if self.journal.as_ref().is_some_and(wanted) {
+        let last = |journal: &crate::journal::Journal| journal.is_idle() && journal.open_frame() == frame + 1;
+        if !self.journal.as_ref().is_some_and(last) {
+            return;
+        }
+        if self.journal().ring_has_room_for_notes() {
             self.seal_and_write();
             self.rest_later(frame + 2);
+        } else {
+            // On a full disk only what is given up makes room for its proof.
+            self.on_proven(frame + 1);
         }
     }
 
-    fn on_note_durable(&mut self, note: &Note) {
+    fn on_note_durable(&mut self, frame: u64, note: &Note) {
         let Some(slot) = self.slots.get(&note.key()).copied() else { return };
         match note {
             Note::Batches { .. } | Note::EpochStart { .. } | Note::Refused { .. } => {}
@@ -203,14 +208,32 @@ impl Shard {
                 {
                     partition.replica.advance_start(*start);
                 }
-                self.forget_below_start(slot);
+                self.unproven.push_back((frame, slot, Some(*start)));
                 self.answer_purges(slot);
             }
             Note::Deleted { .. } => {
                 if let Some(partition) = self.partition(slot) {
                     partition.deletion_durable = true;
                 }
-                self.remove_partition(slot);
+                self.unproven.push_back((frame, slot, None));
+            }
+        }
+    }
+
+    /// Every frame before this one is proven: what they have given up may be unlinked. Not earlier: damage to the last frame is
+    /// taken for a torn tail, and recovery would look for what is gone.
+    fn on_proven(&mut self, frame: u64) {
+        while let Some((_, slot, start)) = self.unproven.pop_front_if(|(given_up, ..)| *given_up < frame) {
+            let Some(partition) = self.partition(slot) else { continue };
+            match start {
+                Some(start) => {
+                    partition.proven_start = partition.proven_start.max(start);
+                    self.forget_below_start(slot);
+                }
+                None => {
+                    partition.deletion_proven = true;
+                    self.remove_partition(slot);
+                }
             }
         }
     }

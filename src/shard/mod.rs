@@ -164,6 +164,8 @@ pub struct Shard {
     local: VecDeque<Letter>,
     /// Appends of other shards that found no room.
     backlog: VecDeque<backlog::Parked>,
+    /// What durable frames have given up, by frame and slot, and is not proven: a log's start, or a whole partition.
+    unproven: VecDeque<(u64, u32, Option<Offset>)>,
     /// Coordinators whose records found no room.
     groups_stalled: VecDeque<u32>,
     /// Deletions of records that found no room in the journal.
@@ -232,6 +234,7 @@ impl Shard {
             mailed_bytes: (0..config.shards).map(|_| 0).collect(),
             local: VecDeque::new(),
             backlog: VecDeque::new(),
+            unproven: VecDeque::new(),
             groups_stalled: VecDeque::new(),
             purges_stalled: VecDeque::new(),
             groups_bytes: 0,

@@ -75,6 +75,8 @@ pub struct Partition {
     pub deleted: bool,
     /// The deletion is durable.
     pub deletion_durable: bool,
+    /// The frame behind that deletion is durable: damage to its note would be seen, and not taken for a torn tail.
+    pub deletion_proven: bool,
     pub removing: bool,
     /// Segments below the start, or replaced, whose files are not gone yet.
     pub doomed: Vec<Name>,
@@ -87,6 +89,8 @@ pub struct Partition {
     pub compacting: bool,
     /// The log start that is being journalled; it moves, and segments below it go, when that is durable.
     pub next_start: Offset,
+    /// The log's start as of the last frame that another one has proven: only below it are files unlinked.
+    pub proven_start: Offset,
     /// Who waits for the start to move.
     pub purges: Vec<Purge>,
     /// Everything it holds was past its retention when that was last looked at: the active segment is on its way out too.
@@ -116,6 +120,7 @@ impl Partition {
             watchers: BTreeMap::new(),
             deleted: snapshot.deleted,
             deletion_durable: snapshot.deleted,
+            deletion_proven: snapshot.deleted,
             removing: false,
             doomed: snapshot.doomed,
             doomed_files: Vec::new(),
@@ -123,6 +128,7 @@ impl Partition {
             leaving: Vec::new(),
             compacting: false,
             next_start,
+            proven_start: next_start,
             purges: Vec::new(),
             expiring: false,
             queued: false,

@@ -434,6 +434,8 @@ impl Shard {
         }
         for slot in 0..self.partitions.len() as u32 {
             let Some(partition) = self.partition(slot) else { continue };
+            // What recovery has read is believed.
+            (partition.deletion_proven, partition.proven_start) = (partition.deleted, partition.replica.start());
             if partition.deleted {
                 // A roll that the last process left half done is not gone on with: its file goes.
                 partition.log.segments.iter_mut().for_each(|segment| segment.sealed = true);

@@ -127,10 +127,10 @@ impl Shard {
         }
     }
 
-    /// Sealed segments below the log's start are doomed, and go. One that is active or about to be sealed goes later.
+    /// Sealed segments below the log's proven start are doomed, and go. One that is active or about to be sealed goes later.
     pub(super) fn forget_below_start(&mut self, slot: u32) {
         let Some(partition) = self.partition(slot) else { return };
-        let start = partition.replica.start();
+        let start = partition.proven_start;
         while partition.log.segments.front().is_some_and(|segment| segment.sealed && segment.end <= start) {
             let segment = partition.log.segments.pop_front().expect("just seen");
             partition.doomed.push(segment.name());
@@ -199,13 +199,13 @@ impl Shard {
         }
     }
 
-    /// Unlinks everything of a deleted partition, once that is durable and nothing is in flight.
+    /// Unlinks everything of a deleted partition, once that is proven and nothing is in flight.
     pub(super) fn remove_partition(&mut self, slot: u32) {
         let Some(partition) = self.partition(slot) else { return };
         let rolling = partition.log.segments.iter().any(|segment| segment.rolled && !segment.sealed);
         let busy =
             partition.removing || partition.reads > 0 || partition.log.writing || rolling || partition.compacting;
-        if !partition.deletion_durable || busy {
+        if !partition.deletion_proven || busy {
             return;
         }
         partition.removing = true;
