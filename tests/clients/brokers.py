@@ -19,10 +19,11 @@ def free_port():
     """A port that is free, and the next one too: Kafka's controller takes it.
 
     Below those that the kernel hands out: a client that tries again and again to reach a broker that is down could
-    otherwise be given the broker's own port, and connect to itself.
+    otherwise be given the broker's own port, and connect to itself. HIGHWATER_PORTS=21300-21399 names others.
     """
+    first, _, last = os.environ.get("HIGHWATER_PORTS", "15000-29999").partition("-")
     while True:
-        port = random.randrange(15_000, 30_000)
+        port = random.randrange(int(first), int(last))
         try:
             with socket.socket() as one, socket.socket() as next_one:
                 one.bind(("127.0.0.1", port))

@@ -1,12 +1,16 @@
-"""The same requests to this broker and to Apache Kafka, in every version that is served, and their answers field by field.
+"""The same programs and the same raw requests against this broker and Apache Kafka, side by side, and what differs.
 
     scripts/clients --compare [--only TEXT] [--list] [--kafka HOST:PORT --ours HOST:PORT]
 
-Prints every difference; those that are so on purpose stand, with their reason, in conform/on_purpose.py. Exits with 1
-where one is not.
+Checks of two kinds. Programs (programs/): Kafka's tools, kcat, franz-go, kafka-python, confluent-kafka; what they print and how they
+exit is compared. Conversations (conform/): raw requests in every version, the answers compared field by field. Prints a line
+for each check; a difference that is so on purpose stands, with its reason, in conform/on_purpose.py. Exits with 1 where one is
+not, or, when all checks have run, where a reason is given for something that does not differ any more.
 """
 
 import argparse
+import collections
+import difflib
 import shutil
 import sys
 import tempfile
@@ -15,108 +19,134 @@ import time
 from pathlib import Path
 
 import brokers
+import programs
 from checks import command
 from conform import CASES, on_purpose
 from conform.talk import Talk
 from conform.wire import Protocol
+from programs.session import Session, Tools
+
+# Kafka's scripts set this for a single node; both get it.
+DEFAULTS = {"group.initial.rebalance.delay.ms": "0"}
 
 
 def main():
     parser = argparse.ArgumentParser(prog="scripts/clients --compare")
-    parser.add_argument("--only", default="", help="conversations whose name holds this")
+    parser.add_argument("--only", default="", help="checks whose name holds this (\"raw: \" for conversations, \"java: \", ...)")
     parser.add_argument("--list", action="store_true", help="print their names")
     parser.add_argument("--ours", metavar="HOST:PORT", help="a broker of ours that runs already, fresh")
     parser.add_argument("--kafka", metavar="HOST:PORT", help="an Apache Kafka that runs already, fresh")
     args = parser.parse_args()
-    chosen = [one for one in CASES if args.only in one[0]]
+    every = [*programs.CHECKS, *(("raw", *one) for one in CASES)]
+    chosen = [one for one in every if args.only in f"{one[0]}: {one[1]}"]
     if args.list:
-        print("\n".join(name for name, *_ in chosen))
+        print("\n".join(f"{program}: {name}" for program, name, *_ in chosen))
         return 0
     if not args.ours:
         brokers.need_binary()
     folder = Path(tempfile.mkdtemp(prefix="compare-"))
-    protocol = Protocol(command(brokers.PEERS, "path", "broker").strip())
-    pairs = Pairs(folder, args)
+    bench = Bench(folder, args)
+    verdicts = collections.Counter()
     try:
-        differing = sum(compare(protocol, pairs, *one) for one in chosen)
+        for one in chosen:
+            verdicts[bench.compare(*one)] += 1
     finally:
-        pairs.stop()
+        bench.stop()
         shutil.rmtree(folder)
-    print(f"{len(chosen)} conversations, {differing} differ")
-    return 1 if differing or not chosen else 0
+    stale = on_purpose.unused() if len(chosen) == len(every) else []
+    for rule in stale:
+        print(f"STALE nothing differs any more as on_purpose.py explains: {rule[:-1] if callable(rule[-1]) else rule}")
+    print(f"{len(chosen)} checks, {verdicts['same']} the same, {verdicts['explained']} explained, {verdicts['differs']} differ"
+          + (f"; {len(stale)} explanations explain nothing" if stale else ""))
+    return 1 if verdicts["differs"] or stale or not chosen else 0
 
 
-class Pairs:
-    """Both brokers, one pair for each set of broker configurations."""
+class Bench:
+    """Both brokers, a pair for each set of broker configurations, and a JVM for the tools of each side."""
 
     def __init__(self, folder, args):
-        self.folder, self.running = folder, {}
+        self.folder, self.running, self.started = folder, {}, []
+        self.protocol = Protocol(command(brokers.PEERS, "path", "broker").strip())
+        self.tools = [Tools(), Tools()]
+        self.count = 0
         if args.ours and args.kafka:
-            self.running[()] = [int(args.ours.split(":")[1]), int(args.kafka.split(":")[1])]
-        self.started = []
+            places = [self.folder / kind for kind in ("ours", "kafka")]
+            for place in places:
+                place.mkdir()
+            self.running[()] = list(zip([int(one.split(":")[1]) for one in (args.ours, args.kafka)], places))
 
-    def ports(self, properties):
+    def pair(self, properties):
+        """Port and folder of both."""
         key = tuple(sorted(properties.items()))
         if key not in self.running:
             place = self.folder / str(len(self.started))
-            pair = [brokers.Broker(kind, place / kind, properties) for kind in ("highwater", "kafka")]
+            pair = [brokers.Broker(kind, place / kind, DEFAULTS | properties) for kind in ("highwater", "kafka")]
             for broker in pair:
                 broker.start()
             self.started += pair
-            self.running[key] = [broker.port for broker in pair]
+            self.running[key] = [(broker.port, broker.folder) for broker in pair]
         return self.running[key]
 
     def stop(self):
+        for tools in self.tools:
+            tools.stop()
         for broker in self.started:
             if broker.is_running():
                 broker.kill()
 
+    def compare(self, program, name, properties, function):
+        """Holds one check with each broker; gives "same", "explained" or "differs"."""
+        self.count += 1
+        prefix = f"c{self.count}-{int(time.time() * 1000) % 1_000_000}-"
+        sides, failures, began = [], [], time.monotonic()
+        for (port, place), tools in zip(self.pair(properties), self.tools):
+            sides.append(Talk(self.protocol, port, prefix) if program == "raw" else Session(self.protocol, port, prefix, tools, place))
+        threads = [threading.Thread(target=hold, args=(function, side, failures)) for side in sides]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        ours, kafka = (side.transcript for side in sides)
+        title = f"{program}: {name}"
+        found = [(*one, on_purpose.reason(title, *one)) for one in differences(ours, kafka)]
+        return report(title, len(ours), found, failures, time.monotonic() - began)
 
-def compare(protocol, pairs, name, properties, function):
-    """Holds one conversation with each broker; gives 1 where they differ and should not."""
-    prefix = "".join(part[0] for part in name.replace(":", " ").split()) + f"-{int(time.time() * 1000) % 1_000_000}-"
-    talks, failures = [], []
-    for port in pairs.ports(properties):
-        talks.append(Talk(protocol, port, prefix))
-    threads = [threading.Thread(target=hold, args=(function, talk, failures)) for talk in talks]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    ours, kafka = (talk.transcript for talk in talks)
-    found = list(differences(name, ours, kafka))
+
+def report(title, answers, found, failures, seconds):
+    """Prints a check's line and what differs; gives the verdict."""
+    open_ones = [one for one in found if one[4] is None]
+    verdict = "differs" if open_ones or failures else "explained" if found else "same"
+    reasons = "; ".join(dict.fromkeys(one[4] for one in found if one[4]))
+    print(f"{verdict:<10}{title} ({answers} answers, {seconds:.1f} s)" + (f": {reasons}" if reasons else ""), flush=True)
     for failure in failures:
-        print(f"FAIL {name}: {failure}")
+        print(f"    FAIL {failure}")
     alike = {}
-    for label, path, left, right in found:
+    for label, path, left, right, _ in open_ones:
         alike.setdefault((path, repr(left), repr(right)), []).append(label)
     for (path, left, right), labels in alike.items():
         times = "".join(f"; {label}" for label in labels[1:])
-        print(f"DIFF {name}: {labels[0]}{times:.1500}: {path}\n    ours  {left:.600}\n    kafka {right:.600}")
-    ok = not found and not failures
-    print(f"{'PASS' if ok else 'FAIL'} compare: {name} ({len(ours)} answers)", flush=True)
-    return 0 if ok else 1
+        print(f"    DIFF {labels[0]}{times:.1500}: {path}\n      ours  {left:.900}\n      kafka {right:.900}")
+    return verdict
 
 
-def hold(function, talk, failures):
+def hold(function, side, failures):
     try:
-        function(talk)
-    except Exception as error:  # a conversation that breaks off is a difference too
-        failures.append(f"port {talk.port}: {type(error).__name__}: {error!s:.500}, after {talk.transcript[-1:]!r:.300}")
+        function(side)
+    except Exception as error:  # a check that breaks off is a difference too
+        failures.append(f"port {side.port}: {type(error).__name__}: {error!s:.500}, after {side.transcript[-1:]!r:.300}")
     finally:
-        talk.hang_up()
+        side.hang_up()
 
 
-def differences(name, ours, kafka):
+def differences(ours, kafka):
     if len(ours) != len(kafka):
-        yield ("the conversation", "length", len(ours), len(kafka))
+        yield ("the check", "length", len(ours), len(kafka))
     for (label, left), (other, right) in zip(ours, kafka):
         if label != other:
-            yield ("the conversation", "order", label, other)
+            yield ("the check", "order", label, other)
             return
         for path, a, b in walk(left, right, ""):
-            if not on_purpose.holds(name, label, path, a, b):
-                yield label, path, a, b
+            yield label, path, a, b
 
 
 def walk(left, right, path):
@@ -124,6 +154,10 @@ def walk(left, right, path):
     if isinstance(left, dict) and isinstance(right, dict):
         for key in dict.fromkeys([*left, *right]):
             yield from walk(left.get(key, "nothing"), right.get(key, "nothing"), f"{path}.{key}")
+    elif path in (".out", ".err"):
+        for what, a, b, c, d in difflib.SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
+            if what != "equal":
+                yield f"{path} line {a + 1}", left[a:b], right[c:d]
     elif isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
         for number, (a, b) in enumerate(zip(left, right)):
             yield from walk(a, b, f"{path}[{number}]")

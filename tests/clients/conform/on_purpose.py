@@ -87,7 +87,19 @@ RULES = [
 ]
 
 
-def holds(name, label, path, ours, kafka):
-    asked = (name, label, path, repr(kafka))
-    return any(all(re.search(pattern, text) for pattern, text in zip(rule, asked)) and all(check(ours, kafka) for check in rule[5:])
-               for rule in RULES)
+USED = set()
+
+
+def reason(name, label, path, ours, kafka):
+    """Why this differs, or None where nobody says so."""
+    asked, found = (name, label, path, repr(kafka)), None
+    for number, rule in enumerate(RULES):
+        if all(re.search(pattern, text) for pattern, text in zip(rule, asked)) and all(check(ours, kafka) for check in rule[5:]):
+            USED.add(number)
+            found = found or rule[4]
+    return found
+
+
+def unused():
+    """The rules that explained nothing until now."""
+    return [rule for number, rule in enumerate(RULES) if number not in USED]
