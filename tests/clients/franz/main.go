@@ -1,4 +1,4 @@
-// The checks of franz-go, a client written in Go, against the broker at os.Args[1].
+// The checks of franz-go, a client written in Go, against the broker at os.Args[1]; or one request of it, see ask.go.
 //
 // Prints one line for each check, "PASS name" or "FAIL name: reason", which tests/clients/run.py reads. What is
 // expected is what Apache Kafka does; each check makes topics of its own and deletes them.
@@ -33,8 +33,15 @@ type suite struct {
 }
 
 func main() {
+	if len(os.Args) == 5 && os.Args[2] == "ask" {
+		if err := ask(os.Args[1], os.Args[3], os.Args[4]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: franz HOST:PORT")
+		fmt.Fprintln(os.Stderr, "usage: franz HOST:PORT [ask API JSON]")
 		os.Exit(2)
 	}
 	client, err := kgo.NewClient(kgo.SeedBrokers(os.Args[1]))
