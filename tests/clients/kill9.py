@@ -113,6 +113,16 @@ def read_all(address, partitions):
     return numbers, ends
 
 
+def come_back(broker, writer):
+    """Starts a killed broker and waits for the next acknowledgement: how many there were before, and the seconds it took."""
+    began = time.monotonic()
+    broker.start()
+    before = writer.count()  # some of these were on their way when the broker was killed
+    while writer.count() <= before and time.monotonic() - began < 60 and not writer.failures:
+        time.sleep(0.005)
+    return before, time.monotonic() - began
+
+
 def judge(writer, reader, numbers, ends):
     """What is wrong, in words."""
     wrong = writer.failures[:5] + reader.failures[:5]
@@ -164,12 +174,8 @@ def main():
     for number in range(args.rounds):
         time.sleep(draw.uniform(0.1, 1.5))
         broker.kill()
-        began = time.monotonic()
-        broker.start()
-        before = writer.count()  # some of these were on their way when the broker was killed
-        while writer.count() <= before and time.monotonic() - began < 60 and not writer.failures:
-            time.sleep(0.005)
-        outages.append(time.monotonic() - began)
+        before, outage = come_back(broker, writer)
+        outages.append(outage)
         if writer.failures or outages[-1] > 60:
             print(f"round {number + 1}: nothing was acknowledged after the restart: {writer.failures[:3]}")
             break
