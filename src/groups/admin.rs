@@ -65,7 +65,6 @@ impl Coordinator {
 
     pub(super) fn delete_group(&mut self, call: Call, name: &str, out: &mut Decision) {
         let error = match self.groups.get_key_value(name) {
-            None if name.is_empty() => ErrorCode::INVALID_GROUP_ID,
             None => ErrorCode::GROUP_ID_NOT_FOUND,
             Some((_, group)) if group.phase != Phase::Empty => ErrorCode::NON_EMPTY_GROUP,
             Some((name, group)) => {

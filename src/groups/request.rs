@@ -72,6 +72,8 @@ pub struct Sync {
     /// What the member believes that the group speaks, from version 5 on.
     pub protocol_type: Option<String>,
     pub protocol: Option<String>,
+    /// It had to name both (version 5 and later) and does not: refused as inconsistent.
+    pub is_unnamed: bool,
     pub assignments: Vec<(String, Bytes)>,
 }
 

@@ -54,6 +54,9 @@ impl Coordinator {
     }
 
     fn may_sync(&self, sync: &Sync) -> Result<(), ErrorCode> {
+        if sync.is_unnamed {
+            return Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
+        }
         if sync.who.group.is_empty() {
             return Err(ErrorCode::INVALID_GROUP_ID);
         }

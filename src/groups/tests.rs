@@ -431,6 +431,17 @@ fn a_leader_that_never_syncs_is_out() {
     assert_eq!(world.beat(&leader), ErrorCode::UNKNOWN_MEMBER_ID);
 }
 
+/// From version 5 on a member names what it believes that the group speaks; one that does not is taken for inconsistent.
+#[test]
+fn a_sync_that_had_to_name_the_protocol_and_does_not_is_refused() {
+    let mut world = World::new(SETTINGS);
+    let (_, a) = world.join(member("a"));
+    world.pass(10_000);
+    let id = world.joined(a).member;
+    let call = world.ask(Request::Sync(Sync { who: who(&id, 1), is_unnamed: true, ..Sync::default() }));
+    assert_eq!(world.error(call), ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
+}
+
 #[test]
 fn wrong_joins_are_refused() {
     let mut world = World::new(SETTINGS);

@@ -290,6 +290,7 @@ fn described<'a>(version: i16, name: &'a str, operations: i32, reply: &'a Reply)
     };
     // Before version 6 a group that nobody knows is a dead one, and no error.
     let unknown = group.error == ErrorCode::GROUP_ID_NOT_FOUND && version < 6;
+    let error_code = if unknown { ErrorCode::NONE } else { group.error };
     let members = group.members.iter().map(|member| DescribedGroupMember {
         member_id: Cow::Borrowed(&member.id),
         group_instance_id: text(&member.instance),
@@ -299,14 +300,14 @@ fn described<'a>(version: i16, name: &'a str, operations: i32, reply: &'a Reply)
         member_assignment: Cow::Borrowed(&member.assignment),
     });
     DescribedGroup {
-        error_code: if unknown { ErrorCode::NONE } else { group.error },
+        error_code,
         error_message: text(&group.message),
         group_id: Cow::Borrowed(name),
         group_state: Cow::Borrowed(group.state),
         protocol_type: Cow::Borrowed(&group.protocol_type),
         protocol_data: Cow::Borrowed(&group.protocol),
         members: members.collect(),
-        authorized_operations: operations,
+        authorized_operations: if error_code.is_none() { operations } else { OPERATIONS_OMITTED },
     }
 }
 

@@ -123,6 +123,7 @@ impl Shard {
             },
             protocol_type: owned(&request.protocol_type),
             protocol: owned(&request.protocol_name),
+            is_unnamed: header.version >= 5 && (request.protocol_type.is_none() || request.protocol_name.is_none()),
             assignments: assignments.map(|part| (part.member_id.to_string(), bytes_of(&part.assignment))).collect(),
         };
         self.ask_one(conn, header, Kind::Sync, &request.group_id, Request::Sync(sync));

@@ -26,7 +26,7 @@ GROUP = "soak"
 PROPERTIES = {"log.retention.check.interval.ms": 5000, "log.cleaner.backoff.ms": 5000, "offsets.topic.segment.bytes": 1 << 20}
 CONFIGS = {"segment.bytes": str(1 << 20), "retention.bytes": str(8 << 20), "file.delete.delay.ms": "1000"}
 # What may come on top of the first figure before it is called growth: a tenth, and so much.
-MARGIN = {"memory MB": 24, "descriptors": 8, "disk MB": 48, "threads": 1}
+MARGIN = {"memory MB": 24, "descriptors": 8, "disk MB": 48, "threads": 8}
 
 
 class Writer(kill9.Writer):

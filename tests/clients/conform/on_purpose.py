@@ -5,6 +5,11 @@ import re
 ANY = r"(?s).*"
 
 
+def unserved(ours, kafka):
+    """Ours are lines about APIs that are not served, and nothing else."""
+    return all("UNSUPPORTED" in line for line in ours)
+
+
 def first_is_whole(ours, kafka):
     """Ours are the first of Kafka's batches, or one batch where Kafka has none."""
     ours, kafka = ([one["base"] for one in batches or [] if "base" in one] for batches in (ours, kafka))
@@ -15,13 +20,13 @@ def first_is_whole(ours, kafka):
 # value and Kafka's.
 RULES = [
     # Topics.
-    (ANY, r"CreateTopics", r"Configs\[23\].ConfigSource", r"3",
+    (ANY, r"CreateTopics", r"Configs\[23\].(Config)?Source", r"3",
      "min.insync.replicas: a Kafka that was formatted with eligible.leader.replicas keeps it as a cluster-wide default"),
     (ANY, r"(Create|Delete)Topics v\d with a timeout (of|below) 0", ANY, ANY,
      "it is done by the time that Kafka looks at its clock; what is done is answered as done"),
     (ANY, r"null config", r"ErrorMessage", r"'Null value not supported",
      "the names in order, where Kafka has them as its hash map does"),
-    (ANY, r"CreateTopics", r"ErrorMessage", r".* or some brokers have all their log directories cordoned",
+    (ANY, ANY, r"ErrorMessage|error_message|out line|^$", r".* or some brokers have all their log directories cordoned",
      "we cordon nothing; Kafka before 4.4 says it as we do"),
     (ANY, r"min.cleanable.dirty.ratio=NaN", ANY, ANY, "NaN is no ratio"),
     (ANY, r"internal.segment.bytes", r"Configs", ANY, "what is internal is never shown, set or not"),
@@ -83,6 +88,19 @@ RULES = [
     (r"by id", r"twice", ANY, ANY, "a partition that is named twice is read twice"),
     (ANY, r"Fetch", r"HighWatermark|LastStableOffset|LogStartOffset", r"-1", "whoever reads outside the log is told where it is"),
     (ANY, r"Fetch v\d+ isolation", ANY, ANY, "as in Kafka, with the partitions beside the error"),
+    # Programs.
+    (r"kafka-python: CreateTopics: done", ANY, r"min.insync.replicas.config_source", ANY, "as with CreateTopics"),
+    (r"ApiVersions: every API", ANY, r"out line", ANY,
+     "not served: transactions, security, share and streams groups, the new protocol of groups, moving replicas, what only controllers do", unserved),
+    (r"ApiVersions: features", ANY, r"out line", r"Feature: ", "no features: nothing of what they switch is served, and there is no upgrade to step through"),
+    (r"UnregisterBroker|AlterPartitionReassignments: a plan", ANY, ANY, ANY, "not served: there is one broker, which is nowhere to be moved from"),
+    (r"InitProducerId: (a transaction begins|INVALID_REQUEST|transactions)|FindCoordinator: a transaction's", ANY, ANY, ANY, "transactions are not served"),
+    (r"FindCoordinator: INVALID_REQUEST", ANY, r"ErrorMessage", ANY, "our own words"),
+    (r"OffsetDelete: done|OffsetFetch: after the deletion", r"ConsumerGroupCommand", ANY, ANY,
+     "a group without members that has lost its last offset is gone at once; Kafka keeps it until it looks for such groups"),
+    (r"DeleteRecords: some, fewer, all", r"--time -3", ANY, ANY, "no record is left whose timestamp could be the largest; Kafka tells one that was deleted"),
+    (r"Produce: MESSAGE_TOO_LARGE", ANY, ANY, r"larger than the max message size", "which size, and how much is allowed, where Kafka sends no message"),
+    (r"DescribeQuorum: status", ANY, r"out line 7", r"CONTROLLER", "the listener that clients use: there is none for controllers"),
     (r"replicas and strangers", r"Fetch v1[5-8] replica", r"CurrentLeader|NodeEndpoints", ANY, "no follower exists that could go there"),
 ]
 

@@ -32,7 +32,9 @@ public class Tools {
         };
         Exit.setExitProcedure(end);
         Exit.setHaltProcedure(end);
-        Exit.setShutdownHookAdder((name, hook) -> { });
+        // Some tools finish only as the process ends.
+        List<Runnable> hooks = new ArrayList<>();
+        Exit.setShutdownHookAdder((name, hook) -> hooks.add(hook));
         for (String line = asked.readLine(); line != null; line = asked.readLine()) {
             JsonNode run = mapper.readTree(line);
             List<String> args = new ArrayList<>();
@@ -43,6 +45,13 @@ public class Tools {
             System.setIn(new ByteArrayInputStream(run.get("input").asText().getBytes(StandardCharsets.UTF_8)));
             ended = -1;
             int code = run(run.get("class").asText(), args.toArray(new String[0]));
+            for (Runnable hook : hooks) {
+                Thread thread = new Thread(hook);
+                thread.setDaemon(true);
+                thread.start();
+                thread.join(5000);
+            }
+            hooks.clear();
             System.out.flush();
             System.err.flush();
             answers.println(mapper.writeValueAsString(Map.of("exit", code,

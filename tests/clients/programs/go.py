@@ -1,6 +1,7 @@
 """franz-go: requests that its client sends in the version and to the broker that it chooses, and what it makes of the answers."""
 
 import json
+import re
 import subprocess
 import time
 
@@ -21,7 +22,8 @@ def ask(s, api, quiet=False, **body):
     done = s.command(program(), s.bootstrap, "ask", api, json.dumps(body), quiet=True)
     answer = json.loads(done["out"]) if done["exit"] == 0 else s.lines(done["err"])
     if not quiet:
-        s.note(f"{api} {s.plain(json.dumps(body))}"[:200], s.value(plain(s, answer)))
+        label = re.sub(r"\[\d+(, \d+){15}\]", "ID", s.plain(json.dumps(body)))
+        s.note(f"{api} {label}"[:200], s.value(plain(s, answer)))
     return answer
 
 
@@ -91,10 +93,11 @@ def commits(s):
 
 def fenced(s):
     topic = s.topic("fenced", 1, 5)
-    for epoch in (0, -1, 1000):
-        place = {"Topic": topic, "Partitions": [{"Partition": 0, "CurrentLeaderEpoch": epoch, "Timestamp": -1, "LeaderEpoch": 0}]}
-        ask(s, "ListOffsets", ReplicaID=-1, Topics=[place])
-        ask(s, "OffsetForLeaderEpoch", ReplicaID=-1, Topics=[place])
+    known = s.talk.epochs[topic]
+    for about, epoch in (("its own", known), ("none", -1), ("a later", known + 1000)):
+        place = {"Topic": topic, "Partitions": [{"Partition": 0, "CurrentLeaderEpoch": epoch, "Timestamp": -1, "LeaderEpoch": known}]}
+        for api in ("ListOffsets", "OffsetForLeaderEpoch"):
+            s.note(f"{api} {about}", s.value(plain(s, ask(s, api, quiet=True, ReplicaID=-1, Topics=[place]))))
 
 
 def producer_ids(s):

@@ -36,7 +36,7 @@ def without(value, *keys):
 
 
 def py_described(s, client):
-    topic, quiet = s.topic("described", 2), ("topic_id", "authorized_operations")
+    topic, quiet = s.topic("described", 2), ("topic_id", "authorized_operations", "leader_epoch")
     return without(client.describe_topics([topic]), *quiet)
 
 
@@ -104,7 +104,7 @@ table("kafka-python", [
     ("CreatePartitions: INVALID_PARTITIONS", py(lambda s, client: client.create_partitions({s.topic("two", 2): 1}, raise_errors=False))),
     ("CreatePartitions: only validated", py(lambda s, client: client.create_partitions({s.topic("two", 2): 4}, validate_only=True, raise_errors=False))),
     ("DescribeTopicPartitions: a topic, an unknown one", py(lambda s, client: without(
-        client.describe_topic_partitions([s.topic("d", 3), s.name("nobody")]), "topic_id", "topic_authorized_operations"))),
+        client.describe_topic_partitions([s.topic("d", 3), s.name("nobody")]), "topic_id", "topic_authorized_operations", "leader_epoch"))),
     ("Metadata: a topic", py(py_described)),
     ("DescribeCluster: done", py(lambda s, client: client.describe_cluster())),
     ("DescribeGroups, OffsetFetch, DeleteGroups: an empty group, then none", py(py_group)),

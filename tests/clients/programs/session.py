@@ -214,8 +214,9 @@ class Session:
     def plain(self, text):
         text = text.replace(f"/{self.bootstrap}", "BROKER").replace(f"localhost:{self.port}", "BROKER").replace(self.bootstrap, "BROKER")
         text = text.replace(str(self.talk.cluster), "CLUSTER").replace(str(self.folder), "FOLDER")
+        text = re.sub(r'"log_dirs":\["/[^"]*"\]', '"log_dirs":["ITS FOLDER"]', text)
         text = re.sub(rf"\b{self.port}\b", "PORT", text)
         text = re.sub(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", "UUID", text)
         text = re.sub(r"((?:TopicId|topic_id|DirectoryId|directoryId|topicId)\W{1,4})[\w-]{22}(?![\w-])", r"\1ID", text)
         text = re.sub(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.,]?\d*Z?", lambda found: found[0] if found[0].startswith("2023-11") else "DATE", text)
-        return re.sub(r"\b1[89]\d{11}\b", "TIME", text)
+        return re.sub(r"\b1[789]\d{11}\b", lambda found: "TIME" if abs(int(found[0]) / 1000 - time.time()) < 86_400 else found[0], text)
