@@ -44,7 +44,12 @@ class Volume:
         return found.f_bavail * found.f_frsize / 1e6
 
     def remove(self):
-        subprocess.run(["umount", str(self.mounted)], check=False)
+        """The kernel may still be closing what a killed broker had open."""
+        for _ in range(50):
+            if subprocess.run(["umount", str(self.mounted)], stderr=subprocess.DEVNULL).returncode == 0:
+                return
+            time.sleep(0.2)
+        print(f"{self.mounted} could not be unmounted")
 
 
 class Probe:
@@ -78,10 +83,10 @@ class Probe:
         return None, answer
 
 
-def fill_with_topic(broker, admin, probe):
-    """Fills the disk with records, and gives what makes room again: the topic's deletion."""
+def fill(broker, admin):
+    """Writes large records to a topic of their own until one is not taken any more."""
     admin.create_topics([NewTopic(BALLAST, 2, 1, config={"segment.bytes": str(4 << 20), "file.delete.delay.ms": "1000"})])[BALLAST].result(30)
-    client = Producer({"bootstrap.servers": broker.address, "acks": "all", "log_level": 0, "message.timeout.ms": 2000,
+    client = Producer({"bootstrap.servers": broker.address, "acks": "all", "log_level": 0, "message.timeout.ms": 3000,
                        "linger.ms": 5, "queue.buffering.max.kbytes": 8192})
     refused, give_up = [], time.monotonic() + 120
     while not refused and time.monotonic() < give_up:
@@ -92,24 +97,23 @@ def fill_with_topic(broker, admin, probe):
             client.poll(0.05)
     client.purge()
 
-    def free():
-        # A name may be taken again only when the deletion is done.
-        admin.delete_topics([BALLAST])[BALLAST].result(60)
-    return free
 
-
-def fill_with_file(volume):
-    """Takes all room but a few megabytes away, which the load takes then; its removal makes room again."""
+def put_file(volume):
+    """Takes much of the room away; gives what makes it free again."""
     ballast = volume.mounted / "ballast"
     with open(ballast, "wb") as file:
-        os.posix_fallocate(file.fileno(), 0, max(1 << 20, int((volume.free_mb() - 8) * 1e6)))
+        os.posix_fallocate(file.fileno(), 0, int(volume.free_mb() * 0.5e6))
     return ballast.unlink
 
 
 def round_of(number, broker, volume, admin, probe, writer, reader):
     """Fills, looks, makes room, looks again; gives what is wrong."""
-    kind = "records" if number % 2 else "a file"
-    free = fill_with_topic(broker, admin, probe) if number % 2 else fill_with_file(volume)
+    kind = "records" if number % 2 else "records and a file"
+    by_topic = lambda: admin.delete_topics([BALLAST])[BALLAST].result(60)  # noqa: E731
+    for _ in range(20):
+        probe.append()
+    free = by_topic if number % 2 else put_file(volume)
+    fill(broker, admin)
     took, answer = probe.until(STORAGE_ERROR, 120)
     if took is None:
         return [f"round {number}: full of {kind} ({volume.free_mb():.1f} MB free), but an append is answered {answer}, not KAFKA_STORAGE_ERROR"]
@@ -134,6 +138,8 @@ def round_of(number, broker, volume, admin, probe, writer, reader):
     else:
         print(f"round {number}: full of {kind} ({full_mb:.1f} MB free): KAFKA_STORAGE_ERROR, reads go on; room again "
               f"({volume.free_mb():.0f} MB): the next append {took:.1f} s later", flush=True)
+    if free is not by_topic:
+        by_topic()
     return wrong
 
 

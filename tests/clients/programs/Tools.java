@@ -51,6 +51,8 @@ public class Tools {
                 thread.start();
                 thread.join(5000);
             }
+            // What other threads of the tool still have to say.
+            if (!hooks.isEmpty()) Thread.sleep(100);
             hooks.clear();
             System.out.flush();
             System.err.flush();

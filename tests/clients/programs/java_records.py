@@ -122,7 +122,7 @@ def verifiable(s):
     topic = s.topic("v", 1)
     s.java("VerifiableProducer", *s.at, "--topic", topic, "--max-messages", 20, "--acks", -1, "--repeating-keys", 3,
            keep="producer_send|startup|shutdown|tool_data", drop="tool_data")
-    consume(s, topic, "--from-beginning", "--max-messages", 20)
+    offsets(s, topic)
 
 
 def too_few_replicas(s):
