@@ -28,13 +28,16 @@ pub fn answer<'a>(
 ) -> FindCoordinatorResponse<'a> {
     let coordinators = || request.coordinator_keys.iter().map(|key| coordinator(key, request.key_type, view));
     if version >= 4 {
-        let coordinators: Vec<_> = coordinators().collect();
+        // Kafka's default: the empty message, where there is nothing to say.
+        let told = |found: Coordinator<'a>| Coordinator { error_message: found.error_message.or(Some(Cow::Borrowed(""))), ..found };
+        let coordinators: Vec<_> = coordinators().map(told).collect();
         return FindCoordinatorResponse { coordinators, ..FindCoordinatorResponse::default() };
     }
     let found = coordinator(&request.key, request.key_type, view);
     FindCoordinatorResponse {
         error_code: found.error_code,
-        error_message: found.error_message,
+        // Which is what Kafka says of no error in these versions.
+        error_message: found.error_message.or_else(|| found.error_code.is_none().then_some(Cow::Borrowed("NONE"))),
         node_id: found.node_id,
         host: found.host,
         port: found.port,

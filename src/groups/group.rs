@@ -218,6 +218,11 @@ impl Group {
         self.since = now;
     }
 
+    /// Nothing is known of it but, perhaps, offsets.
+    pub fn is_blank(&self) -> bool {
+        self.generation == 0 && self.protocol_type.is_none() && self.members.is_empty() && self.pending.is_empty()
+    }
+
     pub fn is_preparing(&self) -> bool {
         matches!(self.phase, Phase::Preparing(_))
     }

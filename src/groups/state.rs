@@ -161,8 +161,10 @@ impl Coordinator {
 
     fn put_group(&mut self, now: Now, at: i64, name: &Arc<str>, value: &Bytes) -> Result<(), DecodeError> {
         let name = self.groups.get_key_value(name).map_or(name, |(name, _)| name).clone();
-        if self.loading {
-            let mut group = Group::from_record(value, now.wall)?;
+        // A group that nobody used was forgotten while its record was on its way: it is what the record says.
+        let forgotten = self.groups.get(&name).is_none_or(Group::is_blank);
+        let recorded = if self.loading || forgotten { Some(Group::from_record(value, now.wall)?) } else { None };
+        if let Some(mut group) = recorded.filter(|group| self.loading || group.members.is_empty()) {
             self.bytes += group.members.values().map(super::group::Member::bytes).sum::<usize>();
             if let Some(before) = self.groups.remove(&name) {
                 self.bytes -= before.members.values().map(super::group::Member::bytes).sum::<usize>();

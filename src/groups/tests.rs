@@ -442,6 +442,18 @@ fn a_sync_that_had_to_name_the_protocol_and_does_not_is_refused() {
     assert_eq!(world.error(call), ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
 }
 
+/// Its record is on its way when the last member leaves; what it says must not be lost on the way.
+#[test]
+fn a_group_whose_last_member_left_keeps_its_protocol_type_and_generation() {
+    let mut world = World::new(SETTINGS);
+    let (_, a) = world.join(member("a"));
+    world.pass(10_000);
+    let id = world.joined(a).member;
+    world.ask(Request::Leave(Leave { group: "g".into(), members: vec![(id, None)] }));
+    let group = &world.coordinator.groups["g"];
+    assert_eq!((group.protocol_type.as_deref(), group.generation), (Some("consumer"), 2));
+}
+
 #[test]
 fn wrong_joins_are_refused() {
     let mut world = World::new(SETTINGS);

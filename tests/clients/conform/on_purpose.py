@@ -111,7 +111,9 @@ RULES = [
     (r"OffsetDelete: done|OffsetFetch: after the deletion", r"ConsumerGroupCommand", ANY, ANY,
      "a group without members that has lost its last offset is gone at once; Kafka keeps it until it looks for such groups"),
     (r"DeleteRecords: some, fewer, all", r"--time -3", ANY, ANY, "no record is left whose timestamp could be the largest; Kafka tells one that was deleted"),
-    (r"Produce: MESSAGE_TOO_LARGE", ANY, ANY, r"larger than the max message size", "which size, and how much is allowed, where Kafka sends no message"),
+    (r"kafka-python: Fetch, ListOffsets", r"by time", ANY, r"'0'", "the epoch of a topic's first leader is 1 here"),
+    (r"kafka-python: Produce: INVALID_RECORD", ANY, ANY, r"Compacted topic cannot", "our own words"),
+    (r"Produce: MESSAGE_TOO_LARGE", ANY, ANY, r"larger than the max message size|MessageSizeTooLargeError: None", "which size, and how much is allowed, where Kafka sends no message"),
     (r"DescribeQuorum: status", ANY, r"out line 7", r"CONTROLLER", "the listener that clients use: there is none for controllers"),
     (r"replicas and strangers", r"Fetch v1[5-8] replica", r"CurrentLeader|NodeEndpoints", ANY, "no follower exists that could go there"),
 ]

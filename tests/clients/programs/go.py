@@ -141,7 +141,7 @@ table("franz-go", [
     ("OffsetCommit: ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID", commits),
     ("OffsetFetch: groups that are none", asked("OffsetFetch", Groups=lambda s: [{"Group": s.name("nobody")}, {"Group": ""}])),
     ("OffsetDelete: GROUP_ID_NOT_FOUND", asked("OffsetDelete", Group=lambda s: s.name("nobody"), Topics=[])),
-    ("DeleteGroups: GROUP_ID_NOT_FOUND, INVALID_GROUP_ID", asked("DeleteGroups", Groups=lambda s: [s.name("nobody"), ""])),
+    ("DeleteGroups: GROUP_ID_NOT_FOUND, also of the empty name", asked("DeleteGroups", Groups=lambda s: [s.name("nobody"), ""])),
     ("ListGroups: a state that is none", asked("ListGroups", StatesFilter=["Nothing"])),
     ("ListOffsets, OffsetForLeaderEpoch: FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH", fenced),
     ("InitProducerId: INVALID_REQUEST", producer_ids),
