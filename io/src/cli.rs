@@ -76,7 +76,12 @@ fn serve_logged(args: &ServeArgs) -> ExitCode {
         eprintln!("highwater: --log: {name:?} is not one of error, warn, info, debug, trace, off");
         return ExitCode::FAILURE;
     };
-    let log = tracing_subscriber::fmt().with_max_level(level).with_target(false).with_writer(std::io::stderr);
+    // A line that cannot be written (the log lies on the disk that is full) is lost; a complaint about it would panic.
+    let log = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     match args.log_format.as_deref().unwrap_or("text") {
         "text" => log.with_ansi(std::io::stderr().is_terminal()).init(),
         "json" => log.json().flatten_event(true).init(),

@@ -53,8 +53,10 @@ def join(s, about="g", member="", **more):
 def joined(s, about="g"):
     """A member alone in its group: its id and generation. It has joined twice, since the first time it gets only its id."""
     body = {"Group": s.name(about), "Protocols": PROTOCOL, **JOIN}
-    first = ask(s, "JoinGroup", MemberID="", quiet=True, **body)
-    again = first if first["ErrorCode"] == 0 else ask(s, "JoinGroup", MemberID=first["MemberID"], quiet=True, **body)
+    # A coordinator that has just started is still reading its groups.
+    again = s.until(lambda: ask(s, "JoinGroup", MemberID="", quiet=True, **body), lambda found: found["ErrorCode"] in (0, 79))
+    if again["ErrorCode"]:
+        again = ask(s, "JoinGroup", MemberID=again["MemberID"], quiet=True, **body)
     return again["MemberID"], again["Generation"]
 
 
