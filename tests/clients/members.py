@@ -126,6 +126,9 @@ def rebalances(protocol, port, count, partitions):
     talk = Talk(protocol, port, f"rebalance-{time.time_ns()}-")
     topic = talk.create("topic", partitions)
     group = Group(protocol, port, topic, partitions, talk.name("group"))
+    # The topic of all groups is made when a coordinator is asked for.
+    while talk.call("FindCoordinator", 3, {"Key": group.name, "KeyType": 0})["ErrorCode"]:
+        time.sleep(HEARTBEAT_S)
     try:
         group.add(count)
         joined = group.settled(time.monotonic())

@@ -183,6 +183,11 @@ class Session:
         made = []
         for line in text.splitlines():
             line = re.sub(r"\s+", " ", self.plain(line)).strip()
+            if line.startswith("{") and line.endswith("}"):
+                try:
+                    line = json.dumps(json.loads(line), sort_keys=True)
+                except ValueError:
+                    pass  # no object after all
             if not line or re.match(r"at [\w.$/]+\(|\.\.\. \d+ (more|common)", line) or (drop and re.search(drop, line)):
                 continue
             if keep is None or re.search(keep, line):
