@@ -1,17 +1,17 @@
 //! DescribeConfigs: topics, this broker, and everything else.
 
 use crate::world::World;
+use highwater::api::View;
 use highwater::api::describe_configs;
 use highwater::configs::{BROKER, TOPIC};
 use highwater::ids::NodeId;
 use highwater::metadata::Record;
-use highwater::api::View;
 use highwater::wire::ApiKey;
-use highwater::wire::frame::measure_response;
 use highwater::wire::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResult,
     DescribeConfigsSynonym,
 };
+use highwater::wire::frame::measure_response;
 
 const BYTES_MAX: usize = 16 << 20;
 

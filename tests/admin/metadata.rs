@@ -5,11 +5,11 @@ use highwater::api::create_topics::auto_create;
 use highwater::api::metadata::{answer, missing};
 use highwater::ids::TopicId;
 use highwater::metadata::Record;
-use highwater::wire::{ErrorCode, List};
 use highwater::wire::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition,
     MetadataResponseTopic,
 };
+use highwater::wire::{ErrorCode, List};
 
 fn named<'a>(names: &[&'a str]) -> MetadataRequest<'a> {
     let topic = |name: &&'a str| MetadataRequestTopic { name: Some((*name).into()), ..Default::default() };
