@@ -249,3 +249,32 @@ impl Writer {
 fn exact(piece: BytesMut) -> Bytes {
     if piece.capacity() - piece.len() > SPLICE_MIN { Bytes::copy_from_slice(&piece) } else { piece.freeze() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_long_is_in_pieces_and_nothing_of_it_is_lost() {
+        let record = Bytes::from(vec![9; SPLICE_MIN]);
+        let fill = |w: &mut Writer| {
+            w.put_i32(0);
+            for number in 0..60_000u32 {
+                w.put_u32(number);
+                w.put_uvarint(number);
+                if number % 10_000 == 0 {
+                    w.splice(&record);
+                    w.put(&vec![7; 2 * PIECE]);
+                }
+            }
+            w.fill_in_size();
+        };
+        let (mut whole, mut pieces, mut counted) =
+            (Writer::new(), Writer::in_pieces(512), Writer::counting(usize::MAX));
+        [&mut whole, &mut pieces, &mut counted].into_iter().for_each(fill);
+        assert!(whole.len() == pieces.len() && whole.len() == counted.len(), "{} and {}", whole.len(), counted.len());
+        let pieces = pieces.finish();
+        assert!(pieces.iter().all(|piece| !piece.is_empty() && piece.len() <= 2 * PIECE));
+        assert_eq!(whole.finish().concat(), pieces.concat());
+    }
+}
