@@ -30,6 +30,7 @@ mod group_answers;
 mod group_calls;
 mod group_loading;
 mod groups;
+mod header;
 mod held;
 pub mod inspect;
 mod mutations;
