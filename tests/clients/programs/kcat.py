@@ -7,8 +7,8 @@ from .session import THEN_MS, check, table
 FORMAT = r"%t [%p] at %o: key %K %k, value %S %s, time %T, headers %h\n"
 
 
-def produce(s, *args, **how):
-    s.kcat("-P", "-X", "message.timeout.ms=5000", "-X", "topic.metadata.propagation.max.ms=1000", *args, **how)
+def produce(s, *args, timeout_ms=15_000, **how):
+    s.kcat("-P", "-X", f"message.timeout.ms={timeout_ms}", "-X", "topic.metadata.propagation.max.ms=1000", *args, **how)
 
 
 def read(s, topic, *args, **how):
