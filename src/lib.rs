@@ -70,6 +70,8 @@
 //! - **Damage is kept.** A journal file that holds damage, or what damage has cut off from its partition, leaves the ring under
 //!   another name (`journal-03.kept`) before anything is written behind it; it is never used again and never unlinked, also
 //!   not with an old layout. A start that finds damage keeps no more than its ring's files.
+//! - **An index is never the only copy.** A table of chunks that fails its checksum, or is gone, is made anew from its segment:
+//!   each batch by its CRC, its neighbours and the log's epochs. No partition refuses for it.
 //! - **One layout holds.** The number of shards is changed by recovering all old journals into segments, writing the new
 //!   shards' checkpoints beside the old ones, and one durable rename of `format`; nothing of the old layout is written or
 //!   unlinked before.

@@ -4,10 +4,10 @@
 
 use crate::audit::{Audit, Resend, audit};
 use crate::client::Client;
-use crate::disk::atlas::{Hit, is_journal};
+use crate::disk::atlas::{Hit, is_index, is_journal};
 use crate::faults::Fault;
 use crate::node::InFlight;
-use crate::plan::{Disaster, Harm};
+use crate::plan::{Disaster, Harm, HarmTarget};
 use crate::queue::{MILLIS, Nanos, SECONDS};
 use crate::report::Invariant;
 use crate::world::{Event, Fuse, REST, World};
@@ -98,8 +98,15 @@ impl World {
 
     fn harm(&mut self, harm: Harm) {
         let before = self.disk.atlas.hits().len();
-        let done = self.disk.harm(harm.kind.fault(), harm.target.target(), &mut self.streams.disk, &mut self.counts);
-        if !done {
+        let (dice, counts) = (&mut self.streams.disk, &mut self.counts);
+        if harm.target == HarmTarget::Index {
+            if self.disk.harm_index(harm.fault(), dice, counts) {
+                let path = self.disk.atlas.hits().last().expect("just made").path.clone();
+                self.tell(|| format!("{}: {path}", harm.fault().name()));
+            }
+            return;
+        }
+        if !self.disk.harm(harm.fault(), harm.target.target(), dice, counts) {
             return;
         }
         self.read_errors = true;
@@ -116,8 +123,10 @@ impl World {
         if journals.len() > 1 || journals.iter().any(|hit| !hit.proven) {
             self.ledger.parts.iter_mut().for_each(|part| part.may_refuse = true);
         }
-        // What proves an older hit may have been harmed just now: judge all of them anew.
-        let all: Vec<Hit> = self.disk.atlas.hits().to_vec();
+        // What proves an older hit may have been harmed just now: judge all of them anew. An index holds nothing that its
+        // segment does not tell: it excuses nothing.
+        let all = self.disk.atlas.hits().iter().filter(|hit| !is_index(&hit.path));
+        let all: Vec<Hit> = all.cloned().collect();
         for hit in all {
             let mut parts = self.ledger.damaged(&hit.good, hit.proven);
             parts.append(&mut self.ledger.damaged(&hit.around, true));

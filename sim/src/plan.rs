@@ -239,16 +239,24 @@ pub enum HarmKind {
     Stale,
     Lost,
     Misdirected,
+    /// In an index only: elsewhere it is part of a torn write.
+    Garbage,
 }
 
-impl HarmKind {
+impl Harm {
     pub fn fault(self) -> Fault {
-        match self {
+        let index = self.target == HarmTarget::Index;
+        match self.kind {
+            HarmKind::BitFlip if index => Fault::IndexFlip,
+            HarmKind::Zeroed if index => Fault::IndexZeroed,
+            HarmKind::Stale | HarmKind::Lost if index => Fault::IndexLost,
+            HarmKind::Misdirected if index => Fault::IndexForeign,
             HarmKind::BitFlip => Fault::BitFlip,
             HarmKind::Zeroed => Fault::ZeroedSector,
             HarmKind::Stale => Fault::StaleSector,
             HarmKind::Lost => Fault::LostWrite,
             HarmKind::Misdirected => Fault::MisdirectedWrite,
+            HarmKind::Garbage => Fault::IndexGarbage,
         }
     }
 }
@@ -258,6 +266,8 @@ pub enum HarmTarget {
     Journal,
     Data,
     Anything,
+    /// The table of chunks beside some segment, at rest: it costs nothing but a look at the segment.
+    Index,
 }
 
 impl HarmTarget {
@@ -266,6 +276,7 @@ impl HarmTarget {
             HarmTarget::Journal => Target::Journal,
             HarmTarget::Data => Target::Data,
             HarmTarget::Anything => Target::Anything,
+            HarmTarget::Index => Target::Index,
         }
     }
 }
@@ -301,6 +312,9 @@ impl Plan {
             ]);
         }
         plan.kept = kept(dice);
+        if dice.coin() {
+            harm_indexes(dice, &mut plan);
+        }
         plan
     }
 
@@ -392,11 +406,12 @@ impl Plan {
         postcard::from_bytes(bytes).map_err(|error| format!("not a plan: {error}"))
     }
 
-    /// True where some disaster harms bytes that were durable.
+    /// True where some disaster harms bytes that were durable, and of which there is no other copy.
     pub fn harms(&self) -> bool {
+        let costs = |harm: &Harm| harm.target != HarmTarget::Index;
         self.chaos.iter().any(|chaos| match &chaos.what {
-            Disaster::Crash { harm, .. } => !harm.is_empty(),
-            Disaster::Harm(_) => true,
+            Disaster::Crash { harm, .. } => harm.iter().any(costs),
+            Disaster::Harm(harm) => costs(harm),
             Disaster::Stop { .. }
             | Disaster::Reshard { .. }
             | Disaster::Full { .. }
@@ -553,6 +568,24 @@ fn producer(dice: &mut Dice, number: u64, requests: u32, heal_at: Nanos) -> Prod
 fn harm(dice: &mut Dice, target: HarmTarget) -> Harm {
     use HarmKind::{BitFlip, Lost, Misdirected, Stale, Zeroed};
     Harm { kind: dice.pick(&[BitFlip, Zeroed, Stale, Lost, Misdirected]), target }
+}
+
+/// Damage to indexes: while the node is down, and while it runs.
+fn harm_indexes(dice: &mut Dice, plan: &mut Plan) {
+    use HarmKind::{BitFlip, Garbage, Lost, Misdirected, Zeroed};
+    let index = |dice: &mut Dice| Harm {
+        kind: dice.pick(&[BitFlip, BitFlip, Zeroed, Lost, Misdirected, Garbage]),
+        target: HarmTarget::Index,
+    };
+    for chaos in &mut plan.chaos {
+        if let Disaster::Crash { harm, .. } = &mut chaos.what {
+            harm.extend((0..dice.below(4)).map(|_| index(dice)));
+        }
+    }
+    for _ in 0..dice.below(6) {
+        let at = dice.between(plan.heal_at / 12, plan.heal_at);
+        plan.chaos.push(Chaos { at, what: Disaster::Harm(index(dice)) });
+    }
 }
 
 /// Looks at the durable image beside those after each crash.

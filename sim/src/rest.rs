@@ -4,6 +4,7 @@
 
 use crate::client::batch::take;
 use crate::disk::Disk;
+use crate::disk::atlas::is_index;
 use crate::ledger::TopicState;
 use crate::queue::{Nanos, SECONDS};
 use crate::report::Invariant;
@@ -79,7 +80,8 @@ impl World {
     /// After a clean stop each partition's segments follow each other, in Kafka's format from their first byte to their last.
     /// Where all was at rest before, `last`, no file is left that is not in that chain.
     pub fn check_segments(&mut self, last: bool) {
-        let harmed: Vec<&str> = self.disk.atlas.hits().iter().map(|hit| hit.path.as_str()).collect();
+        let harmed = self.disk.atlas.hits().iter().map(|hit| hit.path.as_str());
+        let harmed: Vec<&str> = harmed.filter(|path| !is_index(path)).collect();
         let mut broken = None;
         for (folder, bases) in segments(&self.disk) {
             let Some((_, start)) = self.find_folder(&folder) else { continue };

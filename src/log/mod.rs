@@ -12,6 +12,7 @@
 
 pub mod check;
 pub mod keys;
+pub mod rebuild;
 mod refusal;
 pub mod segment;
 pub mod sidecar;

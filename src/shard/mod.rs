@@ -404,6 +404,7 @@ impl Shard {
             Then::Mended { partition } => self.on_mended(partition),
             Then::SegmentOpened { partition } => self.on_segment_opened(partition, &outcome),
             Then::Rolled { partition, base } => self.on_rolled(partition, base),
+            Then::TableWritten { partition } => self.on_table_written(partition),
             Then::SegmentsRemoved { partition, names } => self.on_segments_removed(partition, &names),
             Then::Compacted { partition, wrote } => self.on_compact_written(partition, wrote, &outcome),
             Then::SegmentsListed { partition } => self.on_segments_listed(partition, &outcome.names),

@@ -80,6 +80,7 @@ pub enum Then {
     SegmentOpened { partition: u32 },
     Mended { partition: u32 },
     Rolled { partition: u32, base: Offset },
+    TableWritten { partition: u32 },
     SegmentsListed { partition: u32 },
     Tidied { partition: u32 },
     SegmentsRemoved { partition: u32, names: Vec<Name> },

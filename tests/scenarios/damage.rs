@@ -86,3 +86,25 @@ fn a_log_start_beyond_what_damage_left_is_recovered() {
     });
     all_hold(plans, Fault::StartMoved);
 }
+
+const INDEX_KINDS: [HarmKind; 5] =
+    [HarmKind::BitFlip, HarmKind::Zeroed, HarmKind::Lost, HarmKind::Misdirected, HarmKind::Garbage];
+
+/// Everything that an index says can be had from its segment: nothing is refused, and every answer is as exact as before.
+#[test]
+fn a_damaged_index_is_made_anew_from_its_segment() {
+    let mut made_anew = 0;
+    for seed in 560..570 {
+        let mut plan = Plan::brief(seed);
+        plan.work.topics.iter_mut().for_each(|topic| topic.segment_ms = 300);
+        let index = |number: usize| Harm { kind: INDEX_KINDS[number % 5], target: HarmTarget::Index };
+        let down = (0..8).map(|number| index(seed as usize + number)).collect();
+        plan.chaos = vec![at_ms(2_500, crash_and_harm(seed % 2 == 0, 9, down))];
+        plan.chaos.extend((0..8).map(|number| at_ms(2_600 + 100 * number, Disaster::Harm(index(number as usize)))));
+        plan.chaos.push(at_ms(3_500, crash_and_harm(seed % 2 == 1, 9, vec![index(seed as usize)])));
+        let report = holds(plan);
+        made_anew += report.stats.complaints.iter().filter(|text| text.contains("made anew from its segment")).count();
+        assert_eq!(report.stats.refusals, 0, "seed {seed}");
+    }
+    assert!(made_anew > 0, "no damaged index was read");
+}

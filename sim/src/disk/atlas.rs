@@ -56,6 +56,11 @@ pub fn is_journal(path: &str) -> bool {
     path.contains("journal")
 }
 
+/// The table beside a segment: nothing that only it holds.
+pub fn is_index(path: &str) -> bool {
+    path.ends_with(".chunks")
+}
+
 /// The magic of the journal's frames.
 fn begins_frame(bytes: &[u8]) -> bool {
     bytes.starts_with(b"HWJ1")
@@ -102,6 +107,8 @@ pub enum Target {
     /// Segments and the files beside them.
     Data,
     Anything,
+    /// Tables of chunks, whenever they were written.
+    Index,
 }
 
 impl Target {
@@ -110,6 +117,7 @@ impl Target {
             Target::Journal => is_journal(path),
             Target::Data => path.starts_with("partitions/"),
             Target::Anything => true,
+            Target::Index => is_index(path),
         }
     }
 }
@@ -176,6 +184,44 @@ impl Disk {
             }
             other => panic!("{} harms no write", other.name()),
         }
+        counts.add(kind);
+        true
+    }
+
+    /// Harms an index that is at rest, as `kind` does it. False where there is none.
+    pub fn harm_index(&mut self, kind: Fault, dice: &mut Dice, counts: &mut Counts) -> bool {
+        let at_rest = |file: &File| !file.is_empty() && !file.has_unsynced() && file.live() == file.stable();
+        let indexes = self.names.live().filter(|(path, _)| Target::Index.takes(path));
+        let indexes = indexes.filter_map(|(path, node)| match node {
+            Node::File(file) => Some((path.to_string(), file)),
+            Node::Dir => None,
+        });
+        let indexes: Vec<(String, usize)> = indexes.filter(|(_, file)| at_rest(self.file(*file))).collect();
+        if indexes.is_empty() {
+            return false;
+        }
+        let (path, file) = indexes[dice.index(indexes.len())].clone();
+        let good = self.file(file).stable().to_vec();
+        let mut bad = good.clone();
+        let unit = dice.index(bad.len().div_ceil(UNIT)) * UNIT;
+        let sector = unit..(unit + UNIT).min(bad.len());
+        match kind {
+            Fault::IndexFlip => bad[dice.index(good.len())] ^= 1 << dice.below(8),
+            Fault::IndexZeroed => bad[sector].fill(0),
+            Fault::IndexGarbage => bad[sector].iter_mut().for_each(|byte| *byte = dice.below(256) as u8),
+            Fault::IndexLost => bad.fill(0),
+            Fault::IndexForeign => {
+                let other = self.file(indexes[dice.index(indexes.len())].1).stable();
+                let len = other.len().min(bad.len());
+                bad[..len].copy_from_slice(&other[..len]);
+            }
+            other => panic!("{} harms no index", other.name()),
+        }
+        if bad == good {
+            return false;
+        }
+        self.file_mut(file).overwrite(0, &bad);
+        self.atlas.hits.push(Hit { kind, path, offset: 0, good, around: Vec::new(), proven: true, file, bad });
         counts.add(kind);
         true
     }

@@ -7,11 +7,14 @@
 //! open the file ─▶ load the table (a sealed segment's sidecar) ─▶ read whole chunks ─▶ verify each ─▶ cut out batches
 //! ```
 //!
+//! A sidecar that is damaged is made anew from its segment (`rebuild`), and the read goes on.
+//!
 //! Invariant: no byte of a segment is served whose chunk's checksum was not verified after this read. A damaged chunk is
 //! refused with its file and offset; everything else of the partition is served. A job that waits for memory belongs to a
 //! letter that holds none.
 
 mod pool;
+mod rebuild;
 mod verify;
 
 use super::effects::Pending;
@@ -27,6 +30,7 @@ use crate::log::sidecar;
 use crate::mail::Ticket;
 use crate::memory::{round_down, round_up};
 use crate::wire::ErrorCode;
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::String;
@@ -34,6 +38,7 @@ use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 use core::time::Duration;
 use pool::{ChunkKey, ReadPool};
+use rebuild::Rebuilding;
 use verify::{Limit, check_of, cut_out, overlay};
 
 /// The most of a table of chunks that one read brings.
@@ -78,6 +83,11 @@ pub struct Reads {
     coming: BTreeMap<ChunkKey, Vec<u64>>,
     /// Damage that has been told already.
     told: BTreeSet<ChunkKey>,
+    /// The read that makes a table anew, and those that wait until it is done.
+    rebuilding: Option<u64>,
+    without_table: Vec<u64>,
+    /// Segments whose table is damaged, and which are damaged themselves.
+    lost: BTreeSet<(u32, Name)>,
 }
 
 /// A read of one partition.
@@ -139,6 +149,7 @@ enum Stage {
     Opening,
     OpeningSidecar,
     Sidecar { read: Vec<u8>, len: u64, file: crate::boundary::FileId },
+    Rebuilding(Box<Rebuilding>),
     Reading { chunks: Vec<Chunk>, from: u64, have: BytesMut },
 }
 
@@ -161,6 +172,9 @@ impl Reads {
             timed: false,
             coming: BTreeMap::new(),
             told: BTreeSet::new(),
+            rebuilding: None,
+            without_table: Vec::new(),
+            lost: BTreeSet::new(),
         }
     }
 
@@ -179,6 +193,28 @@ impl Reads {
             Purpose::Search(_) | Purpose::Load { .. } | Purpose::Compact { .. } => true,
             Purpose::Ahead { .. } => false,
         }
+    }
+}
+
+impl Job {
+    /// `count` bytes more, those in `buf`: with what there was, and what is still to be filled, unless `needed` bytes are there
+    /// or the file ends.
+    fn join(
+        &mut self,
+        mut have: BytesMut,
+        mut buf: BytesMut,
+        count: usize,
+        needed: usize,
+    ) -> (BytesMut, Option<BytesMut>) {
+        let enough = have.len() + count >= needed;
+        // A direct read goes on at a whole sector.
+        let whole = round_down(count as u64) as usize;
+        // A file that ends inside a sector, too early, gives the same bytes again and again.
+        self.stalled = if whole > 0 { 0 } else { self.stalled + 1 };
+        let over = enough || count == 0 || self.stalled > STALLED_MAX;
+        let rest = buf.split_off(if over { count } else { whole });
+        have.unsplit(buf);
+        (have, (!over).then_some(rest))
     }
 }
 
@@ -398,6 +434,10 @@ impl Shard {
                 self.read_sidecar(id);
                 Ok(())
             }
+            (Stage::OpeningSidecar, Done::Opened(Err(IoError::NotFound))) => {
+                self.on_no_table(id, "no chunk table");
+                Ok(())
+            }
             (Stage::Opening | Stage::OpeningSidecar, Done::Opened(Err(error))) => Err(error),
             (Stage::Sidecar { mut read, len, file }, Done::Read { buf, result }) => match result {
                 Ok(0) => {
@@ -415,6 +455,10 @@ impl Shard {
                     Err(error)
                 }
             },
+            (Stage::Rebuilding(rebuilding), Done::Read { buf, result }) => match result {
+                Ok(count) => return self.on_piece(id, rebuilding, buf, count),
+                Err(error) => Err(error),
+            },
             (Stage::Reading { chunks, from, have }, Done::Read { buf, result }) => match result {
                 Ok(count) => return self.on_bytes(id, (chunks, from, have), buf, count),
                 Err(error) => return self.on_read_failed(id, error, &chunks),
@@ -427,21 +471,17 @@ impl Shard {
     }
 
     /// `count` bytes more have come: goes on until the chunks are whole or the file ends.
-    fn on_bytes(&mut self, id: u64, read: (Vec<Chunk>, u64, BytesMut), mut buf: BytesMut, count: usize) {
-        let (chunks, from, mut have) = read;
+    fn on_bytes(&mut self, id: u64, read: (Vec<Chunk>, u64, BytesMut), buf: BytesMut, count: usize) {
+        let (chunks, from, have) = read;
         let job = self.reads.jobs.get_mut(&id).expect("it reads");
         let last = chunks.last().expect("a read has chunks");
         let needed = (last.position + u64::from(last.len) - from) as usize;
-        let enough = have.len() + count >= needed;
-        // A direct read goes on at a whole sector.
-        let whole = round_down(count as u64) as usize;
-        // A file that ends inside a sector, too early, gives the same bytes again and again.
-        job.stalled = if whole > 0 { 0 } else { job.stalled + 1 };
-        let ended = count == 0 || job.stalled > STALLED_MAX;
-        let rest = buf.split_off(if enough || ended { count } else { whole });
-        have.unsplit(buf);
+        let (have, rest) = job.join(have, buf, count, needed);
         job.stage = Stage::Reading { chunks, from, have };
-        if enough || ended { self.on_chunks_read(id) } else { self.submit_read(id, rest) }
+        match rest {
+            Some(rest) => self.submit_read(id, rest),
+            None => self.on_chunks_read(id),
+        }
     }
 
     fn on_log_opened(&mut self, id: u64, file: crate::boundary::FileId) {
@@ -491,8 +531,8 @@ impl Shard {
                 segment.chunks = chunks;
                 self.step_read(id);
             }
-            Ok(_) => self.on_damaged(id, segment::sidecar_path(key, name), 0, "the chunk table of another length"),
-            Err(reason) => self.on_damaged(id, segment::sidecar_path(key, name), 0, reason),
+            Ok(_) => self.on_no_table(id, "the chunk table of another length"),
+            Err(reason) => self.on_no_table(id, reason),
         }
     }
 
@@ -564,6 +604,7 @@ impl Shard {
             }
             None => self.end_read(id, Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)),
         }
+        self.rebuild_over(id);
         waiting.into_iter().for_each(|id| self.step_read(id));
     }
 
