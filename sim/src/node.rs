@@ -694,7 +694,8 @@ fn describe(op: &InFlight) -> String {
     }
 }
 
-fn file_of(op: &Op) -> Option<FileId> {
+/// The open file that an op is about.
+pub fn file_of(op: &Op) -> Option<FileId> {
     match op {
         Op::Allocate { file, .. }
         | Op::Read { file, .. }
