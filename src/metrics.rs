@@ -129,6 +129,24 @@ pub struct Counters {
     pub connections_throttled: u64,
     /// Answers whose connection was muted, by the quota that was exceeded.
     pub throttled: BTreeMap<QuotaKey, Throttled>,
+    pub compactions: Compactions,
+}
+
+/// Logs that were compacted, one after another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compactions {
+    /// That came to their end, and that were given up.
+    pub done: u64,
+    pub given_up: u64,
+    /// Bytes of segments that were read, for their keys or to be written anew; and that were written.
+    pub read_bytes: u64,
+    pub kept_bytes: u64,
+    /// From their begin to their end, given up or not, in microseconds.
+    pub us: u64,
+    /// Of the last one that came to its end: bytes that were read to be written anew, what stayed of them, its time.
+    pub last_read_bytes: u64,
+    pub last_kept_bytes: u64,
+    pub last_us: u64,
 }
 
 /// Answers that were throttled, and for how long.
@@ -163,6 +181,7 @@ impl Default for Counters {
             connections_refused: 0,
             connections_throttled: 0,
             throttled: BTreeMap::new(),
+            compactions: Compactions::default(),
         }
     }
 }
@@ -235,6 +254,11 @@ pub struct Gauges {
     pub staged_bytes: u64,
     pub input_bytes: u64,
     pub groups_bytes: u64,
+    /// The table of keys of the log that is being compacted.
+    pub keys_bytes: u64,
+    /// Of the logs that are compacted: how dirty the dirtiest is, in parts per million, and how many hold what cannot be read.
+    pub dirtiest_ppm: u64,
+    pub uncleanable: u64,
 }
 
 #[derive(Clone, Debug)]

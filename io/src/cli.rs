@@ -1,7 +1,7 @@
 //! The command line: a table of what this program can do.
 
 use crate::bench;
-use crate::commands::{config, consume, finish, group, log, produce, topic};
+use crate::commands::{config, consume, finish, group, log, produce, quota, topic};
 use crate::serve;
 use crate::settings::ServeArgs;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -32,6 +32,8 @@ enum Command {
     Topic(topic::Args),
     /// List, describe, reset and delete consumer groups
     Group(group::Args),
+    /// List, set and delete quotas of users, clients and addresses
+    Quota(quota::Args),
     /// Write a record for each line of stdin
     Produce(produce::Args),
     /// Print the records of a topic
@@ -58,6 +60,7 @@ pub fn run() -> ExitCode {
         Some(Command::Config(args)) => finish(config::run(&args)),
         Some(Command::Topic(args)) => finish(topic::run(&args)),
         Some(Command::Group(args)) => finish(group::run(&args)),
+        Some(Command::Quota(args)) => finish(quota::run(&args)),
         Some(Command::Produce(args)) => finish(produce::run(&args)),
         Some(Command::Consume(args)) => finish(consume::run(&args)),
         Some(Command::Completions { shell }) => {

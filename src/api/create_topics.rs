@@ -7,17 +7,18 @@
 
 use super::View;
 use crate::boundary::Timestamp;
-use crate::configs::{self, Values};
+use crate::configs::{self, Effective, Source, Values};
 use crate::ids::TopicId;
 use crate::metadata::{Decision, Record, Topic, name};
-use crate::wire::ErrorCode;
 use crate::wire::create_topics::{
     CreatableTopic, CreatableTopicConfig, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest,
     CreateTopicsResponse,
 };
+use crate::wire::{ErrorCode, List};
 use alloc::borrow::{Cow, ToOwned};
 use alloc::collections::BTreeSet;
 use alloc::format;
+use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use rand::RngCore;
@@ -28,10 +29,18 @@ pub const PARTITIONS_PER_REQUEST_MAX: i64 = 10_000;
 /// The most partitions that a broker holds. Each costs memory even when nothing happens in it.
 pub const PARTITIONS_MAX: u64 = 100_000;
 
+/// What topics get that do not set it themselves, by name.
+type Inherited = Rc<[(&'static str, Effective)]>;
+
+/// The first version whose answers list each topic's configurations, and what they take of a topic that sets none.
+const CONFIGS_SINCE: i16 = 5;
+const CONFIGS_BYTES: usize = 1400;
+
 /// An error code and the message beside it.
 type Refusal = (ErrorCode, String);
 
-/// `now` becomes the topics' creation time; `rng` draws their ids.
+/// `now` becomes the topics' creation time; `rng` draws their ids. What the topics' configurations come to is found out when
+/// the answer is written: for ten thousand topics it is more than everything else.
 pub fn decide(
     request: &CreateTopicsRequest<'_>,
     view: &View<'_>,
@@ -61,6 +70,12 @@ pub fn decide(
     }
     let records = if request.validate_only { Vec::new() } else { plan.records };
     Decision { records, response: CreateTopicsResponse { topics: results, ..CreateTopicsResponse::default() } }
+}
+
+/// About how long the answer will be.
+pub fn answer_bytes(request: &CreateTopicsRequest<'_>, version: i16) -> usize {
+    let each = if version >= CONFIGS_SINCE { CONFIGS_BYTES } else { 0 };
+    request.topics.len().min(PARTITIONS_PER_REQUEST_MAX as usize) * each
 }
 
 /// The records that make the topics of these names, as the broker's defaults have it. Names that exist by now, collide,
@@ -126,7 +141,7 @@ fn refused(topic: &str, (error_code, message): Refusal) -> CreatableTopicResult<
         name: Cow::Owned(topic.to_owned()),
         error_code,
         error_message: Some(Cow::Owned(message)),
-        configs: Some(Vec::new()),
+        configs: Some(List::default()),
         ..CreatableTopicResult::default()
     }
 }
@@ -140,12 +155,14 @@ struct Plan<'v, 'a> {
     names: BTreeSet<String>,
     ids: BTreeSet<TopicId>,
     partitions: u64,
+    inherited: Inherited,
 }
 
 impl<'v, 'a> Plan<'v, 'a> {
     fn new(view: &'v View<'a>, now: Timestamp) -> Self {
         let partitions = view.image.partitions();
-        Plan { view, now, records: Vec::new(), names: BTreeSet::new(), ids: BTreeSet::new(), partitions }
+        let (names, ids) = (BTreeSet::new(), BTreeSet::new());
+        Plan { view, now, records: Vec::new(), names, ids, partitions, inherited: inherited(view) }
     }
 
     fn create(
@@ -164,7 +181,7 @@ impl<'v, 'a> Plan<'v, 'a> {
             topic_id: id,
             num_partitions: partitions,
             replication_factor: replicas,
-            configs: Some(effective(&configs, self.view)),
+            configs: Some(effective(&configs, &self.inherited)),
             ..CreatableTopicResult::default()
         };
         self.names.insert(name::collision_form(&topic.name));
@@ -326,17 +343,30 @@ pub(super) fn check_assignment(brokers: &[i32], node: i32) -> Result<(), String>
     Ok(())
 }
 
+/// What the configurations of a topic come to that sets none itself.
+fn inherited(view: &View<'_>) -> Inherited {
+    let shown = configs::TOPIC.iter().filter(|def| !def.internal);
+    shown.map(|def| (def.name, configs::topic(def.name, &Values::new(), view.values()))).collect()
+}
+
 /// What the topic's configurations come to, from version 5 on; its own values as they were written.
-fn effective(values: &Values, view: &View<'_>) -> Vec<CreatableTopicConfigs<'static>> {
-    let config = |def: &'static configs::Def| {
-        let effective = configs::topic(def.name, values, view.values());
-        CreatableTopicConfigs {
-            name: Cow::Borrowed(def.name),
-            value: values.get(def.name).cloned().map(Cow::Owned).or(effective.value),
-            read_only: false,
-            config_source: effective.source as i8,
-            is_sensitive: false,
-        }
-    };
-    configs::TOPIC.iter().filter(|def| !def.internal).map(config).collect()
+fn effective(values: &Values, inherited: &Inherited) -> List<'static, CreatableTopicConfigs<'static>> {
+    let (values, inherited) = (Rc::new(values.clone()), inherited.clone());
+    List::lazy(inherited.len(), move || {
+        let (values, inherited) = (values.clone(), inherited.clone());
+        (0..inherited.len()).map(move |place| {
+            let (name, effective) = inherited[place].clone();
+            let (value, source) = match values.get(name) {
+                Some(own) => (Some(Cow::Owned(own.clone())), Source::DynamicTopic),
+                None => (effective.value, effective.source),
+            };
+            CreatableTopicConfigs {
+                name: Cow::Borrowed(name),
+                value,
+                read_only: false,
+                config_source: source as i8,
+                is_sensitive: false,
+            }
+        })
+    })
 }

@@ -2,17 +2,16 @@
 //!
 //! Clients that read, modify and write back need every key, so none is left out. Differences from Kafka, all in what no
 //! client depends on: entries stand in the order of their names; a default that was set in another unit
-//! (`log.retention.hours`) is named as such; loggers, client metrics and groups are not described; an answer is bounded
-//! ([`ENTRIES_MAX`]).
+//! (`log.retention.hours`) is named as such; loggers, client metrics and groups are not described; an answer is bounded.
 
 use super::View;
 use crate::configs::{self, Def, Effective, Source, Values};
 use crate::metadata::name;
-use crate::wire::ErrorCode;
 use crate::wire::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
     DescribeConfigsResult, DescribeConfigsSynonym,
 };
+use crate::wire::{ErrorCode, List};
 use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -22,32 +21,39 @@ use alloc::vec::Vec;
 pub(super) const TOPIC: i8 = 2;
 pub(super) const BROKER: i8 = 4;
 
-type Entries = Vec<DescribeConfigsResourceResult<'static>>;
+type Entries<'a> = List<'a, DescribeConfigsResourceResult<'a>>;
 type Refusal = (ErrorCode, Option<String>);
 
-/// The most entries that one answer holds: some 10,000 topics with all their keys. A resource of a few bytes asks for
-/// kilobytes, so that a small request could take all memory. Resources beyond it are refused, to be asked for again.
-pub const ENTRIES_MAX: usize = 400_000;
+/// What an entry takes beside its texts: lengths, types, the name of a synonym.
+const ENTRY_BYTES: usize = 24;
+const SYNONYM_BYTES: usize = 40;
 
-pub fn answer<'a>(request: &'a DescribeConfigsRequest<'_>, view: &View<'a>) -> DescribeConfigsResponse<'a> {
-    let mut left = ENTRIES_MAX;
+/// A resource of a few bytes asks for kilobytes, so that a small request could take all memory: resources beyond about
+/// `bytes_max` of answer are refused, to be asked for again. Entries are made when the answer is written.
+pub fn answer<'a>(
+    request: &'a DescribeConfigsRequest<'_>,
+    view: &View<'a>,
+    bytes_max: usize,
+) -> DescribeConfigsResponse<'a> {
+    let mut left = bytes_max;
     let describe = |resource: &'a DescribeConfigsResource<'_>| {
         let asked = Asked {
             keys: resource.configuration_keys.as_deref().filter(|keys| !keys.is_empty()),
             synonyms: request.include_synonyms,
             documentation: request.include_documentation,
         };
-        let (error_code, error_message, configs) = match entries(resource, &asked, view) {
-            Ok(entries) if entries.len() > left => {
-                let text =
-                    format!("One request describes at most {ENTRIES_MAX} configurations: ask for fewer at a time.");
-                (ErrorCode::POLICY_VIOLATION, Some(text), Vec::new())
+        let (error_code, error_message, configs) = match entries(resource, asked, *view) {
+            Ok((_, bytes)) if bytes > left => {
+                let text = format!(
+                    "One answer describes configurations of at most {bytes_max} bytes: ask for fewer at a time."
+                );
+                (ErrorCode::POLICY_VIOLATION, Some(text), List::default())
             }
-            Ok(entries) => {
-                left -= entries.len();
+            Ok((entries, bytes)) => {
+                left -= bytes;
                 (ErrorCode::NONE, None, entries)
             }
-            Err((code, message)) => (code, message, Vec::new()),
+            Err((code, message)) => (code, message, List::default()),
         };
         DescribeConfigsResult {
             error_code,
@@ -65,6 +71,7 @@ pub fn answer<'a>(request: &'a DescribeConfigsRequest<'_>, view: &View<'a>) -> D
 }
 
 /// What of each entry was asked for.
+#[derive(Clone, Copy)]
 struct Asked<'r> {
     /// `None`: every key.
     keys: Option<&'r [Cow<'r, str>]>,
@@ -77,13 +84,22 @@ impl Asked<'_> {
         self.keys.is_none_or(|keys| keys.iter().any(|key| *key == def.name))
     }
 
-    fn entry(
+    /// About what an entry takes, with a value of its own.
+    fn bytes(&self, def: &Def, value: Option<&String>) -> usize {
+        let value = value.map_or_else(|| def.default.unwrap_or_default().len(), String::len);
+        let layers = def.synonyms.len().max(1);
+        let synonyms = if self.synonyms { layers * (SYNONYM_BYTES + value) } else { 0 };
+        let docs = if self.documentation { def.docs.len() } else { 0 };
+        ENTRY_BYTES + def.name.len() + value + synonyms + docs
+    }
+
+    fn entry<'a>(
         &self,
         def: &'static Def,
         effective: Effective,
         read_only: bool,
         synonyms: Vec<DescribeConfigsSynonym<'static>>,
-    ) -> DescribeConfigsResourceResult<'static> {
+    ) -> DescribeConfigsResourceResult<'a> {
         DescribeConfigsResourceResult {
             name: Cow::Borrowed(def.name),
             value: effective.value,
@@ -97,7 +113,12 @@ impl Asked<'_> {
     }
 }
 
-fn entries(resource: &DescribeConfigsResource<'_>, asked: &Asked<'_>, view: &View<'_>) -> Result<Entries, Refusal> {
+/// The entries, and about how many bytes they take.
+fn entries<'a>(
+    resource: &DescribeConfigsResource<'_>,
+    asked: Asked<'a>,
+    view: View<'a>,
+) -> Result<(Entries<'a>, usize), Refusal> {
     let resource_name = &*resource.resource_name;
     match resource.resource_type {
         TOPIC => {
@@ -135,13 +156,15 @@ fn check_broker_id(text: &str, node: i32) -> Result<(), Refusal> {
     Err((ErrorCode::INVALID_REQUEST, Some(message)))
 }
 
-fn topic_entries(values: &Values, asked: &Asked<'_>, view: &View<'_>) -> Entries {
-    let shown = |def: &&Def| asked.wants(def) && !def.internal;
-    let entry = |def: &'static Def| {
+fn topic_entries<'a>(values: &'a Values, asked: Asked<'a>, view: View<'a>) -> (Entries<'a>, usize) {
+    let shown = move || configs::TOPIC.iter().filter(move |def| asked.wants(def) && !def.internal);
+    let bytes = shown().map(|def| asked.bytes(def, values.get(def.name))).sum();
+    let entry = move |def: &'static Def| {
         let effective = configs::topic(def.name, values, view.values());
-        asked.entry(def, effective, false, topic_synonyms(def, values, view))
+        let synonyms = if asked.synonyms { topic_synonyms(def, values, &view) } else { Vec::new() };
+        asked.entry(def, effective, false, synonyms)
     };
-    configs::TOPIC.iter().filter(shown).map(entry).collect()
+    (List::lazy(shown().count(), move || shown().map(entry)), bytes)
 }
 
 /// Where the value could come from, the one that counts first: the topic, then what the broker sets, then its default. As
@@ -171,12 +194,14 @@ fn synonym(def: &Def, value: Cow<'static, str>, source: Source) -> DescribeConfi
     DescribeConfigsSynonym { name: Cow::Borrowed(def.name), value: Some(value), source: source as i8 }
 }
 
-fn broker_entries(asked: &Asked<'_>, view: &View<'_>) -> Entries {
-    let entry = |def: &'static Def| {
+fn broker_entries<'a>(asked: Asked<'a>, view: View<'a>) -> (Entries<'a>, usize) {
+    let shown = move || configs::BROKER.iter().filter(move |def| asked.wants(def));
+    let bytes = shown().map(|def| asked.bytes(def, view.broker.get(def.name))).sum();
+    let entry = move |def: &'static Def| {
         let read_only = !configs::is_dynamic(def.name);
-        let Some(value) = told(def, view) else {
+        let Some(value) = told(def, &view) else {
             let effective = configs::broker(def.name, view.values());
-            let mut synonyms = broker_synonyms(&units(def.name), view);
+            let mut synonyms = broker_synonyms(&units(def.name), &view);
             // As in Kafka: nothing before the name itself.
             let first = synonyms.iter().position(|synonym| synonym.name == def.name);
             synonyms.drain(..first.unwrap_or(synonyms.len()));
@@ -187,19 +212,23 @@ fn broker_entries(asked: &Asked<'_>, view: &View<'_>) -> Entries {
         let effective = Effective { value: Some(Cow::Owned(value)), source: Source::StaticBroker };
         asked.entry(def, effective, read_only, Some(told).into_iter().chain(default).collect())
     };
-    configs::BROKER.iter().filter(|def| asked.wants(def)).map(entry).collect()
+    (List::lazy(shown().count(), move || shown().map(entry)), bytes)
 }
 
 /// What was altered for every broker.
-fn default_entries(asked: &Asked<'_>, view: &View<'_>) -> Entries {
-    let entry = |(name, text): (&String, &String)| {
-        let def = configs::broker_def(name).expect("only what is in the table is stored");
+fn default_entries<'a>(asked: Asked<'a>, view: View<'a>) -> (Entries<'a>, usize) {
+    let known = |(name, text): (&'a String, &'a String)| {
+        (configs::broker_def(name).expect("only what is in the table is stored"), text)
+    };
+    let shown = move || view.values().every.iter().map(known).filter(move |(def, _)| asked.wants(def));
+    let bytes = shown().map(|(def, text)| asked.bytes(def, Some(text))).sum();
+    let entry = move |(def, text): (&'static Def, &'a String)| {
         let value: Cow<'static, str> = Cow::Owned(def.canonical(text));
         let only = synonym(def, value.clone(), Source::DynamicDefaultBroker);
         let effective = Effective { value: Some(value), source: Source::DynamicDefaultBroker };
-        asked.wants(def).then(|| asked.entry(def, effective, false, Vec::from([only])))
+        asked.entry(def, effective, false, Vec::from([only]))
     };
-    view.values().every.iter().filter_map(entry).collect()
+    (List::lazy(shown().count(), move || shown().map(entry)), bytes)
 }
 
 /// The names of a broker's configuration from its own on, in the order in which they count: `log.retention.ms`, then

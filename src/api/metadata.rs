@@ -8,13 +8,14 @@
 use super::{CLUSTER_OPERATIONS, OPERATIONS_OMITTED, TOPIC_OPERATIONS, View};
 use crate::ids::TopicId;
 use crate::metadata::{Topic, name};
-use crate::wire::ErrorCode;
 use crate::wire::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition,
     MetadataResponseTopic,
 };
+use crate::wire::{ErrorCode, List};
 use alloc::borrow::{Cow, ToOwned};
 use alloc::collections::BTreeSet;
+use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -51,10 +52,25 @@ pub(super) fn can_be_made(topic: &str, view: &View<'_>) -> bool {
 /// Answers from what exists now.
 pub fn answer<'a>(request: &'a MetadataRequest<'_>, version: i16, view: &View<'a>) -> MetadataResponse<'a> {
     let operations = if request.include_topic_authorized_operations { TOPIC_OPERATIONS } else { OPERATIONS_OMITTED };
+    let view = *view;
     let topics = match wanted(request, version) {
-        Wanted::All => view.image.topics().map(|topic| found(topic, operations, view)).collect(),
-        Wanted::Names(names) => names.into_iter().map(|name| by_name(name, operations, view)).collect(),
-        Wanted::Ids(ids) => ids.into_iter().map(|id| by_id(id, operations, view)).collect(),
+        Wanted::All => List::lazy(view.image.topics().count(), move || {
+            view.image.topics().map(move |topic| found(topic, operations, view))
+        }),
+        Wanted::Names(names) => {
+            let names: Rc<[&str]> = names.into();
+            List::lazy(names.len(), move || {
+                let names = names.clone();
+                (0..names.len()).map(move |place| by_name(names[place], operations, view))
+            })
+        }
+        Wanted::Ids(ids) => {
+            let ids: Rc<[TopicId]> = ids.into();
+            List::lazy(ids.len(), move || {
+                let ids = ids.clone();
+                (0..ids.len()).map(move |place| by_id(ids[place], operations, view))
+            })
+        }
         Wanted::Invalid(topics) => return invalid(topics),
     };
     let cluster_operations = (8..=10).contains(&version) && request.include_cluster_authorized_operations;
@@ -100,7 +116,7 @@ fn wanted<'a>(request: &'a MetadataRequest<'_>, version: i16) -> Wanted<'a> {
     Wanted::Names(names.filter(|name| seen.insert(*name)).collect())
 }
 
-fn by_name<'a>(wanted: &'a str, operations: i32, view: &View<'a>) -> MetadataResponseTopic<'a> {
+fn by_name<'a>(wanted: &'a str, operations: i32, view: View<'a>) -> MetadataResponseTopic<'a> {
     if let Some(topic) = view.image.topic_named(wanted) {
         return found(topic, operations, view);
     }
@@ -116,7 +132,7 @@ fn by_name<'a>(wanted: &'a str, operations: i32, view: &View<'a>) -> MetadataRes
     }
 }
 
-fn by_id<'a>(id: TopicId, operations: i32, view: &View<'a>) -> MetadataResponseTopic<'a> {
+fn by_id<'a>(id: TopicId, operations: i32, view: View<'a>) -> MetadataResponseTopic<'a> {
     match view.image.topic(id) {
         Some(topic) => found(topic, operations, view),
         None => MetadataResponseTopic {
@@ -127,26 +143,26 @@ fn by_id<'a>(id: TopicId, operations: i32, view: &View<'a>) -> MetadataResponseT
     }
 }
 
-fn found<'a>(topic: &'a Topic, operations: i32, view: &View<'a>) -> MetadataResponseTopic<'a> {
-    let replicas = Vec::from([view.node.0]);
-    let partition = |key| {
+fn found<'a>(topic: &'a Topic, operations: i32, view: View<'a>) -> MetadataResponseTopic<'a> {
+    let partition = move |key| {
         let (leader_id, leader_epoch) = view.leader(key);
         MetadataResponsePartition {
             error_code: if leader_id < 0 { ErrorCode::LEADER_NOT_AVAILABLE } else { ErrorCode::NONE },
             partition_index: key.index,
             leader_id,
             leader_epoch,
-            replica_nodes: replicas.clone(),
-            isr_nodes: replicas.clone(),
+            replica_nodes: Vec::from([view.node.0]),
+            isr_nodes: Vec::from([view.node.0]),
             offline_replicas: Vec::new(),
         }
     };
+    let partitions = List::lazy(topic.partitions as usize, move || topic.keys().map(partition));
     MetadataResponseTopic {
         error_code: ErrorCode::NONE,
         name: Some(Cow::Borrowed(&topic.name)),
         topic_id: topic.id,
         is_internal: name::is_internal(&topic.name),
-        partitions: topic.keys().map(partition).collect(),
+        partitions,
         topic_authorized_operations: operations,
     }
 }

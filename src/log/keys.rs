@@ -35,6 +35,10 @@ impl Keys {
         Keys { seed, words: vec![0; slots * WORDS], len: 0 }
     }
 
+    pub fn bytes(&self) -> usize {
+        self.words.len() * size_of::<u64>()
+    }
+
     /// Whether so many keys more find room, whatever they are.
     pub fn has_room(&self, keys: usize) -> bool {
         (self.len + keys).saturating_mul(10) <= self.slots().saturating_mul(TAKEN_OF_TEN)

@@ -10,6 +10,7 @@ use super::doors::Entry;
 use super::effects::Pending;
 use super::fetch::Fetching;
 use super::group_calls::Grouping;
+pub use super::header::Header;
 use super::held::{Held, REQUEST_BYTES};
 use super::inspect::Looking;
 use super::produce::{Appended, Producing};
@@ -17,13 +18,20 @@ use super::query::Querying;
 use super::throttle::Throttle;
 use super::timers::Timer;
 use super::{Level, Phase, Shard};
-use crate::api::{Api, Route, request_bytes_max, route};
+use crate::api::{Api, Route, create_topics, request_bytes_max, route};
 use crate::boundary::{Accepted, ConnId, Done, Instant, NetError, Op};
 use crate::configs::BrokerSettings;
 use crate::mail::Ticket;
 use crate::memory::{Account, Side};
 use crate::metrics::Gauges;
-use crate::wire::frame::{decode_header, encode_response, encode_response_onto};
+use crate::wire::alter_client_quotas::AlterClientQuotasRequest;
+use crate::wire::alter_configs::AlterConfigsRequest;
+use crate::wire::create_partitions::CreatePartitionsRequest;
+use crate::wire::create_topics::CreateTopicsRequest;
+use crate::wire::delete_topics::DeleteTopicsRequest;
+use crate::wire::describe_quorum::DescribeQuorumRequest;
+use crate::wire::frame::{decode_header, encode_response};
+use crate::wire::incremental_alter_configs::IncrementalAlterConfigsRequest;
 use crate::wire::{ApiKey, ErrorCode, Message, Reader};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
@@ -157,26 +165,6 @@ impl Slot {
             | Slot::Forwarded
             | Slot::ProducerId { .. } => false,
         }
-    }
-}
-
-/// What of a request's header its response needs.
-#[derive(Clone, Copy, Debug)]
-pub struct Header {
-    pub key: ApiKey,
-    pub version: i16,
-    pub correlation: i32,
-}
-
-impl Header {
-    /// The frame of a response to this request.
-    pub fn respond<'a, M: Message<'a>>(&self, response: &M) -> Vec<Bytes> {
-        encode_response(self.correlation, self.key, self.version, response)
-    }
-
-    /// The same, behind what is in `out`.
-    pub fn respond_onto<'a, M: Message<'a>>(&self, response: &M, out: &mut BytesMut) {
-        encode_response_onto(out, self.correlation, self.key, self.version, response);
     }
 }
 
@@ -569,26 +557,39 @@ impl Shard {
                 if crate::api::find_coordinator::offsets_topic_missing(&request, &shard.view()) {
                     shard.forward(conn, frame.clone());
                 } else {
-                    let response =
-                        header.respond(&crate::api::find_coordinator::answer(&request, header.version, &shard.view()));
+                    let answer = crate::api::find_coordinator::answer(&request, header.version, &shard.view());
+                    let response = header.respond(&answer);
                     shard.answer_now(conn, response);
                 }
             }),
-            Api::CreateTopics
-            | Api::DeleteTopics
-            | Api::CreatePartitions
-            | Api::IncrementalAlterConfigs
-            | Api::AlterConfigs
-            | Api::AlterClientQuotas
-            | Api::DescribeQuorum => {
-                self.forward(conn, frame.clone());
-                Ok(())
+            Api::CreateTopics => self.decoded(reader, header, |shard, request: CreateTopicsRequest<'_>| {
+                shard.forward_counted(conn, create_topics::answer_bytes(&request, header.version), frame);
+            }),
+            Api::DeleteTopics => self.decoded(reader, header, |shard, _: DeleteTopicsRequest<'_>| {
+                shard.forward(conn, frame.clone());
+            }),
+            Api::CreatePartitions => self.decoded(reader, header, |shard, _: CreatePartitionsRequest<'_>| {
+                shard.forward(conn, frame.clone());
+            }),
+            Api::IncrementalAlterConfigs => {
+                self.decoded(reader, header, |shard, _: IncrementalAlterConfigsRequest<'_>| {
+                    shard.forward(conn, frame.clone());
+                })
             }
+            Api::AlterConfigs => self.decoded(reader, header, |shard, _: AlterConfigsRequest<'_>| {
+                shard.forward(conn, frame.clone());
+            }),
+            Api::AlterClientQuotas => self.decoded(reader, header, |shard, _: AlterClientQuotasRequest<'_>| {
+                shard.forward(conn, frame.clone());
+            }),
+            Api::DescribeQuorum => self.decoded(reader, header, |shard, _: DescribeQuorumRequest<'_>| {
+                shard.forward(conn, frame.clone());
+            }),
             Api::Metadata => self.decoded(reader, header, |shard, request| {
                 if crate::api::metadata::missing(&request, header.version, &shard.view()).is_empty() {
-                    let response =
-                        header.respond(&crate::api::metadata::answer(&request, header.version, &shard.view()));
-                    shard.answer_now(conn, response);
+                    let answer = crate::api::metadata::answer(&request, header.version, &shard.view());
+                    let response = shard.respond_measured(header, answer);
+                    shard.answer_measured(conn, response);
                 } else {
                     shard.forward(conn, frame.clone());
                 }
@@ -597,8 +598,10 @@ impl Shard {
                 crate::api::api_versions::answer(&request, header.version, &shard.view())
             }),
             Api::DescribeConfigs => self.decoded(reader, header, |shard, request| {
-                let response = header.respond(&crate::api::describe_configs::answer(&request, &shard.view()));
-                shard.answer_now(conn, response);
+                let bytes_max = shard.answer_bytes_max();
+                let answer = crate::api::describe_configs::answer(&request, &shard.view(), bytes_max);
+                let response = shard.respond_measured(header, answer);
+                shard.answer_measured(conn, response);
             }),
             Api::DescribeCluster => self.decoded(reader, header, |shard, request| {
                 let response = header.respond(&crate::api::describe_cluster::answer(&request, &shard.view()));

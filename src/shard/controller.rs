@@ -110,6 +110,13 @@ impl Shard {
         self.send(ShardId(0), Letter::Forward { ticket, user, frame });
     }
 
+    /// The same, of a request whose answer is expected to be so long.
+    pub(super) fn forward_counted(&mut self, conn: ConnId, answer_bytes: usize, frame: &Bytes) {
+        if self.may_take_more(answer_bytes) {
+            self.forward(conn, frame.clone());
+        }
+    }
+
     pub(super) fn on_forwarded(&mut self, ticket: Ticket, response: Vec<Bytes>, throttle_ms: u64) {
         if response.is_empty() {
             return self.refuse(ticket.conn, "a request that cannot be read");

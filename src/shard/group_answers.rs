@@ -17,7 +17,7 @@ use crate::wire::offset_fetch::{
     OffsetFetchResponseTopic, OffsetFetchResponseTopics,
 };
 use crate::wire::sync_group::SyncGroupResponse;
-use crate::wire::{ErrorCode, Str};
+use crate::wire::{ErrorCode, List, Str};
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -27,11 +27,12 @@ use bytes::Bytes;
 const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 const OPERATIONS_OMITTED: i32 = i32::MIN;
 
-/// Every coordinator has answered.
-pub fn respond(grouping: &Grouping, image: &Image) -> Vec<Bytes> {
+/// Every coordinator has answered. `None`: it would be more than so many bytes, since a group that is named again is told of
+/// again.
+pub fn respond(grouping: &Grouping, image: &Image, bytes_max: usize) -> Option<Vec<Bytes>> {
     let (header, replies) = (&grouping.header, &grouping.replies);
     let first = || replies[0].as_ref().expect("all have answered");
-    match &grouping.kind {
+    let response = match &grouping.kind {
         Kind::Join => header.respond(&joined(first())),
         Kind::Sync => header.respond(&synced(first())),
         Kind::Heartbeat => {
@@ -43,7 +44,10 @@ pub fn respond(grouping: &Grouping, image: &Image) -> Vec<Bytes> {
             header.respond(&committed(topics, reply))
         }
         Kind::DeleteOffsets { topics } => header.respond(&offsets_deleted(topics, first())),
-        Kind::Fetch { groups } => header.respond(&fetched(header.version, groups, replies, image)),
+        Kind::Fetch { groups, of } => {
+            let response = fetched(header.version, groups, of, replies, image);
+            return header.respond_within(&response, bytes_max);
+        }
         Kind::DeleteGroups { names } => {
             let results = names.iter().zip(replies).map(|(name, reply)| DeletableGroupResult {
                 group_id: Cow::Borrowed(name),
@@ -52,14 +56,22 @@ pub fn respond(grouping: &Grouping, image: &Image) -> Vec<Bytes> {
             });
             header.respond(&DeleteGroupsResponse { results: results.collect(), ..DeleteGroupsResponse::default() })
         }
-        Kind::Describe { names, operations } => {
+        Kind::Describe { names, of, operations } => {
             let operations = if *operations { GROUP_OPERATIONS } else { OPERATIONS_OMITTED };
-            let groups = names.iter().zip(replies.iter().flatten());
-            let groups = groups.map(|(name, reply)| described(header.version, name, operations, reply)).collect();
-            header.respond(&DescribeGroupsResponse { groups, ..DescribeGroupsResponse::default() })
+            let groups = List::lazy(names.len(), move || {
+                let answered = names.iter().zip(of).map(|(name, place)| (name, answer_at(replies, *place)));
+                answered.map(move |(name, reply)| described(header.version, name, operations, reply))
+            });
+            let response = DescribeGroupsResponse { groups, ..DescribeGroupsResponse::default() };
+            return header.respond_within(&response, bytes_max);
         }
         Kind::List => header.respond(&listed(replies)),
-    }
+    };
+    Some(response)
+}
+
+fn answer_at(replies: &[Option<Reply>], place: usize) -> &Reply {
+    replies[place].as_ref().expect("all have answered")
 }
 
 /// The error of a reply that is nothing else, or of one that could not be given.
@@ -178,16 +190,19 @@ fn offsets_deleted<'a>(topics: &'a [AskedTopic], reply: &Reply) -> OffsetDeleteR
 fn fetched<'a>(
     version: i16,
     groups: &'a [AskedGroup],
+    of: &'a [usize],
     replies: &'a [Option<Reply>],
-    image: &Image,
+    image: &'a Image,
 ) -> OffsetFetchResponse<'a> {
-    let answered = groups.iter().zip(replies.iter().flatten());
-    let mut all: Vec<OffsetFetchResponseGroup<'a>> =
-        answered.map(|(group, reply)| fetched_group(version, group, reply, image)).collect();
+    let all = move || {
+        let answered = groups.iter().zip(of).map(|(group, place)| (group, answer_at(replies, *place)));
+        answered.map(move |(group, reply)| fetched_group(version, group, reply, image))
+    };
     if version >= 8 {
-        return OffsetFetchResponse { groups: all, ..OffsetFetchResponse::default() };
+        let groups = List::lazy(groups.len(), all);
+        return OffsetFetchResponse { groups, ..OffsetFetchResponse::default() };
     }
-    let Some(group) = all.pop() else { return OffsetFetchResponse::default() };
+    let Some(group) = all().next() else { return OffsetFetchResponse::default() };
     let mut topics: Vec<OffsetFetchResponseTopic<'a>> = group.topics.into_iter().map(old_topic).collect();
     if version < 2 && !group.error_code.is_none() {
         // The error stands at each partition: version 1 has no other place.

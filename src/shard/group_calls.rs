@@ -25,6 +25,7 @@ use crate::wire::sync_group::SyncGroupRequest;
 use crate::wire::{Bin, Str};
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -56,14 +57,17 @@ pub enum Kind {
     DeleteOffsets {
         topics: Vec<AskedTopic>,
     },
+    /// `of`: which reply is about which group.
     Fetch {
         groups: Vec<AskedGroup>,
+        of: Vec<usize>,
     },
     DeleteGroups {
         names: Vec<String>,
     },
     Describe {
         names: Vec<String>,
+        of: Vec<usize>,
         operations: bool,
     },
     List,
@@ -225,7 +229,9 @@ impl Shard {
             });
             groups.push(AskedGroup { name: group.group_id.to_string(), topics });
         }
-        let asks = groups.iter().map(|group| {
+        // What somebody wants to know of a whole group is asked once, however often it is wanted.
+        let of = places(groups.iter().map(|group| group.topics.is_none().then_some(group.name.as_str())));
+        let asks = firsts(&of, &groups).map(|group| {
             let topics = group.topics.as_ref().map(|topics| {
                 let known = topics.iter().filter(|topic| !topic.is_refused());
                 known.map(|topic| (topic.name.clone(), topic.partitions.iter().map(|part| part.0).collect())).collect()
@@ -233,7 +239,7 @@ impl Shard {
             (group.name.clone(), Request::Fetch(Fetch { group: group.name.clone(), topics, member: None }))
         });
         let asks = asks.collect();
-        self.ask_by_group(conn, header, Kind::Fetch { groups }, asks);
+        self.ask_by_group(conn, header, Kind::Fetch { groups, of }, asks);
     }
 
     pub(super) fn offset_delete(&mut self, conn: ConnId, header: Header, request: &OffsetDeleteRequest<'_>) {
@@ -265,9 +271,10 @@ impl Shard {
 
     pub(super) fn describe_groups(&mut self, conn: ConnId, header: Header, request: &DescribeGroupsRequest<'_>) {
         let names: Vec<String> = request.groups.iter().map(ToString::to_string).collect();
+        let of = places(names.iter().map(|name| Some(name.as_str())));
         let ask = |name: &String| (name.clone(), Request::Describe { group: name.clone() });
-        let asks = names.iter().map(ask).collect();
-        let kind = Kind::Describe { names, operations: request.include_authorized_operations };
+        let asks = firsts(&of, &names).map(ask).collect();
+        let kind = Kind::Describe { names, of, operations: request.include_authorized_operations };
         self.ask_by_group(conn, header, kind, asks);
     }
 
@@ -326,10 +333,13 @@ impl Shard {
     }
 
     fn finish_grouping(&mut self, ticket: Ticket) {
-        let image = &self.image;
+        let (image, bytes_max) = (&self.image, self.answer_bytes_max());
         let Some(Slot::Group(grouping)) = self.conns.slot(ticket.conn, ticket.request) else { return };
-        let response = group_answers::respond(grouping, image);
-        self.conns.complete(ticket.conn, ticket.request, response);
+        let key = grouping.header.key;
+        match group_answers::respond(grouping, image, bytes_max) {
+            Some(response) => self.conns.complete(ticket.conn, ticket.request, response),
+            None => self.refuse_answer(ticket.conn, key),
+        }
     }
 
     /// The client's address, as Kafka writes it.
@@ -355,6 +365,29 @@ impl AskedTopic {
 
 fn asked_topic(name: &str, id: TopicId, indexes: &[i32]) -> AskedTopic {
     AskedTopic { name: name.to_owned(), id, partitions: indexes.iter().map(|index| (*index, None)).collect() }
+}
+
+/// For each question the place of its answer: those with the same name have the same.
+fn places<'n>(names: impl Iterator<Item = Option<&'n str>>) -> Vec<usize> {
+    let mut known = BTreeMap::new();
+    let mut next = 0;
+    let place = |name: Option<&'n str>| {
+        let place = name.map_or(next, |name| *known.entry(name).or_insert(next));
+        next += usize::from(place == next);
+        place
+    };
+    names.map(place).collect()
+}
+
+/// The questions that are asked.
+fn firsts<'q, Q>(of: &'q [usize], questions: &'q [Q]) -> impl Iterator<Item = &'q Q> {
+    let mut next = 0;
+    let first = move |(place, question): (&usize, &'q Q)| {
+        let is_first = *place == next;
+        next += usize::from(is_first);
+        is_first.then_some(question)
+    };
+    of.iter().zip(questions).filter_map(first)
 }
 
 fn owned(text: &Option<Str<'_>>) -> Option<String> {

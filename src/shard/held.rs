@@ -13,11 +13,12 @@
 //! at again whenever anything is given back.
 
 use super::Shard;
-use super::connection::Connection;
+use super::connection::{Connection, Header};
 use super::timers::Timer;
 use crate::boundary::{ConnId, Instant};
 use crate::memory::{Account, Budget, Side};
-use crate::wire::{ApiKey, Reader};
+use crate::wire::frame::measure_response;
+use crate::wire::{ApiKey, Message, Reader};
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::vec::Vec;
@@ -31,6 +32,9 @@ const PRODUCE_ELEMENT_BYTES: usize = 128;
 const ELEMENT_BYTES: usize = 256;
 /// Answers up to this are given without asking: they are covered by what their request was counted for.
 const SMALL_ANSWER: usize = 1 << 10;
+/// The longest answer that is made of many small ones: a part of the memory, and at least so much.
+const ANSWER_PART: u64 = 8;
+const ANSWER_MIN: usize = 20 << 20;
 /// Who has taken nothing for this long is hung up where others wait for memory.
 pub const STUCK: Duration = Duration::from_secs(5);
 /// How often that is looked at.
@@ -94,11 +98,63 @@ impl Shard {
         len <= SMALL_ANSWER || self.admits(REQUEST_BYTES + len)
     }
 
-    fn admits(&mut self, bytes: usize) -> bool {
+    /// The same, of an answer that is not there yet.
+    pub(super) fn has_room(&self, len: usize) -> bool {
+        len <= SMALL_ANSWER || self.is_admitted(REQUEST_BYTES + len)
+    }
+
+    /// The request that was just read waits until there is room for an answer of so many bytes.
+    pub(super) fn put_off(&mut self, len: usize) {
+        self.conns.held.refused = Some(REQUEST_BYTES + len);
+    }
+
+    /// What the request that was just read counts for beside its elements. False: it is put off.
+    pub(super) fn may_take_more(&mut self, bytes: usize) -> bool {
+        self.conns.held.cost += bytes;
+        self.admits(self.conns.held.cost)
+    }
+
+    /// An answer that may be long: it is known how long before it is there. `Err`: there is no room for so many bytes now.
+    pub(super) fn respond_measured<'a, M: Message<'a>>(
+        &self,
+        header: Header,
+        response: M,
+    ) -> Result<Vec<Bytes>, usize> {
+        match measure_response(header.key, header.version, &response, usize::MAX) {
+            Some(len) if !self.has_room(len) => Err(len),
+            _ => Ok(header.respond(&response)),
+        }
+    }
+
+    /// The same as [`Shard::answer_now`], of what was measured before.
+    pub(super) fn answer_measured(&mut self, conn: ConnId, response: Result<Vec<Bytes>, usize>) {
+        match response {
+            Ok(response) => self.answer_now(conn, response),
+            Err(len) => self.put_off(len),
+        }
+    }
+
+    /// The longest answer to a request that asks for many things: some ten thousand topics' configurations, or more where
+    /// there is more memory.
+    pub(super) fn answer_bytes_max(&self) -> usize {
+        usize::try_from(self.config.memory_bytes / ANSWER_PART).unwrap_or(usize::MAX).max(ANSWER_MIN)
+    }
+
+    /// Closes a connection that asked for more than one answer may be.
+    pub(super) fn refuse_answer(&mut self, conn: ConnId, key: ApiKey) {
+        let max = self.answer_bytes_max();
+        self.refuse(conn, &format!("the answer to its {key} would be more than {max} bytes"));
+    }
+
+    fn is_admitted(&self, bytes: usize) -> bool {
         let held = &self.conns.held;
         let nothing = Account::new(Side::Output);
         let account = self.conns.get(held.taking).map_or(&nothing, |connection| &connection.output);
-        let admitted = held.budget.admits(account, bytes);
+        held.budget.admits(account, bytes)
+    }
+
+    fn admits(&mut self, bytes: usize) -> bool {
+        let admitted = self.is_admitted(bytes);
         if !admitted {
             self.conns.held.refused = Some(bytes);
         }

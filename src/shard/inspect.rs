@@ -29,6 +29,9 @@ use bytes::Bytes;
 /// Producers that one answer tells of.
 const PRODUCERS_MAX: usize = 50_000;
 
+/// What a partition takes while it is asked, and told of.
+const LOOK_BYTES: usize = 256;
+
 /// What is asked of partitions.
 #[derive(Clone, Copy, Debug)]
 pub enum Look {
@@ -82,6 +85,9 @@ impl Shard {
                     keys.extend(there.map(|index| PartitionKey { topic: topic.id, index: *index }));
                 }
             }
+        }
+        if !self.may_take_more(keys.len() * LOOK_BYTES) {
+            return;
         }
         let ticket = self.look(conn, header, Wanted::Sizes, keys);
         self.fx.submit(Op::Volume, Pending::Volume(ticket));

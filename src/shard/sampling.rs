@@ -85,6 +85,10 @@ impl Shard {
             gauges.journal_bytes = journal.ring.bytes();
             gauges.journal_room_bytes = journal.ring.room(journal.place());
         }
+        let now = self.fx.now.wall.0;
+        let dirt = partitions().filter(|partition| partition.is_compacted()).filter_map(|one| one.dirt(now));
+        gauges.dirtiest_ppm = dirt.map(|(ppm, _)| ppm).max().unwrap_or(0);
+        self.compactor.gauge(&mut gauges);
         self.conns.gauge(&mut gauges);
         gauges
     }

@@ -4,7 +4,7 @@
 //! the topic's id.
 
 use crate::ids::TopicId;
-use crate::wire::{ErrorCode, Str};
+use crate::wire::{ErrorCode, List, Str};
 use alloc::vec::Vec;
 
 schema! {
@@ -51,7 +51,7 @@ schema! {
         topic_config_error_code: ErrorCode [5.., tag 0],
         num_partitions: i32 [5..] = -1,
         replication_factor: i16 [5..] = -1,
-        configs: Option<Vec<CreatableTopicConfigs<'a>>> [5..],
+        configs: Option<List<'a, CreatableTopicConfigs<'a>>> [5..],
     }
 
     /// A configuration that the topic now has. `config_source` as in DescribeConfigs.

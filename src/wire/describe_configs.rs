@@ -2,7 +2,7 @@
 //!
 //! Version 3 has types and documentation (KIP-569), 4 is flexible.
 
-use crate::wire::{ErrorCode, Str};
+use crate::wire::{ErrorCode, List, Str};
 use alloc::vec::Vec;
 
 schema! {
@@ -32,7 +32,7 @@ schema! {
         error_message: Option<Str<'a>> [0..],
         resource_type: i8 [0..],
         resource_name: Str<'a> [0..],
-        configs: Vec<DescribeConfigsResourceResult<'a>> [0..],
+        configs: List<'a, DescribeConfigsResourceResult<'a>> [0..],
     }
 
     /// `config_source`: 1 topic, 2 dynamic broker, 3 dynamic default broker, 4 static broker, 5 default,

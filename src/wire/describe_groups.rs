@@ -3,7 +3,7 @@
 //! Version 3 can ask for what the client may do, 4 has static members, 5 is flexible, 6 answers GROUP_ID_NOT_FOUND with a
 //! message where older versions call an unknown group dead (KIP-1043).
 
-use crate::wire::{Bin, ErrorCode, Str};
+use crate::wire::{Bin, ErrorCode, List, Str};
 use alloc::vec::Vec;
 
 schema! {
@@ -16,7 +16,7 @@ schema! {
     /// What they are.
     struct DescribeGroupsResponse<'a>: Response DESCRIBE_GROUPS 0..=6, flexible 5.. {
         throttle_time_ms: i32 [1..],
-        groups: Vec<DescribedGroup<'a>> [0..],
+        groups: List<'a, DescribedGroup<'a>> [0..],
     }
 
     /// One group. `group_state`: Empty, PreparingRebalance, CompletingRebalance, Stable, Dead.

@@ -45,7 +45,7 @@ pub fn decode_header<'a>(r: &mut Reader<'a>) -> Result<RequestHeader<'a>, Decode
 /// A whole request, its size included, as slices to send one after another.
 pub fn encode_request<'a, M: Message<'a>>(header: &RequestHeader<'_>, message: &M) -> Vec<Bytes> {
     assert!(M::KIND == Kind::Request && M::API == header.api_key, "a body of {} under {header:?}", M::API);
-    let mut w = Writer::with_capacity(CAPACITY);
+    let mut w = Writer::in_pieces(CAPACITY);
     w.put_i32(0);
     w.put_i16(header.api_key.0);
     w.put_i16(header.api_version);
@@ -66,12 +66,24 @@ pub fn encode_response<'a, M: Message<'a>>(
     version: i16,
     message: &M,
 ) -> Vec<Bytes> {
-    let mut w = Writer::with_capacity(CAPACITY);
+    let mut w = Writer::in_pieces(CAPACITY);
     write_response(&mut w, correlation_id, api_key, version, message);
     w.finish()
 }
 
-/// The same, appended to `out`: for responses that hold no records.
+/// How long that is, its size included; `None` where it is more than `bytes_max`. Nothing is kept for that.
+pub fn measure_response<'a, M: Message<'a>>(
+    api_key: ApiKey,
+    version: i16,
+    message: &M,
+    bytes_max: usize,
+) -> Option<usize> {
+    let mut w = Writer::counting(bytes_max);
+    write_response(&mut w, 0, api_key, version, message);
+    (!w.is_over()).then(|| w.len())
+}
+
+/// The same as [`encode_response`], appended to `out`: for responses that hold no records.
 pub fn encode_response_onto<'a, M: Message<'a>>(
     out: &mut BytesMut,
     correlation_id: i32,

@@ -4,7 +4,7 @@
 //! may ask by id alone, 13 has an error for the whole answer (KIP-1102).
 
 use crate::ids::TopicId;
-use crate::wire::{ErrorCode, Str};
+use crate::wire::{ErrorCode, List, Str};
 use alloc::vec::Vec;
 
 schema! {
@@ -28,7 +28,7 @@ schema! {
         brokers: Vec<MetadataResponseBroker<'a>> [0..],
         cluster_id: Option<Str<'a>> [2..],
         controller_id: i32 [1..] = -1,
-        topics: Vec<MetadataResponseTopic<'a>> [0..],
+        topics: List<'a, MetadataResponseTopic<'a>> [0..],
         cluster_authorized_operations: i32 [8..=10] = i32::MIN,
         error_code: ErrorCode [13..],
     }
@@ -47,7 +47,7 @@ schema! {
         name: Option<Str<'a>> [0.., null 12..],
         topic_id: TopicId [10..],
         is_internal: bool [1..],
-        partitions: Vec<MetadataResponsePartition> [0..],
+        partitions: List<'a, MetadataResponsePartition> [0..],
         topic_authorized_operations: i32 [8..] = i32::MIN,
     }
 

@@ -5,6 +5,7 @@
 //! | `schema.rs` | the macro: fields, types, version ranges, tagged fields |
 //! | `value.rs` | how each field type is read and written |
 //! | `reader.rs`, `writer.rs` | bytes in, without a copy; bytes out, records spliced by reference |
+//! | `list.rs` | arrays whose elements are made while they are written |
 //! | `frame.rs` | the headers of requests and responses, and the size before them |
 //! | `throttle.rs` | where a response says how long its connection is muted |
 //! | `api.rs`, `error_code.rs` | the names of the API keys and of the error codes |
@@ -22,6 +23,7 @@ pub mod api;
 pub mod error;
 pub mod error_code;
 pub mod frame;
+pub mod list;
 pub mod reader;
 pub mod value;
 pub mod writer;
@@ -68,6 +70,7 @@ pub mod throttle;
 pub use api::ApiKey;
 pub use error::{DecodeError, Reason};
 pub use error_code::ErrorCode;
+pub use list::List;
 pub use reader::Reader;
 pub use value::{Bin, Records, Str};
 pub use writer::Writer;

@@ -4,7 +4,7 @@
 //! (KIP-447), 8 takes many groups (KIP-709), 9 member epochs (KIP-848), 10 names topics by id.
 
 use crate::ids::TopicId;
-use crate::wire::{ErrorCode, Str};
+use crate::wire::{ErrorCode, List, Str};
 use alloc::vec::Vec;
 
 schema! {
@@ -42,7 +42,7 @@ schema! {
         throttle_time_ms: i32 [3..],
         topics: Vec<OffsetFetchResponseTopic<'a>> [0..=7],
         error_code: ErrorCode [2..=7],
-        groups: Vec<OffsetFetchResponseGroup<'a>> [8..],
+        groups: List<'a, OffsetFetchResponseGroup<'a>> [8..],
     }
 
     /// One group.

@@ -2,11 +2,16 @@
 //!
 //! Invariant: the slices of [`Writer::finish`], one after another, are exactly what was put, and [`Writer::len`] is
 //! their total length. Records are never copied when they are long; short ones are, because a slice costs more than the
-//! copy.
+//! copy. What is long is in pieces, so that it takes its own length and no more; [`Writer::counting`] takes nothing.
 
 use alloc::vec;
 use alloc::vec::Vec;
 use bytes::{BufMut, Bytes, BytesMut};
+
+/// Pieces of a long message: none is copied because another one did not fit behind it.
+const PIECE: usize = 64 << 10;
+/// The most that a number takes.
+const NUMBER_MAX: usize = 10;
 
 /// Shared bytes shorter than this are copied into the buffer instead of becoming a slice of their own.
 pub const SPLICE_MIN: usize = 4096;
@@ -22,6 +27,12 @@ pub struct Writer {
     /// What was put since the last splice, once there is one.
     tail: BytesMut,
     parts_len: usize,
+    /// The head is closed.
+    behind_head: bool,
+    /// What is long is cut into pieces.
+    in_pieces: bool,
+    /// Nothing is kept: it is only counted, until it is more than this.
+    counting: Option<usize>,
 }
 
 impl Writer {
@@ -29,14 +40,24 @@ impl Writer {
         Writer::default()
     }
 
-    /// A writer that holds `capacity` bytes before it allocates again.
-    pub fn with_capacity(capacity: usize) -> Writer {
-        Writer { head: BytesMut::with_capacity(capacity), ..Writer::default() }
+    /// A writer that holds `capacity` bytes before it allocates again, and cuts what is long into pieces.
+    pub fn in_pieces(capacity: usize) -> Writer {
+        Writer { head: BytesMut::with_capacity(capacity), in_pieces: true, ..Writer::default() }
     }
 
     /// A writer that puts a frame behind what `out` holds already.
     pub fn behind(out: BytesMut) -> Writer {
         Writer { begin: out.len(), head: out, ..Writer::default() }
+    }
+
+    /// A writer that keeps nothing: how long it would be is asked, and whether that is above `bytes_max`.
+    pub fn counting(bytes_max: usize) -> Writer {
+        Writer { counting: Some(bytes_max), ..Writer::default() }
+    }
+
+    /// More was counted than was asked about: the rest need not be put.
+    pub fn is_over(&self) -> bool {
+        self.counting.is_some_and(|max| self.parts_len >= max)
     }
 
     /// How many bytes were put.
@@ -48,46 +69,72 @@ impl Writer {
         self.len() == 0
     }
 
+    /// Where the next `more` bytes go.
     #[inline]
-    fn buf(&mut self) -> &mut BytesMut {
-        if self.parts.is_empty() { &mut self.head } else { &mut self.tail }
+    fn buf(&mut self, more: usize) -> &mut BytesMut {
+        let filled = if self.behind_head { self.tail.len() } else { self.head.len() };
+        if self.in_pieces && filled + more > PIECE {
+            self.next_piece(more);
+        }
+        if self.behind_head { &mut self.tail } else { &mut self.head }
+    }
+
+    #[cold]
+    fn next_piece(&mut self, more: usize) {
+        let tail = core::mem::replace(&mut self.tail, BytesMut::with_capacity(PIECE.max(more)));
+        if !tail.is_empty() {
+            self.push(exact(tail));
+        }
+        self.behind_head = true;
     }
 
     #[inline]
     pub fn put(&mut self, bytes: &[u8]) {
-        self.buf().put_slice(bytes);
+        if self.counting.is_some() {
+            self.parts_len += bytes.len();
+            return;
+        }
+        self.buf(bytes.len()).put_slice(bytes);
     }
 
+    #[inline]
     pub fn put_u8(&mut self, value: u8) {
-        self.buf().put_u8(value);
+        self.put(&value.to_be_bytes());
     }
 
+    #[inline]
     pub fn put_i8(&mut self, value: i8) {
-        self.buf().put_i8(value);
+        self.put(&value.to_be_bytes());
     }
 
+    #[inline]
     pub fn put_i16(&mut self, value: i16) {
-        self.buf().put_i16(value);
+        self.put(&value.to_be_bytes());
     }
 
+    #[inline]
     pub fn put_u16(&mut self, value: u16) {
-        self.buf().put_u16(value);
+        self.put(&value.to_be_bytes());
     }
 
+    #[inline]
     pub fn put_i32(&mut self, value: i32) {
-        self.buf().put_i32(value);
+        self.put(&value.to_be_bytes());
     }
 
+    #[inline]
     pub fn put_u32(&mut self, value: u32) {
-        self.buf().put_u32(value);
+        self.put(&value.to_be_bytes());
     }
 
+    #[inline]
     pub fn put_i64(&mut self, value: i64) {
-        self.buf().put_i64(value);
+        self.put(&value.to_be_bytes());
     }
 
+    #[inline]
     pub fn put_f64(&mut self, value: f64) {
-        self.buf().put_f64(value);
+        self.put(&value.to_be_bytes());
     }
 
     #[inline]
@@ -109,17 +156,19 @@ impl Writer {
 
     #[inline]
     fn put_uvarint_64(&mut self, mut value: u64) {
-        let buf = self.buf();
+        let (mut bytes, mut len) = ([0; NUMBER_MAX], 0);
         while value > 0x7f {
-            buf.put_u8(value as u8 | 0x80);
+            bytes[len] = value as u8 | 0x80;
             value >>= 7;
+            len += 1;
         }
-        buf.put_u8(value as u8);
+        bytes[len] = value as u8;
+        self.put(&bytes[..=len]);
     }
 
     /// Puts shared bytes by reference, or by copy where they are short.
     pub fn splice(&mut self, bytes: &Bytes) {
-        if bytes.len() < SPLICE_MIN {
+        if bytes.len() < SPLICE_MIN || self.counting.is_some() {
             return self.put(bytes);
         }
         if !self.tail.is_empty() {
@@ -130,6 +179,7 @@ impl Writer {
     }
 
     fn push(&mut self, piece: Bytes) {
+        self.behind_head = true;
         self.parts_len += piece.len();
         self.parts.push(piece);
     }
@@ -159,13 +209,14 @@ impl Writer {
         content(&mut inner);
         self.put_uvarint(tag);
         self.put_uvarint(inner.len() as u32);
-        for piece in inner.finish() {
-            self.put(&piece);
-        }
+        inner.finish().iter().for_each(|piece| self.put(piece));
     }
 
     /// Fills in the four bytes that were put first, with the number of bytes that follow them.
     pub(crate) fn fill_in_size(&mut self) {
+        if self.counting.is_some() {
+            return;
+        }
         let size = self.len().checked_sub(4).expect("the four bytes of the size were put first");
         let size = i32::try_from(size).expect("a frame is below 2 GiB");
         self.head[self.begin..][..4].copy_from_slice(&size.to_be_bytes());
@@ -179,16 +230,16 @@ impl Writer {
 
     /// The slices to send, one after another; none of them is empty.
     pub fn finish(mut self) -> Vec<Bytes> {
-        if self.parts.is_empty() {
+        if !self.behind_head {
             return if self.head.is_empty() { Vec::new() } else { vec![exact(self.head)] };
         }
         let mut all = Vec::with_capacity(self.parts.len() + 2);
         if !self.head.is_empty() {
-            all.push(self.head.freeze());
+            all.push(exact(self.head));
         }
         all.append(&mut self.parts);
         if !self.tail.is_empty() {
-            all.push(self.tail.freeze());
+            all.push(exact(self.tail));
         }
         all
     }
@@ -197,4 +248,33 @@ impl Writer {
 /// A long piece without the spare room that it was written in: perhaps nobody takes it for long.
 fn exact(piece: BytesMut) -> Bytes {
     if piece.capacity() - piece.len() > SPLICE_MIN { Bytes::copy_from_slice(&piece) } else { piece.freeze() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_long_is_in_pieces_and_nothing_of_it_is_lost() {
+        let record = Bytes::from(vec![9; SPLICE_MIN]);
+        let fill = |w: &mut Writer| {
+            w.put_i32(0);
+            for number in 0..60_000u32 {
+                w.put_u32(number);
+                w.put_uvarint(number);
+                if number % 10_000 == 0 {
+                    w.splice(&record);
+                    w.put(&vec![7; 2 * PIECE]);
+                }
+            }
+            w.fill_in_size();
+        };
+        let (mut whole, mut pieces, mut counted) =
+            (Writer::new(), Writer::in_pieces(512), Writer::counting(usize::MAX));
+        [&mut whole, &mut pieces, &mut counted].into_iter().for_each(fill);
+        assert!(whole.len() == pieces.len() && whole.len() == counted.len(), "{} and {}", whole.len(), counted.len());
+        let pieces = pieces.finish();
+        assert!(pieces.iter().all(|piece| !piece.is_empty() && piece.len() <= 2 * PIECE));
+        assert_eq!(whole.finish().concat(), pieces.concat());
+    }
 }

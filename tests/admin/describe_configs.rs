@@ -1,14 +1,23 @@
 //! DescribeConfigs: topics, this broker, and everything else.
 
 use crate::world::World;
-use highwater::api::describe_configs::{ENTRIES_MAX, answer};
+use highwater::api::View;
+use highwater::api::describe_configs;
 use highwater::configs::{BROKER, TOPIC};
 use highwater::ids::NodeId;
 use highwater::metadata::Record;
+use highwater::wire::ApiKey;
 use highwater::wire::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResult,
     DescribeConfigsSynonym,
 };
+use highwater::wire::frame::measure_response;
+
+const BYTES_MAX: usize = 16 << 20;
+
+fn answer<'a>(request: &'a DescribeConfigsRequest<'_>, view: &View<'a>) -> DescribeConfigsResponse<'a> {
+    describe_configs::answer(request, view, BYTES_MAX)
+}
 
 const TOPIC_TYPE: i8 = 2;
 const BROKER_TYPE: i8 = 4;
@@ -120,7 +129,7 @@ fn an_entry_is_told_in_full_when_everything_is_asked_for() {
         config_type: 7,
         documentation: Some(docs.into()),
     };
-    describe(&world, &request, |result| assert_eq!(result.configs, std::slice::from_ref(&expected)));
+    describe(&world, &request, |result| assert_eq!(*result.configs, std::slice::from_ref(&expected)));
     let bare = ask(TOPIC_TYPE, "t", Some(&["cleanup.policy"]));
     describe(&world, &bare, |result| {
         assert!(result.configs[0].synonyms.is_empty() && result.configs[0].documentation.is_none());
@@ -267,16 +276,21 @@ fn each_resource_is_answered_for_itself() {
 }
 
 #[test]
-fn an_answer_is_bounded_however_often_a_topic_is_asked_for() {
+fn an_answer_is_bounded_however_often_a_topic_is_asked_for_and_whatever_of_it() {
     let mut world = World::new();
     world.topic("t", 1, &[]);
     let mut request = ask(TOPIC_TYPE, "t", None);
     request.resources = vec![request.resources[0].clone(); 20_000];
-    let response = answer(&request, &world.view());
-    let entries: usize = response.results.iter().map(|result| result.configs.len()).sum();
-    let keys = response.results[0].configs.len();
-    assert_eq!(entries, ENTRIES_MAX / keys * keys);
-    let last = response.results.last().unwrap();
-    let text = "One request describes at most 400000 configurations: ask for fewer at a time.";
-    assert_eq!((last.error_code.0, last.error_message.as_deref()), (44, Some(text)));
+    for everything in [false, true] {
+        (request.include_synonyms, request.include_documentation) = (everything, everything);
+        let response = answer(&request, &world.view());
+        let told = response.results.iter().filter(|result| result.error_code.is_none()).count();
+        assert!(told > if everything { 700 } else { 9_000 }, "{told} resources are told of");
+        let len = measure_response(ApiKey::DESCRIBE_CONFIGS, 4, &response, usize::MAX).unwrap();
+        let refusals = (20_000 - told) * 100;
+        assert!((BYTES_MAX / 2..=BYTES_MAX + refusals).contains(&len), "{len} bytes for {told} resources");
+        let last = response.results.last().unwrap();
+        let text = "One answer describes configurations of at most 16777216 bytes: ask for fewer at a time.";
+        assert_eq!((last.error_code.0, last.error_message.as_deref()), (44, Some(text)));
+    }
 }

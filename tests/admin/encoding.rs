@@ -71,7 +71,7 @@ fn create_topics_in_every_version() {
         let decision = World::new().decide(&request([wish("t", 2, 1, &[]), wish("a b", 1, 1, &[])]));
         through!(CreateTopicsResponse, decision.response, version, |back| {
             let codes: Vec<_> = back.topics.iter().map(|topic| topic.error_code.0).collect();
-            let configs = back.topics[0].configs.as_ref().map_or(0, Vec::len);
+            let configs = back.topics[0].configs.as_ref().map_or(0, |configs| configs.len());
             let (partitions, keys) = if version >= 5 { (2, 37) } else { (-1, 0) };
             assert_eq!((codes, back.topics[0].num_partitions, configs), (vec![0, 17], partitions, keys));
             assert_eq!(back.topics[0].topic_id == TopicId::ZERO, version < 7);
@@ -110,7 +110,7 @@ fn describe_configs_in_every_version() {
         include_documentation: true,
     };
     for version in versions(Api::DescribeConfigs) {
-        let response = describe_configs::answer(&request, &world.view());
+        let response = describe_configs::answer(&request, &world.view(), 1 << 20);
         through!(DescribeConfigsResponse, response, version, |back| {
             let entry = back.results[0].configs.iter().find(|entry| entry.name == "retention.ms").unwrap();
             assert_eq!((entry.value.as_deref(), entry.config_source, entry.synonyms.len()), (Some("5"), 1, 1));

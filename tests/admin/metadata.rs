@@ -5,11 +5,11 @@ use highwater::api::create_topics::auto_create;
 use highwater::api::metadata::{answer, missing};
 use highwater::ids::TopicId;
 use highwater::metadata::Record;
-use highwater::wire::ErrorCode;
 use highwater::wire::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition,
     MetadataResponseTopic,
 };
+use highwater::wire::{ErrorCode, List};
 
 fn named<'a>(names: &[&'a str]) -> MetadataRequest<'a> {
     let topic = |name: &&'a str| MetadataRequestTopic { name: Some((*name).into()), ..Default::default() };
@@ -48,14 +48,14 @@ fn a_topic_is_told_with_its_partitions_and_their_leader() {
         brokers: vec![MetadataResponseBroker { node_id: 1, host: "localhost".into(), port: 9092, rack: None }],
         cluster_id: Some(CLUSTER.into()),
         controller_id: 1,
-        topics: vec![MetadataResponseTopic {
+        topics: List::from(vec![MetadataResponseTopic {
             error_code: ErrorCode::NONE,
             name: Some("t".into()),
             topic_id: id,
             is_internal: false,
-            partitions: vec![partition(0), partition(1)],
+            partitions: vec![partition(0), partition(1)].into(),
             topic_authorized_operations: i32::MIN,
-        }],
+        }]),
         cluster_authorized_operations: i32::MIN,
         ..MetadataResponse::default()
     };
@@ -113,7 +113,7 @@ fn an_unknown_id_has_its_code_and_no_name() {
         topic_id: TopicId([5; 16]),
         ..MetadataResponseTopic::default()
     };
-    assert_eq!(answer(&request, 12, &world.view()).topics, [expected]);
+    assert_eq!(*answer(&request, 12, &world.view()).topics, [expected]);
 }
 
 #[test]

@@ -272,6 +272,12 @@ impl<T: Any> Any for Vec<T> {
     }
 }
 
+impl<T: Any> Any for List<'_, T> {
+    fn any(entropy: &mut Entropy<'_>) -> Self {
+        Vec::any(entropy).into()
+    }
+}
+
 macro_rules! any_struct {
     ($($ty:ty { $($field:ident),* })*) => {
         $(impl Any for $ty {

@@ -4,6 +4,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use highwater::boundary::{Accepted, Action, ConnId, Done, Input, Instant, NetError, Now, Op, Timestamp, Token};
 use highwater::ids::ShardId;
+use highwater::metrics::Sample;
 use highwater::shard::Shard;
 use highwater::wire::create_topics::{CreatableTopic, CreateTopicsRequest, CreateTopicsResponse};
 use highwater::wire::frame::{RequestHeader, decode_response_header, encode_request};
@@ -78,6 +79,11 @@ impl Node {
 
     pub fn now(&self) -> u64 {
         self.now.mono.0
+    }
+
+    /// What a shard tells of itself.
+    pub fn sample(&self, shard: u16) -> Sample {
+        self.shards[usize::from(shard)].sample()
     }
 
     /// Runs until `done`, which must come within so many nanoseconds.

@@ -93,6 +93,9 @@ fn metrics_agree_with_what_clients_did() {
     assert!(commits(&after) >= commits(&before) + 1.0, "nothing was committed");
     assert_eq!(total(&after, "highwater_connections"), 1.0);
     assert!(after["process_resident_memory_bytes"] > 1e6);
+    assert_eq!(total(&after, "highwater_compactions_total"), 0.0);
+    assert_eq!(after["kafka_log_logcleanermanager_max_dirty_percent"], 0.0);
+    assert_eq!(after["highwater_memory_bytes{shard=\"0\",for=\"compaction\"}"], 0.0);
     broker.signal(Signal::TERM);
     assert_eq!(broker.wait().0.code(), Some(0));
 }

@@ -7,6 +7,7 @@ mod commands;
 mod damage;
 mod duplicates;
 mod kills;
+mod memory;
 mod metrics;
 mod offline;
 mod operator;

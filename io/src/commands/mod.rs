@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! config                    what can be set
-//! topic, group              a broker's topics and groups
+//! topic, group, quota       a broker's topics, groups and quotas
 //! produce, consume          records, a line each
 //! log                       the files of a data folder, offline
 //! ```
@@ -15,6 +15,7 @@ pub mod consume;
 pub mod group;
 pub mod log;
 pub mod produce;
+pub mod quota;
 pub mod table;
 pub mod topic;
 

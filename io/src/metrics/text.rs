@@ -5,7 +5,7 @@
 
 use super::Collected;
 use crate::process::{self, Process};
-use highwater::metrics::{Gauges, Histogram, PartitionSample, Sample, Throttled, Traffic};
+use highwater::metrics::{Compactions, Gauges, Histogram, PartitionSample, Sample, Throttled, Traffic};
 use highwater::quotas::QuotaKey;
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
@@ -22,6 +22,7 @@ pub fn write(collected: &Collected) -> String {
     page.quotas(samples);
     page.commits(samples);
     page.shards(samples);
+    page.compaction(samples);
     page.topics(samples);
     page.partitions(samples);
     page.groups(samples);
@@ -248,8 +249,48 @@ impl Page {
                 ("staged", gauges.staged_bytes),
                 ("input", gauges.input_bytes),
                 ("groups", gauges.groups_bytes),
+                ("compaction", gauges.keys_bytes),
             ] {
                 self.value(name, &[("shard", shard), ("for", &used_for)], bytes);
+            }
+        }
+    }
+
+    /// Kafka's names where it has one: of the cleaner threads that it has, each shard has one.
+    fn compaction(&mut self, samples: &Samples) {
+        let last = |sample: &Sample| sample.counters.compactions;
+        let dirtiest = samples.values().map(|sample| sample.gauges.dirtiest_ppm).max().unwrap_or(0);
+        let name = "kafka_log_logcleanermanager_max_dirty_percent";
+        self.single(name, Kind::Gauge, "How dirty the dirtiest compacted log is.", dirtiest as f64 / 1e4);
+        let name = "kafka_log_logcleanermanager_uncleanable_partitions_count";
+        let unable: u64 = samples.values().map(|sample| sample.gauges.uncleanable).sum();
+        self.single(name, Kind::Gauge, "Logs that are compacted no more, for they hold what cannot be read.", unable);
+        let name = "kafka_log_logcleaner_max_clean_time_secs";
+        let longest = samples.values().map(|sample| last(sample).last_us).max().unwrap_or(0);
+        self.single(name, Kind::Gauge, "The longest of the shards' last compactions.", longest as f64 / 1e6);
+        let name = "kafka_log_logcleaner_cleaner_recopy_percent";
+        let (read, kept) = samples.values().fold((0, 0), |(read, kept), sample| {
+            (read + last(sample).last_read_bytes, kept + last(sample).last_kept_bytes)
+        });
+        let percent = kept as f64 * 100.0 / read.max(1) as f64;
+        self.single(name, Kind::Gauge, "Of what the last compactions read to write it anew, what stayed.", percent);
+        let families: [(&str, &str, Value<Compactions, f64>); 5] = [
+            ("highwater_compactions_total", "Compactions of a log that came to their end.", |all| all.done as f64),
+            ("highwater_compactions_given_up_total", "Compactions that were given up.", |all| all.given_up as f64),
+            (
+                "highwater_compaction_read_bytes_total",
+                "Bytes of segments that were read, for their keys or to be written anew.",
+                |all| all.read_bytes as f64,
+            ),
+            ("highwater_compaction_kept_bytes_total", "Bytes of segments that were written anew.", |all| {
+                all.kept_bytes as f64
+            }),
+            ("highwater_compaction_seconds_total", "Time from their begin to their end.", |all| all.us as f64 / 1e6),
+        ];
+        for (name, help, value) in families {
+            self.family(name, Kind::Counter, help);
+            for (shard, sample) in samples {
+                self.value(name, &[("shard", shard)], value(&sample.counters.compactions));
             }
         }
     }

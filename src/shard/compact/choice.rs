@@ -14,7 +14,7 @@ const OVERDUE_PPM: u64 = 1_000_001;
 
 impl Partition {
     /// Whether compaction is to look at it. The metadata log is not its kind: a checkpoint holds the image.
-    pub(super) fn is_compacted(&self) -> bool {
+    pub(in crate::shard) fn is_compacted(&self) -> bool {
         let compacts = self.settings.cleanup.compact && self.key != PartitionKey::METADATA;
         compacts && !self.deleted && self.refusal.is_none() && self.replica.is_serving()
     }
@@ -35,6 +35,16 @@ impl Partition {
     /// How much of what may be compacted is dirty, in parts per million; `None` where that is not enough. One that is past
     /// `max.compaction.lag.ms` is as dirty as can be.
     pub(super) fn dirty_ppm(&self, now: i64) -> Option<u64> {
+        let (ppm, oldest) = self.dirt(now)?;
+        let age = u64::try_from(now.saturating_sub(oldest)).unwrap_or(0);
+        if age > self.settings.max_compaction_lag_ms {
+            return Some(OVERDUE_PPM);
+        }
+        (ppm > u64::from(self.settings.min_cleanable_dirty_ppm)).then_some(ppm)
+    }
+
+    /// How much of what may be compacted is dirty, however little, in parts per million, and since when.
+    pub(in crate::shard) fn dirt(&self, now: i64) -> Option<(u64, i64)> {
         let (from, end) = (self.first_dirty(), self.cleanable_end(now));
         if from >= end {
             return None;
@@ -46,11 +56,7 @@ impl Partition {
         let ppm = dirty_bytes.saturating_mul(1_000_000) / all.max(1);
         let oldest =
             dirty().map(|segment| if segment.first_timestamp >= 0 { segment.first_timestamp } else { segment.created });
-        let age = oldest.min().map_or(0, |oldest| u64::try_from(now.saturating_sub(oldest)).unwrap_or(0));
-        if age > self.settings.max_compaction_lag_ms {
-            return Some(OVERDUE_PPM);
-        }
-        (ppm > u64::from(self.settings.min_cleanable_dirty_ppm)).then_some(ppm)
+        Some((ppm, oldest.min().unwrap_or(now)))
     }
 
     /// The sealed segments from `done` on that become one, none of which begins at or behind `mapped`: as many as fit into

@@ -18,12 +18,13 @@ mod group;
 use super::tasks::{Outcome, Step, Then};
 use super::timers::Timer;
 use super::{Phase, Shard};
-use crate::boundary::{FileId, Level, OpenMode};
+use crate::boundary::{FileId, Instant, Level, OpenMode};
 use crate::ids::{Offset, PartitionKey};
 use crate::log::keys::Keys;
 use crate::log::segment::{self, Chunk, Name};
 use crate::log::sidecar;
 use crate::memory::Shares;
+use crate::metrics::Gauges;
 use crate::records::iter::{Records, record_bytes};
 use crate::records::{self, BatchError, BatchHeader};
 use crate::wire::ErrorCode;
@@ -69,6 +70,10 @@ struct Job {
     read_end: Offset,
     /// A timer is set, behind which it goes on.
     rests: bool,
+    begun: Instant,
+    /// Bytes that were read to be written anew, and what was written of them.
+    read_bytes: u64,
+    kept_bytes: u64,
 }
 
 enum Stage {
@@ -144,7 +149,21 @@ impl Shard {
         partition.compacting = true;
         let keys = Keys::new(seed, (limit.0 - from.0) as u64, keys_bytes);
         let (work, stage) = (VecDeque::new(), Stage::Mapping);
-        let job = Job { slot, keys, from, mapped: from, limit, stage, work, read_end: from, rests: false };
+        let begun = self.fx.now.mono;
+        let job = Job {
+            slot,
+            keys,
+            from,
+            mapped: from,
+            limit,
+            stage,
+            work,
+            read_end: from,
+            rests: false,
+            begun,
+            read_bytes: 0,
+            kept_bytes: 0,
+        };
         self.compactor.job = Some(job);
         self.read_on();
     }
@@ -167,6 +186,9 @@ impl Shard {
         match result {
             Ok((chunks, bytes)) if !chunks.is_empty() => {
                 job.read_end = chunks.last().expect("just seen").end;
+                let read_bytes: u64 = bytes.iter().map(|chunk| chunk.len() as u64).sum();
+                self.counters.compactions.read_bytes += read_bytes;
+                job.read_bytes += if matches!(job.stage, Stage::Rewriting(_)) { read_bytes } else { 0 };
                 job.work = bytes.into();
                 self.work_on();
             }
@@ -245,6 +267,7 @@ impl Shard {
         partition.compacting = false;
         let (from, to, bytes) = (job.from, job.mapped, partition.log.segment_bytes());
         let text = format!("{}: compacted from offset {from} up to {to}, {bytes} bytes now", partition.key);
+        self.count_compaction(true);
         self.compactor.job = None;
         self.fx.log(Level::Debug, text);
         self.dirty = true;
@@ -268,6 +291,8 @@ impl Shard {
             steps.push(Step::Open(path.clone(), mode));
         }
         group.begun = true;
+        job.kept_bytes += bytes.len() as u64;
+        self.counters.compactions.kept_bytes += bytes.len() as u64;
         if !bytes.is_empty() {
             steps.push(Step::Write { offset: position, data: Bytes::from(bytes) });
         }
@@ -331,6 +356,7 @@ impl Shard {
 
     /// Leaves everything as it was. What was written goes, or is found by the next start.
     pub(super) fn abort_compaction(&mut self) {
+        self.count_compaction(false);
         let Some(job) = self.compactor.job.take() else { return };
         let slot = job.slot;
         if let Stage::Rewriting(group) = job.stage {
@@ -344,6 +370,20 @@ impl Shard {
             }
         }
         self.compaction_over(slot);
+    }
+
+    /// The one that is under way is over.
+    fn count_compaction(&mut self, done: bool) {
+        let Some(job) = &self.compactor.job else { return };
+        let us = u64::try_from(self.fx.now.mono.since(job.begun).as_micros()).unwrap_or(u64::MAX);
+        let counted = &mut self.counters.compactions;
+        counted.us = counted.us.saturating_add(us);
+        if done {
+            counted.done += 1;
+            (counted.last_read_bytes, counted.last_kept_bytes, counted.last_us) = (job.read_bytes, job.kept_bytes, us);
+        } else {
+            counted.given_up += 1;
+        }
     }
 
     fn compaction_over(&mut self, slot: u32) {
@@ -383,6 +423,11 @@ fn unlink(key: PartitionKey, name: Name) -> Vec<Step> {
 }
 
 impl Compactor {
+    pub fn gauge(&self, gauges: &mut Gauges) {
+        gauges.keys_bytes = self.job.as_ref().map_or(0, |job| job.keys.bytes() as u64);
+        gauges.uncleanable = self.unable.len() as u64;
+    }
+
     /// Old segments wait to go: of logs that are done, or too many.
     pub fn wants_checkpoint(&self) -> bool {
         self.replaced_bytes > if self.job.is_none() { 0 } else { REPLACED_BYTES_MAX }
@@ -481,7 +526,22 @@ mod tests {
         let keys = Keys::new([1, 2], (limit.0 - from.0) as u64, keys_bytes);
         let work = VecDeque::from([chunk(30)]);
         let (stage, read_end) = (Stage::Mapping, Offset(300));
-        let mut job = Job { slot: 0, keys, from, mapped: from, limit, stage, work, read_end, rests: false };
+        let begun = Instant(0);
+        let (rests, read_bytes, kept_bytes) = (false, 0, 0);
+        let mut job = Job {
+            slot: 0,
+            keys,
+            from,
+            mapped: from,
+            limit,
+            stage,
+            work,
+            read_end,
+            rests,
+            begun,
+            read_bytes,
+            kept_bytes,
+        };
         loop {
             match job.map(1 << 20).expect("good batches") {
                 Slice::More => {}
