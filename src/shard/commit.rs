@@ -1,4 +1,4 @@
-//! The group commit: one frame in flight, the next one filling meanwhile, no timer.
+//! The group commit: one frame in flight, the next one filling meanwhile.
 //!
 //! Invariant: nothing is answered before the frame that holds it is durable; a failed write of the journal ends the shard
 //! and is never tried again.
@@ -21,9 +21,9 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
 
-/// A commit follows another one only so much later, unless what is expected has come before. Less than a write takes; with
-/// one connection of eight requests in flight it makes two to four times as many share a commit.
-const COMPANY: Duration = Duration::from_micros(50);
+/// A commit follows another one by at most twice the time that one took, and by no more than this, unless what is expected
+/// has come before. With one connection of eight requests in flight, half as many commits carry half as much again.
+const COMPANY_MAX: Duration = Duration::from_micros(250);
 /// After this long without a commit the last one is sealed.
 const IDLE: Duration = Duration::from_millis(10);
 
@@ -42,28 +42,31 @@ pub struct Company {
     /// Batches that the last commit answered, with those that had come meanwhile.
     expected: usize,
     until: Instant,
-    timer: bool,
+    /// A frame is open and waits, until then.
+    waits: bool,
+}
+
+impl Company {
+    /// When it is to be looked at again.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.waits.then_some(self.until)
+    }
 }
 
 impl Shard {
     /// Writes the open frame, if there is one, nothing is in flight and nothing more is expected.
     pub(super) fn start_commit(&mut self) {
-        if self.commit.is_some() || !self.journal().wants_commit() || self.expects_company() {
-            return;
+        let may = self.phase != Phase::Moving && self.commit.is_none() && self.journal().wants_commit();
+        self.company.waits = may && self.expects_company();
+        if may && !self.company.waits {
+            self.seal_and_write();
         }
-        self.seal_and_write();
     }
 
     /// Whether the open frame holds less than most of what is expected, and it is not too late for more.
     fn expects_company(&mut self) -> bool {
         let (now, batches) = (self.fx.now.mono, self.journal().open_batches());
-        let company = &mut self.company;
-        let waits = batches > 0 && batches * 4 < company.expected * 3 && now < company.until;
-        if waits && !company.timer {
-            company.timer = true;
-            self.timers.set(company.until, Timer::Company);
-        }
-        waits
+        batches > 0 && batches * 4 < self.company.expected * 3 && now < self.company.until
     }
 
     fn seal_and_write(&mut self) {
@@ -120,12 +123,13 @@ impl Shard {
     fn on_durable(&mut self, commit: InFlight) {
         self.count_commit(&commit);
         self.on_proven(commit.sealed.frame);
+        let took = self.fx.now.mono.since(commit.begun);
         let InFlight { sealed, ends, .. } = commit;
         let file_seq = sealed.place.file_seq;
         let frame = sealed.frame;
         let has_content = !sealed.notes.is_empty();
         self.company.expected = sealed.batches.len() + self.journal().open_batches();
-        self.company.until = self.fx.now.mono.after(COMPANY);
+        self.company.until = self.fx.now.mono.after((2 * took).min(COMPANY_MAX));
         let run_bytes = self.config.journal.run_bytes;
         for committed in sealed.batches {
             let (entry, len) = (committed.entry, committed.bytes.len());
@@ -160,10 +164,6 @@ impl Shard {
         commits.latency.add(self.fx.now.mono.since(commit.begun).as_micros() as u64);
         commits.bytes.add(commit.sealed.bytes);
         commits.batches.add(commit.sealed.batches.len() as u64);
-    }
-
-    pub(super) fn on_company_late(&mut self) {
-        self.company.timer = false;
     }
 
     fn start_seal_timer(&mut self) {

@@ -296,7 +296,10 @@ impl Shard {
 
     /// When the next `Tick` is due at the latest.
     pub fn deadline(&self) -> Option<Instant> {
-        if self.fx.halted() { None } else { self.timers.deadline() }
+        if self.fx.halted() {
+            return None;
+        }
+        self.timers.deadline().into_iter().chain(self.company.deadline()).min()
     }
 
     /// What the shard waits for, for people.
@@ -339,9 +342,7 @@ impl Shard {
             self.pump_checkpoint();
             self.pump_campaigns();
             self.pump_controller();
-            if self.phase != Phase::Moving {
-                self.start_commit();
-            }
+            self.start_commit();
             self.snapshot_if_ready();
         }
         self.deliver_locally();
@@ -372,7 +373,6 @@ impl Shard {
             Timer::RetryTask(id) => self.run_task(id),
             Timer::RetryFlush => self.on_retry_flush(),
             Timer::Seal => self.on_seal_due(),
-            Timer::Company => self.on_company_late(),
             Timer::StopDue => self.on_stop_due(),
             Timer::Rest { frame } => self.on_rest_due(frame),
             Timer::FetchDue { conn, request, round } => self.on_fetch_due(conn, request, round),

@@ -11,8 +11,6 @@ pub enum Timer {
     RetryFlush,
     /// The shard may have fallen idle: prove the last frame by a seal.
     Seal,
-    /// The open frame has waited long enough for what is expected.
-    Company,
     /// A clean stop has taken long enough.
     StopDue,
     /// Nothing has been appended since this frame: give back memory.
