@@ -2,7 +2,6 @@
 //!
 //! Invariant: an id is never a bare integer outside the codec, and every end is exclusive.
 
-use alloc::string::String;
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
@@ -21,14 +20,15 @@ impl TopicId {
 impl fmt::Display for TopicId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-        let mut text = String::with_capacity(22);
+        let (mut text, mut len) = ([0; 22], 0);
         for three in self.0.chunks(3) {
             let word = three.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
             for place in 0..=three.len() {
-                text.push(char::from(ALPHABET[(word >> (18 - 6 * place)) as usize & 63]));
+                text[len] = ALPHABET[(word >> (18 - 6 * place)) as usize & 63];
+                len += 1;
             }
         }
-        f.write_str(&text)
+        f.write_str(core::str::from_utf8(&text[..len]).expect("the alphabet is ASCII"))
     }
 }
 

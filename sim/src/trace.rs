@@ -4,16 +4,19 @@
 
 use bytes::Bytes;
 use highwater::boundary::{Action, Done, Input, Now, Op};
+use std::fmt::Write;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
     hash: u64,
     pub events: u64,
+    /// What is mixed in as text is written here first.
+    text: String,
 }
 
 impl Default for Trace {
     fn default() -> Trace {
-        Trace { hash: 0x9e37_79b9_7f4a_7c15, events: 0 }
+        Trace { hash: 0x9e37_79b9_7f4a_7c15, events: 0, text: String::new() }
     }
 }
 
@@ -41,7 +44,11 @@ impl Trace {
     }
 
     fn text(&mut self, text: &dyn std::fmt::Debug) {
-        self.bytes(format!("{text:?}").as_bytes());
+        let mut written = std::mem::take(&mut self.text);
+        written.clear();
+        write!(written, "{text:?}").expect("a string takes all");
+        self.bytes(written.as_bytes());
+        self.text = written;
     }
 
     pub fn input(&mut self, shard: u16, now: Now, input: &Input) {

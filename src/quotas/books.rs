@@ -65,28 +65,37 @@ impl Books {
         self.books.is_empty()
     }
 
-    fn book(&mut self, key: QuotaKey, subject: Subject, now: Instant) -> &mut Book {
-        let bytes = subject.bytes();
-        if !self.books.contains_key(&(key, subject.clone())) {
+    fn book(&mut self, whose: &(QuotaKey, Subject), now: Instant) -> &mut Book {
+        if !self.books.contains_key(whose) {
+            let bytes = whose.1.bytes();
             if self.bytes + bytes > self.bytes_max {
                 self.make_room(now);
             }
             self.bytes += bytes;
+            self.books.insert(whose.clone(), Book::default());
         }
-        let book = self.books.entry((key, subject)).or_default();
+        let book = self.books.get_mut(whose).expect("it is there, or was just put there");
         book.used = now;
         book
     }
 
-    /// Books what was done, here or on another shard.
+    /// Books what was done on another shard.
     pub fn record(&mut self, usage: Usage, now: Instant, windows: Windows) {
-        self.book(usage.key, usage.subject, now).rate.record(usage.amount, millis(now), windows);
+        self.book(&(usage.key, usage.subject), now).rate.record(usage.amount, millis(now), windows);
     }
 
-    /// How long the subject has to wait.
-    pub fn throttle_ms(&mut self, key: QuotaKey, subject: &Subject, bound: u64, now: Instant, windows: Windows) -> u64 {
-        let Some(book) = self.books.get_mut(&(key, subject.clone())) else { return 0 };
-        book.rate.throttle_ms(bound, millis(now), windows)
+    /// Books what was done here, and says how long the subject has to wait.
+    pub fn charge(
+        &mut self,
+        whose: &(QuotaKey, Subject),
+        amount: i64,
+        bound: u64,
+        now: Instant,
+        windows: Windows,
+    ) -> u64 {
+        let rate = &mut self.book(whose, now).rate;
+        rate.record(amount, millis(now), windows);
+        rate.throttle_ms(bound, millis(now), windows)
     }
 
     /// The bucket of a subject, and what it gives a second.
@@ -98,7 +107,7 @@ impl Books {
         now: Instant,
         windows: Windows,
     ) -> &mut Bucket {
-        let book = self.book(key, subject, now);
+        let book = self.book(&(key, subject), now);
         book.bucket.get_or_insert_with(|| Bucket::new(limit.millionths(), millis(now), windows))
     }
 
@@ -158,7 +167,8 @@ mod tests {
             assert!(books.bytes <= 1 << 20, "{} bytes after {number}", books.bytes);
         }
         let regular = usage("regular", 0);
-        let wait = books.throttle_ms(regular.key, &regular.subject, 1_000_000, Instant(20_000_000_000), WINDOWS);
+        let whose = (regular.key, regular.subject);
+        let wait = books.charge(&whose, 0, 1_000_000, Instant(20_000_000_000), WINDOWS);
         assert!(wait > 1_000_000, "who is there all the time keeps his book: {wait} ms");
     }
 

@@ -19,6 +19,8 @@ pub use rate::{Bucket, Rate, Windows};
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use core::borrow::Borrow;
+use core::cmp::Ordering;
 use core::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
@@ -137,9 +139,55 @@ impl Entity {
             _ => None,
         }
     }
+}
 
-    fn of(user: Option<Who>, client_id: Option<Who>) -> Entity {
-        Entity { ip: None, client_id, user }
+/// An entity as it is looked up: client and user, each absent, by default or by name. It stands for an [`Entity`] whose names need
+/// not be copied, and must be ordered as that is.
+type Looked<'a> = (Option<Option<&'a str>>, Option<Option<&'a str>>, Option<Option<&'a str>>);
+
+trait Look {
+    /// Address, client and user.
+    fn looked(&self) -> Looked<'_>;
+}
+
+impl Look for Looked<'_> {
+    fn looked(&self) -> Looked<'_> {
+        *self
+    }
+}
+
+impl Look for Entity {
+    fn looked(&self) -> Looked<'_> {
+        fn name(who: &Option<Who>) -> Option<Option<&str>> {
+            who.as_ref().map(Who::name)
+        }
+        (name(&self.ip), name(&self.client_id), name(&self.user))
+    }
+}
+
+impl PartialEq for dyn Look + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.looked() == other.looked()
+    }
+}
+
+impl Eq for dyn Look + '_ {}
+
+impl PartialOrd for dyn Look + '_ {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for dyn Look + '_ {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.looked().cmp(&other.looked())
+    }
+}
+
+impl<'a> Borrow<dyn Look + 'a> for Entity {
+    fn borrow(&self) -> &(dyn Look + 'a) {
+        self
     }
 }
 
@@ -178,26 +226,25 @@ impl Quotas {
 
     /// The quota that holds for a client of a user, and with whom it shares it.
     pub fn of_client(&self, key: QuotaKey, user: &str, client_id: &str) -> Option<(Subject, Limit)> {
-        let named = |name: &str| (!name.is_empty()).then(|| Who::Named(name.to_owned()));
         let (user_name, client_name) = (named(user), named(client_id));
-        let default = || Some(Who::Default);
-        let any_client = || client_name.is_some().then_some(Who::Default);
+        let any_client = client_name.and(Some(None));
         // Each with who shares it: all clients of the user, one client of the user, one client of all users.
         let levels = [
-            (user_name.clone(), client_name.clone(), (true, true)),
-            (user_name.clone(), any_client(), (true, true)),
-            (user_name.clone(), None, (true, false)),
-            (default(), client_name.clone(), (true, true)),
-            (default(), any_client(), (true, true)),
-            (default(), None, (true, false)),
-            (None, client_name.clone(), (false, true)),
-            (None, any_client(), (false, true)),
+            (user_name, client_name, (true, true)),
+            (user_name, any_client, (true, true)),
+            (user_name, None, (true, false)),
+            (Some(None), client_name, (true, true)),
+            (Some(None), any_client, (true, true)),
+            (Some(None), None, (true, false)),
+            (None, client_name, (false, true)),
+            (None, any_client, (false, true)),
         ];
         for (at_user, at_client, (by_user, by_client)) in levels {
             if at_client.is_none() && by_client {
                 continue;
             }
-            if let Some(limit) = self.get(&Entity::of(at_user, at_client), key) {
+            let entity: &dyn Look = &(None, at_client, at_user);
+            if let Some(limit) = self.0.get(entity).and_then(|limits| limits.get(&key).copied()) {
                 let subject = Subject {
                     user: by_user.then(|| user.to_owned()),
                     client_id: by_client.then(|| client_id.to_owned()),
@@ -228,12 +275,29 @@ impl Quotas {
     }
 }
 
+/// By name, where there is one.
+fn named(name: &str) -> Option<Option<&str>> {
+    (!name.is_empty()).then_some(Some(name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
 
     fn entity(user: Option<Option<&str>>, client_id: Option<Option<&str>>) -> Entity {
-        Entity::of(user.map(Who::from), client_id.map(Who::from))
+        Entity { ip: None, client_id: client_id.map(Who::from), user: user.map(Who::from) }
+    }
+
+    #[test]
+    fn an_entity_is_looked_up_in_the_order_in_which_it_is_kept() {
+        let whos = [None, Some(None), Some(Some("a")), Some(Some("b"))];
+        let all: Vec<Entity> = whos.iter().flat_map(|user| whos.map(|client_id| entity(*user, client_id))).collect();
+        for one in &all {
+            for other in &all {
+                assert_eq!(one.looked().cmp(&other.looked()), one.cmp(other), "{one:?} and {other:?}");
+            }
+        }
     }
 
     #[test]

@@ -141,15 +141,23 @@ impl Throttling {
         let Some((subject, limit)) = quotas.of_client(key, &connection.user, &connection.client_id) else { return 0 };
         let windows = settings.quota_windows;
         let amount = i64::try_from(amount).unwrap_or(i64::MAX);
-        let told = self.untold.entry((key, subject.clone())).or_default();
-        *told = told.saturating_add(amount);
-        self.books.record(Usage { key, subject: subject.clone(), amount }, now, windows);
-        if key == QuotaKey::RequestPercentage {
-            // A hundredth of a second's nanoseconds for each percent; for no longer than a window, as in Kafka.
-            let bound = limit.millionths().saturating_mul(10_000_000);
-            return self.books.throttle_ms(key, &subject, bound, now, windows).min(windows.size_ms);
+        // A hundredth of a second's nanoseconds for each percent; for no longer than a window, as in Kafka.
+        let (bound, most) = match key {
+            QuotaKey::RequestPercentage => (limit.millionths().saturating_mul(10_000_000), windows.size_ms),
+            QuotaKey::ConnectionCreationRate
+            | QuotaKey::ConsumerByteRate
+            | QuotaKey::ControllerMutationRate
+            | QuotaKey::ProducerByteRate => (limit.millionths(), u64::MAX),
+        };
+        let whose = (key, subject);
+        let wait = self.books.charge(&whose, amount, bound, now, windows);
+        match self.untold.get_mut(&whose) {
+            Some(told) => *told = told.saturating_add(amount),
+            None => {
+                self.untold.insert(whose, amount);
+            }
         }
-        self.books.throttle_ms(key, &subject, limit.millionths(), now, windows)
+        wait.min(most)
     }
 }
 

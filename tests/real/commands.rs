@@ -196,22 +196,22 @@ fn groups_are_listed_described_reset_and_deleted() {
 fn quotas_are_set_listed_and_deleted() {
     let broker = Broker::start(&[]);
     assert_eq!(done(&broker, &["quota", "list"], ""), "ENTITY  QUOTA  VALUE\n");
-    let set = ["quota", "set", "--client-id", "billing", "producer_byte_rate=1000.5", "request_percentage=50"];
+    let set = ["quota", "set", "--client-id", "billing", "producer_byte_rate=1000", "request_percentage=50"];
     let dry = done(&broker, &[&set[..], &["--dry-run"]].concat(), "");
-    assert_eq!(dry.lines().next(), Some("client-id billing: producer_byte_rate could be 1000.5"));
+    assert_eq!(dry.lines().next(), Some("client-id billing: producer_byte_rate could be 1000"));
     assert_eq!(done(&broker, &["quota", "list", "--json"], ""), "");
     let out = done(&broker, &set, "");
-    assert_eq!(out, "client-id billing: producer_byte_rate is 1000.5\nclient-id billing: request_percentage is 50\n");
+    assert_eq!(out, "client-id billing: producer_byte_rate is 1000\nclient-id billing: request_percentage is 50\n");
     done(&broker, &["quota", "set", "--default-user", "--client-id", "billing", "consumer_byte_rate=7"], "");
     done(&broker, &["quota", "set", "--ip", "127.0.0.9", "connection_creation_rate=2"], "");
     let listed = done(&broker, &["quota", "list"], "");
     assert_eq!(listed.lines().count(), 5, "{listed}");
-    let row = "user <default>, client-id billing  consumer_byte_rate        7";
+    let row = "client-id billing, user <default>  consumer_byte_rate        7";
     assert!(listed.contains(row), "{listed}");
     // One entity alone, not those that it is a part of.
     let json = done(&broker, &["quota", "list", "--client-id", "billing", "--json"], "");
     let expected =
-        r#"{"entity":{"client-id":"billing"},"quotas":{"producer_byte_rate":1000.5,"request_percentage":50.0}}"#;
+        r#"{"entity":{"client-id":"billing"},"quotas":{"producer_byte_rate":1000.0,"request_percentage":50.0}}"#;
     assert_eq!(json.trim_end(), expected);
     let gone = done(&broker, &["quota", "delete", "--client-id", "billing", "request_percentage"], "");
     assert_eq!(gone, "client-id billing: request_percentage deleted\n");
@@ -226,6 +226,7 @@ fn quotas_are_set_listed_and_deleted() {
         &["ip 127.0.0.9", "INVALID_REQUEST (42)"],
     );
     fails(&broker, &["quota", "set", "--client-id", "a", "producer_byte_rate=-1"], 1, &["client-id a", "(42)"]);
+    fails(&broker, &["quota", "set", "--client-id", "a", "producer_byte_rate=1.5"], 1, &["client-id a", "fractional"]);
     fails(&broker, &["quota", "set", "--client-id", "a", "speed=1"], 2, &["speed", "producer_byte_rate"]);
     fails(&broker, &["quota", "set", "--client-id", "a", "--ip", "::1", "producer_byte_rate=1"], 2, &["--ip"]);
     fails(&broker, &["quota", "set", "producer_byte_rate=1"], 2, &["--client-id"]);

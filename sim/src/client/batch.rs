@@ -51,7 +51,8 @@ pub fn take_varint(bytes: &mut &[u8]) -> Option<i64> {
 
 /// A batch, and its checksum.
 pub fn build(recipe: &Recipe) -> (Vec<u8>, u32) {
-    let mut out = vec![0; HEADER];
+    let mut out = Vec::with_capacity(HEADER + recipe.records as usize * (recipe.value_bytes + 40));
+    out.resize(HEADER, 0);
     let mut record = Vec::with_capacity(recipe.value_bytes + 32);
     let mut noise = u64::from(recipe.id).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     for index in 0..recipe.records {

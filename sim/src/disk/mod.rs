@@ -18,6 +18,7 @@ use bytes::{Bytes, BytesMut};
 use file::{Fate, File};
 use highwater::boundary::{Done, FileId, IoError, Op, OpenMode, Opened, SECTOR, Volume};
 use names::{Names, Node};
+use std::borrow::Cow;
 
 /// EIO.
 pub const EIO: IoError = IoError::Os(5);
@@ -81,9 +82,9 @@ impl Disk {
     }
 
     /// The bytes that reads see under a name.
-    pub fn bytes(&self, path: &str) -> Option<&[u8]> {
+    pub fn bytes(&self, path: &str) -> Option<Cow<'_, [u8]>> {
         match self.names.get(path)? {
-            Node::File(file) => Some(self.file(file).live()),
+            Node::File(file) => Some(self.file(file).live().whole()),
             Node::Dir => None,
         }
     }
@@ -208,13 +209,13 @@ impl Disk {
             return Done::Read { buf, result: Err(EIO) };
         }
         let live = self.file(handle.file).live();
-        let start = (offset as usize).min(live.len());
-        let mut len = buf.len().min(live.len() - start);
+        let mut len = buf.len().min(self.file(handle.file).len().saturating_sub(offset as usize));
         if trouble == Trouble::Short {
             len = shorter(len, handle.direct, dice);
             counts.add(Fault::ShortRead);
         }
-        buf[..len].copy_from_slice(&live[start..start + len]);
+        let read = live.read(offset as usize, &mut buf[..len]);
+        assert_eq!(read, len, "{}: {len} bytes at {offset} are there", handle.path);
         Done::Read { buf, result: Ok(len) }
     }
 

@@ -15,6 +15,7 @@ use highwater::boundary::{
 use highwater::ids::ShardId;
 use highwater::mail::Mail;
 use highwater::shard::Shard;
+use highwater_sim::node::file_of;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::marker::PhantomData;
@@ -269,26 +270,4 @@ fn now<R: Runtime>(crew: &Crew) -> Now {
     let elapsed = R::elapsed();
     let lived = elapsed.saturating_sub(crew.started);
     Now { mono: Instant(lived.as_nanos() as u64), wall: Timestamp(WALL_BASE + elapsed.as_millis() as i64) }
-}
-
-fn file_of(op: &Op) -> Option<FileId> {
-    match op {
-        Op::Allocate { file, .. }
-        | Op::Read { file, .. }
-        | Op::Write { file, .. }
-        | Op::Sync { file }
-        | Op::Truncate { file, .. }
-        | Op::Close { file } => Some(*file),
-        Op::Open { .. }
-        | Op::List { .. }
-        | Op::Volume
-        | Op::MakeDir { .. }
-        | Op::Rename { .. }
-        | Op::Remove { .. }
-        | Op::SyncDir { .. }
-        | Op::Accept { .. }
-        | Op::Recv { .. }
-        | Op::Send { .. }
-        | Op::Hangup { .. } => None,
-    }
 }
