@@ -29,7 +29,10 @@ pub fn answer<'a>(
     let coordinators = || request.coordinator_keys.iter().map(|key| coordinator(key, request.key_type, view));
     if version >= 4 {
         // Kafka's default: the empty message, where there is nothing to say.
-        let told = |found: Coordinator<'a>| Coordinator { error_message: found.error_message.or(Some(Cow::Borrowed(""))), ..found };
+        let told = |found: Coordinator<'a>| Coordinator {
+            error_message: found.error_message.or(Some(Cow::Borrowed(""))),
+            ..found
+        };
         let coordinators: Vec<_> = coordinators().map(told).collect();
         return FindCoordinatorResponse { coordinators, ..FindCoordinatorResponse::default() };
     }
