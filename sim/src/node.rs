@@ -88,7 +88,7 @@ pub struct Shards {
 impl Shards {
     /// As the driver decides it: by what the folder says of itself, and what the operator asks for.
     pub fn of(disk: &Disk, asked: u16) -> Shards {
-        let there = disk.bytes("format").map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let there = disk.bytes("format").map(String::from_utf8_lossy);
         let there = there.and_then(|text| text.lines().find_map(|line| line.strip_prefix("shards=")?.parse().ok()));
         match there.filter(|there| (1..=64).contains(there) && *there != asked) {
             Some(there) => Shards { run: there, reshard: Some(asked) },

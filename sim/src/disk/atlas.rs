@@ -88,7 +88,10 @@ impl Atlas {
             return;
         }
         let mut before = vec![0; bytes.len()];
-        file.live().read(offset, &mut before);
+        if let Some(there) = file.live().get(offset..) {
+            let len = there.len().min(before.len());
+            before[..len].copy_from_slice(&there[..len]);
+        }
         let path = path.to_string();
         self.recent.push_back(Recent { file: index, path, offset, bytes: bytes.to_vec(), before, durable });
         if self.recent.len() > RECENT_MAX {
@@ -124,8 +127,11 @@ impl Disk {
     fn standing(&self) -> Vec<usize> {
         let stands = |recent: &Recent| {
             let named = self.names.get(&recent.path) == Some(Node::File(recent.file));
-            let file = self.files[recent.file].as_ref();
-            named && file.is_some_and(|file| file.stable().holds(recent.offset, &recent.bytes))
+            let there = self.files[recent.file].as_ref().and_then(|file| {
+                let end = recent.offset + recent.bytes.len();
+                file.stable().get(recent.offset..end)
+            });
+            named && there == Some(&recent.bytes[..])
         };
         // A write that was repeated, because it had come out short, is not the one that counts.
         let repeated = |index: usize, recent: &Recent| {
@@ -279,7 +285,7 @@ impl Disk {
                 && parent(name) == parent(path)
                 && !parent(path).is_empty()
             {
-                bytes.extend_from_slice(&self.file(file).stable().whole());
+                bytes.extend_from_slice(self.file(file).stable());
             }
         }
         bytes
@@ -308,9 +314,9 @@ impl Disk {
     /// Undoes all damage that nothing has overwritten since.
     pub fn heal(&mut self) {
         for hit in std::mem::take(&mut self.atlas.hits) {
-            let start = hit.offset as usize;
+            let (start, end) = (hit.offset as usize, hit.offset as usize + hit.bad.len());
             if let Some(file) = self.files[hit.file].as_mut()
-                && file.stable().holds(start, &hit.bad)
+                && file.stable().get(start..end) == Some(&hit.bad[..])
             {
                 file.overwrite(start, &hit.good);
             }

@@ -9,96 +9,16 @@
 
 use crate::dice::Dice;
 use crate::faults::{Counts, Fault};
-use std::borrow::Cow;
 use std::sync::Arc;
 
 /// The unit of tearing.
 pub const UNIT: usize = 512;
 
-/// A file's bytes. What was never written is zeros, and nothing is kept of those at its end.
-#[derive(Clone, Default)]
-pub struct Image {
-    /// Shared, also with the files of other disks, until one is written to.
-    bytes: Arc<Vec<u8>>,
-    len: usize,
-}
-
-impl Image {
-    fn of(bytes: Vec<u8>) -> Image {
-        Image { len: bytes.len(), bytes: Arc::new(bytes) }
-    }
-
-    /// All bytes.
-    pub fn whole(&self) -> Cow<'_, [u8]> {
-        if self.bytes.len() == self.len {
-            return Cow::Borrowed(&self.bytes);
-        }
-        let mut whole = Vec::with_capacity(self.len);
-        whole.extend_from_slice(&self.bytes);
-        whole.resize(self.len, 0);
-        Cow::Owned(whole)
-    }
-
-    /// Fills `buf` with what there is from `offset` on; gives the number of bytes.
-    pub fn read(&self, offset: usize, buf: &mut [u8]) -> usize {
-        let offset = offset.min(self.len);
-        let buf_len = buf.len().min(self.len - offset);
-        let there = self.bytes.get(offset..).unwrap_or(&[]);
-        let written = there.len().min(buf_len);
-        buf[..written].copy_from_slice(&there[..written]);
-        buf[written..buf_len].fill(0);
-        buf_len
-    }
-
-    /// Whether it has just these bytes there.
-    pub fn holds(&self, offset: usize, bytes: &[u8]) -> bool {
-        let there = self.bytes.get(offset..).unwrap_or(&[]);
-        let (written, zeros) = bytes.split_at(there.len().min(bytes.len()));
-        offset + bytes.len() <= self.len && there.starts_with(written) && zeros.iter().all(|byte| *byte == 0)
-    }
-
-    fn same(&self, other: &Image) -> bool {
-        let shared = Arc::ptr_eq(&self.bytes, &other.bytes) || self.bytes.is_empty() && other.bytes.is_empty();
-        shared && self.len == other.len
-    }
-
-    fn own(&mut self, room: usize) -> &mut Vec<u8> {
-        if Arc::get_mut(&mut self.bytes).is_none() {
-            let mut own = Vec::with_capacity(self.bytes.len().max(room));
-            own.extend_from_slice(&self.bytes);
-            self.bytes = Arc::new(own);
-        }
-        Arc::get_mut(&mut self.bytes).expect("nobody else has it")
-    }
-
-    fn put(&mut self, offset: usize, bytes: &[u8]) {
-        let (end, there) = (offset + bytes.len(), self.bytes.len());
-        self.len = self.len.max(end);
-        let zeros =
-            if end > there { bytes.iter().rev().take(end - there).take_while(|byte| **byte == 0).count() } else { 0 };
-        let bytes = &bytes[..bytes.len() - zeros];
-        if !bytes.is_empty() {
-            let end = offset + bytes.len();
-            let own = self.own(end);
-            if own.len() < end {
-                own.resize(end, 0);
-            }
-            own[offset..end].copy_from_slice(bytes);
-        }
-    }
-
-    fn set_len(&mut self, len: usize) {
-        self.len = len;
-        if self.bytes.len() > len {
-            self.own(0).truncate(len);
-        }
-    }
-}
-
 #[derive(Clone, Default)]
 pub struct File {
-    live: Image,
-    stable: Image,
+    /// Shared, also with the files of other disks, until one is written to.
+    live: Arc<Vec<u8>>,
+    stable: Arc<Vec<u8>>,
     unsynced: Vec<Unsynced>,
     mark: u64,
 }
@@ -136,10 +56,19 @@ impl Fate {
     }
 }
 
+fn put(image: &mut Arc<Vec<u8>>, offset: usize, bytes: &[u8]) {
+    let image = Arc::make_mut(image);
+    let end = offset + bytes.len();
+    if image.len() < end {
+        image.resize(end, 0);
+    }
+    image[offset..end].copy_from_slice(bytes);
+}
+
 impl File {
     /// A file whose bytes are all on the platter.
     pub fn settled(bytes: Vec<u8>) -> File {
-        let bytes = Image::of(bytes);
+        let bytes = Arc::new(bytes);
         File { stable: bytes.clone(), live: bytes, unsynced: Vec::new(), mark: 0 }
     }
 
@@ -149,18 +78,18 @@ impl File {
     }
 
     pub fn len(&self) -> usize {
-        self.live.len
+        self.live.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.live.len == 0
+        self.live.is_empty()
     }
 
-    pub fn live(&self) -> &Image {
+    pub fn live(&self) -> &[u8] {
         &self.live
     }
 
-    pub fn stable(&self) -> &Image {
+    pub fn stable(&self) -> &[u8] {
         &self.stable
     }
 
@@ -183,7 +112,7 @@ impl File {
         if bytes.is_empty() {
             return;
         }
-        self.live.put(offset, bytes);
+        put(&mut self.live, offset, bytes);
         self.note(Change::Data { offset, bytes: bytes.to_vec() });
     }
 
@@ -192,17 +121,8 @@ impl File {
         if bytes.is_empty() {
             return;
         }
-        let same = self.live.same(&self.stable);
-        if same {
-            // One copy for both, which must not be held twice while it is written to.
-            self.live = Image::default();
-        }
-        self.stable.put(offset, bytes);
-        if same {
-            self.live = self.stable.clone();
-        } else {
-            self.live.put(offset, bytes);
-        }
+        put(&mut self.live, offset, bytes);
+        put(&mut self.stable, offset, bytes);
         if !self.unsynced.is_empty() {
             self.supersede(offset, offset + bytes.len());
         }
@@ -237,16 +157,16 @@ impl File {
 
     /// Cuts or extends the file, in the cache.
     pub fn set_len(&mut self, len: usize) {
-        if self.live.len != len {
-            self.live.set_len(len);
+        if self.live.len() != len {
+            Arc::make_mut(&mut self.live).resize(len, 0);
             self.note(Change::Len(len));
         }
     }
 
-    fn apply(image: &mut Image, change: &Change) {
+    fn apply(image: &mut Arc<Vec<u8>>, change: &Change) {
         match change {
-            Change::Data { offset, bytes } => image.put(*offset, bytes),
-            Change::Len(len) => image.set_len(*len),
+            Change::Data { offset, bytes } => put(image, *offset, bytes),
+            Change::Len(len) => Arc::make_mut(image).resize(*len, 0),
         }
     }
 
@@ -308,11 +228,11 @@ impl File {
     pub fn tear_stable(&mut self, offset: usize, bytes: &[u8], dice: &mut Dice, counts: &mut Counts) {
         match dice.below(5) {
             0 => {}
-            1 => self.stable.put(offset, bytes),
+            1 => put(&mut self.stable, offset, bytes),
             2 => {
                 let units = bytes.len().div_ceil(UNIT) as u64;
                 let len = (dice.between(0, units) as usize * UNIT).min(bytes.len());
-                self.stable.put(offset, &bytes[..len]);
+                put(&mut self.stable, offset, &bytes[..len]);
                 counts.add(Fault::TornWrite);
             }
             3 => {
@@ -325,7 +245,7 @@ impl File {
                 let mut garbage = [0u8; UNIT];
                 dice.fill(&mut garbage);
                 let len = UNIT.min(offset + bytes.len() - at);
-                self.stable.put(at, &garbage[..len]);
+                put(&mut self.stable, at, &garbage[..len]);
                 counts.add(Fault::TornWrite);
                 counts.add(Fault::GarbageSector);
             }
@@ -348,21 +268,25 @@ impl File {
 
     /// Damage: these bytes are what the platter holds from now on, and reads give them.
     pub fn overwrite(&mut self, offset: usize, bytes: &[u8]) {
-        for image in [&mut self.stable, &mut self.live] {
-            let len = bytes.len().min(image.len.saturating_sub(offset));
-            image.put(offset.min(image.len), &bytes[..len]);
+        let end = (offset + bytes.len()).min(self.stable.len());
+        if offset < end {
+            Arc::make_mut(&mut self.stable)[offset..end].copy_from_slice(&bytes[..end - offset]);
+        }
+        let end = (offset + bytes.len()).min(self.live.len());
+        if offset < end {
+            Arc::make_mut(&mut self.live)[offset..end].copy_from_slice(&bytes[..end - offset]);
         }
     }
 }
 
 /// Writes each sector of `bytes` or leaves it, by a coin.
-fn scatter(image: &mut Image, offset: usize, bytes: &[u8], dice: &mut Dice) {
+fn scatter(image: &mut Arc<Vec<u8>>, offset: usize, bytes: &[u8], dice: &mut Dice) {
     let mut at = 0;
     while at < bytes.len() {
         // The first piece ends where the file's sector ends, so that pieces are the drive's units.
         let len = (UNIT - (offset + at) % UNIT).min(bytes.len() - at);
         if dice.coin() {
-            image.put(offset + at, &bytes[at..at + len]);
+            put(image, offset + at, &bytes[at..at + len]);
         }
         at += len;
     }
@@ -383,12 +307,12 @@ mod tests {
         file.write(0, &[1; 2048]);
         file.write_through(512, &[2; 512]);
         lose(&mut file, Fate::KeepAll);
-        assert_eq!([0, 512, 1024].map(|at| file.live().whole()[at]), [1, 2, 1]);
+        assert_eq!([file.live()[0], file.live()[512], file.live()[1024]], [1, 2, 1]);
         let mut file = File::settled(vec![0; 4096]);
         file.write(0, &[1; 2048]);
         file.write_through(512, &[2; 512]);
         lose(&mut file, Fate::LoseAll);
-        assert_eq!([0, 512, 1024].map(|at| file.live().whole()[at]), [0, 2, 0]);
+        assert_eq!([file.live()[0], file.live()[512], file.live()[1024]], [0, 2, 0]);
     }
 
     #[test]
@@ -399,7 +323,7 @@ mod tests {
         file.write(512, &[2; 512]);
         file.sync(mark);
         lose(&mut file, Fate::LoseAll);
-        assert_eq!(&*file.live().whole(), &[1; 512]);
+        assert_eq!(file.live(), &[1; 512]);
     }
 
     #[test]
@@ -410,7 +334,7 @@ mod tests {
             file.write(0, &[1; 512]);
             file.sync_failed(file.mark(), false, &mut Dice::new(seed, Purpose::Disk));
             file.sync(file.mark());
-            assert_eq!(&*file.live().whole(), &[1; 512]);
+            assert_eq!(file.live(), &[1; 512]);
             lose(&mut file, Fate::KeepAll);
             seen[usize::from(file.is_empty())] = true;
         }

@@ -18,7 +18,6 @@ use bytes::{Bytes, BytesMut};
 use file::{Fate, File};
 use highwater::boundary::{Done, FileId, IoError, Op, OpenMode, Opened, SECTOR, Volume};
 use names::{Names, Node};
-use std::borrow::Cow;
 
 /// EIO.
 pub const EIO: IoError = IoError::Os(5);
@@ -82,9 +81,9 @@ impl Disk {
     }
 
     /// The bytes that reads see under a name.
-    pub fn bytes(&self, path: &str) -> Option<Cow<'_, [u8]>> {
+    pub fn bytes(&self, path: &str) -> Option<&[u8]> {
         match self.names.get(path)? {
-            Node::File(file) => Some(self.file(file).live().whole()),
+            Node::File(file) => Some(self.file(file).live()),
             Node::Dir => None,
         }
     }
@@ -209,13 +208,13 @@ impl Disk {
             return Done::Read { buf, result: Err(EIO) };
         }
         let live = self.file(handle.file).live();
-        let mut len = buf.len().min(self.file(handle.file).len().saturating_sub(offset as usize));
+        let start = (offset as usize).min(live.len());
+        let mut len = buf.len().min(live.len() - start);
         if trouble == Trouble::Short {
             len = shorter(len, handle.direct, dice);
             counts.add(Fault::ShortRead);
         }
-        let read = live.read(offset as usize, &mut buf[..len]);
-        assert_eq!(read, len, "{}: {len} bytes at {offset} are there", handle.path);
+        buf[..len].copy_from_slice(&live[start..start + len]);
         Done::Read { buf, result: Ok(len) }
     }
 

@@ -132,10 +132,7 @@ impl Names {
             Some(Node::File(_)) => return Err(IoError::Os(20)),
             None => return Err(IoError::NotFound),
         }
-        // Names stand in order: those in the folder are side by side.
-        let first = if folder.is_empty() { String::new() } else { format!("{folder}/") };
-        let paths = self.live.range(first.clone()..).map(|(path, _)| path).take_while(|path| path.starts_with(&first));
-        let names = paths.map(|path| &path[first.len()..]).filter(|name| !name.contains('/'));
+        let names = self.live.keys().filter_map(|path| inside(folder, path)).filter(|name| !name.contains('/'));
         Ok(names.map(str::to_string).collect())
     }
 
