@@ -272,7 +272,7 @@ fn a_refused_topic_has_no_counts() {
         topic_config_error_code: ErrorCode::NONE,
         num_partitions: -1,
         replication_factor: -1,
-        configs: Some(vec![]),
+        configs: Some(vec![].into()),
     };
     assert_eq!(decision.response.topics, [expected]);
 }
