@@ -466,7 +466,9 @@ impl Shard {
         for partition in self.partitions.iter_mut().flatten().filter(|partition| !partition.deleted) {
             let key = partition.key;
             let Some(segment) = partition.log.segments.back_mut().filter(|segment| !segment.rolled) else { continue };
-            if segment.bytes == 0 || segment.trimmed {
+            // Room may have been reserved for what never came.
+            let is_there = segment.bytes > 0 || segment.open.file.is_some();
+            if !is_there || segment.trimmed {
                 continue;
             }
             segment.trimmed = true;

@@ -39,7 +39,7 @@ pub struct Flusher {
     queue: VecDeque<u32>,
     in_flight: BTreeMap<u64, Flight>,
     next: u64,
-    /// Partitions that are opening a file for their next run.
+    /// Partitions that are opening a file for their next run, or mending it.
     opening: usize,
     waiting_for_room: bool,
     /// Every batch of the cache before this index is in a segment.
@@ -58,6 +58,8 @@ struct Flight {
     allocating: Option<u64>,
     /// Met a full disk, and waits to be tried again.
     stuck: bool,
+    /// Met a full disk when it was last tried.
+    full: bool,
 }
 
 impl Flusher {
@@ -68,6 +70,11 @@ impl Flusher {
     /// What is in flight waits for room on the disk, and nothing else is under way.
     pub fn is_stuck(&self) -> bool {
         self.opening == 0 && self.in_flight.values().all(|flight| flight.stuck)
+    }
+
+    /// A run met a full disk, and has not got through since.
+    pub fn met_a_full_disk(&self) -> bool {
+        self.in_flight.values().any(|flight| flight.full)
     }
 
     pub fn is_idle(&self) -> bool {
@@ -300,8 +307,17 @@ impl Shard {
         let allocating = (at + whole > allocated).then(|| grown(allocated, at + whole));
         partition.log.writing = true;
         partition.log.segments.back_mut().expect("an active segment").trimmed = false;
-        let flight =
-            Flight { partition: slot, run, file, at, data: buf.freeze(), written: 0, allocating, stuck: false };
+        let flight = Flight {
+            partition: slot,
+            run,
+            file,
+            at,
+            data: buf.freeze(),
+            written: 0,
+            allocating,
+            stuck: false,
+            full: false,
+        };
         let id = self.flusher.next;
         self.flusher.next += 1;
         self.flusher.in_flight.insert(id, flight);
@@ -339,11 +355,13 @@ impl Shard {
             other => panic!("a run ended as {other:?}"),
         };
         match result {
-            Ok(()) => self.disk_full = false,
+            Ok(()) if core::mem::take(&mut flight.full) => self.on_room(),
+            Ok(()) => {}
             Err(IoError::NoSpace) => {
                 let path = self.segment_path(slot);
                 self.on_disk_full(&path);
-                self.flusher.in_flight.get_mut(&id).expect("just seen").stuck = true;
+                let flight = self.flusher.in_flight.get_mut(&id).expect("just seen");
+                (flight.stuck, flight.full) = (true, true);
                 self.flusher.waiting_for_room = true;
                 self.timers.set(self.fx.now.mono.after(RETRY), Timer::RetryFlush);
                 return;
@@ -420,17 +438,21 @@ impl Shard {
     /// the segment is active do checkpoints hold those bytes.
     fn mend(&mut self, slot: u32, file: FileId) {
         let Some(partition) = self.partition(slot) else { return };
-        let segment = partition.log.segments.back().expect("an active segment");
+        let segment = partition.log.segments.back_mut().expect("an active segment");
+        // It becomes whole sectors long.
+        segment.trimmed = false;
         let (at, path) = (round_down(segment.bytes), segment.path(partition.key));
         let mut sector = memory::aligned(SECTOR);
         sector.extend_from_slice(&partition.log.partial);
         sector.resize(SECTOR, 0);
         partition.log.writing = true;
+        self.flusher.opening += 1;
         let steps = vec![Step::Write { offset: at, data: sector.freeze() }, Step::Sync];
         self.start_task(steps, Some(file), &path, Then::Mended { partition: slot });
     }
 
     pub(super) fn on_mended(&mut self, slot: u32) {
+        self.flusher.opening -= 1;
         let Some(partition) = self.partition(slot) else { return };
         partition.log.writing = false;
         if let Some(segment) = partition.log.segments.back_mut() {

@@ -182,10 +182,11 @@ impl Shard {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let advanced = task.advance(done);
         let filling = matches!((&task.then, task.steps.front()), (Then::SlotFilled { .. }, Some(Step::Zero { .. })));
-        if advanced.is_ok() && core::mem::take(&mut task.stuck) {
-            self.disk_full = false;
-        }
         match advanced {
+            Ok(()) if core::mem::take(&mut task.stuck) => {
+                self.on_room();
+                self.run_task(id);
+            }
             Ok(()) => match self.filling_pause().filter(|_| filling) {
                 Some(pause) => self.timers.set(self.fx.now.mono.after(pause), Timer::RetryTask(id)),
                 None => self.run_task(id),
@@ -217,6 +218,11 @@ impl Shard {
             let text = format!("{path}: no space left on the disk; appends are refused once the journal is full");
             self.fx.log(Level::Error, text);
         }
+    }
+
+    /// Somebody who met a full disk got through. It is full until all have: others may only have found what was theirs before.
+    pub(super) fn on_room(&mut self) {
+        self.disk_full = self.flusher.met_a_full_disk() || self.tasks.values().any(|task| task.stuck);
     }
 }
 

@@ -57,7 +57,7 @@ impl Writer {
 
     /// More was counted than was asked about: the rest need not be put.
     pub fn is_over(&self) -> bool {
-        self.counting.is_some_and(|max| self.parts_len >= max)
+        self.counting.is_some_and(|max| self.parts_len > max)
     }
 
     /// How many bytes were put.
