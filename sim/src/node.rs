@@ -22,7 +22,6 @@ use highwater::ids::{Epoch, NodeId, ShardId};
 use highwater::mail::Mail;
 use highwater::shard::{Observed, Shard};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 pub enum InFlight {
     Disk {
@@ -118,7 +117,6 @@ pub fn config(shape: &Shape, shards: Shards, shard: u16) -> Config {
             arena_bytes: shape.arena_bytes,
             run_bytes: shape.run_bytes,
             runs_in_flight: 2,
-            rest: Duration::from_secs(5),
         },
         broker: [
             ("log.cleaner.backoff.ms", "150"),

@@ -181,14 +181,6 @@ def cluster(s, client):
     s.note("the cluster", s.value([found.cluster_id, found.controller.id, [(node.id, node.host, node.port) for node in found.nodes]]))
 
 
-def zombie(s):
-    """A member's commit after the group has gone on without it."""
-    topic, group = s.topic("zombie", 2, 10), s.name("zombie")
-    with s.member(group, topic) as sleeper:
-        s.talk.call("LeaveGroup", 3, {"GroupId": group, "Members": [{"MemberId": sleeper.memberid(), "GroupInstanceId": None}]})
-        s.tried("a commit", lambda: [one.offset for one in sleeper.commit(offsets=[Partition(topic, 0, 3)], asynchronous=False)])
-
-
 table("confluent-kafka", [
     ("CreateTopics: done, INVALID_PARTITIONS, INVALID_REPLICATION_FACTOR, in one request", confluent(lambda s, client: client.create_topics(
         [NewTopic(s.name("a"), 1, 1), NewTopic(s.name("b"), 0, 1), NewTopic(s.name("c"), 1, 9)]))),
@@ -219,7 +211,6 @@ table("confluent-kafka", [
         [ConsumerGroupTopicPartitions(s.name("nobody"), [Partition(s.topic("t"), 0)])]))),
     ("OffsetCommit: an administrator's, and UNKNOWN_TOPIC_OR_PARTITION", confluent(lambda s, client: client.alter_consumer_group_offsets(
         [ConsumerGroupTopicPartitions(s.group("g", s.topic("t", 1, 5), 4), [Partition(s.name("t"), 0, 2), Partition(s.name("nobody"), 0, 2)])]))),
-    ("OffsetCommit: UNKNOWN_MEMBER_ID, a member that is gone", zombie),
     ("DeleteRecords: done and OFFSET_OUT_OF_RANGE", confluent(lambda s, client: client.delete_records(
         [Partition(s.topic("a", 1, 5), 0, 3), Partition(s.topic("b", 1, 5), 0, 30)]))),
     ("ListOffsets: start, end, largest timestamp, time", confluent(lambda s, client: {number: future for number, spec in enumerate(

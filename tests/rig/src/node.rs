@@ -17,7 +17,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 use tokio::sync::Notify;
 
 /// The place of a node: its disk, its configuration, and what is seen of its processes.
@@ -79,7 +78,6 @@ impl Site {
                 arena_bytes: 128 << 10,
                 run_bytes: 16 << 10,
                 runs_in_flight: 2,
-                rest: Duration::from_secs(5),
             },
             broker: self.broker.iter().cloned().collect(),
         }
