@@ -3,7 +3,6 @@
 use crate::ids::{NodeId, ShardId};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
-use core::time::Duration;
 
 /// Everything a shard must know and cannot compute.
 #[derive(Clone, Debug)]
@@ -45,8 +44,6 @@ pub struct JournalConfig {
     pub run_bytes: usize,
     /// Runs in flight at once.
     pub runs_in_flight: usize,
-    /// Batches that segments hold leave the memory when for so long nobody has appended any, or read one there.
-    pub rest: Duration,
 }
 
 impl Default for JournalConfig {
@@ -59,7 +56,6 @@ impl Default for JournalConfig {
             arena_bytes: 1 << 20,
             run_bytes: 512 << 10,
             runs_in_flight: 4,
-            rest: Duration::from_secs(60),
         }
     }
 }

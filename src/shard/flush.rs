@@ -26,7 +26,8 @@ use rand::RngCore;
 const OPENING_MAX: usize = 8;
 /// How many batches are looked at for one that can be written now.
 const LOOK_AHEAD: usize = 4096;
-/// A shard that has been idle for a while, and owns more arenas than this, gives them back.
+/// A shard that has been idle for so long, and owns more arenas than this, gives them back.
+const REST: Duration = Duration::from_secs(5);
 const REST_ARENAS: usize = 8;
 const RETRY: Duration = Duration::from_millis(500);
 /// Files grow fourfold, by steps up to this.
@@ -43,8 +44,6 @@ pub struct Flusher {
     waiting_for_room: bool,
     /// Every batch of the cache before this index is in a segment.
     looked_at: usize,
-    /// Somebody has read batches from memory since that was last asked.
-    tail_read: bool,
 }
 
 /// A run on its way.
@@ -139,21 +138,14 @@ impl Shard {
     /// Nobody has appended anything for a moment: what the load has taken goes back after a while.
     pub(super) fn rest_later(&mut self, frame: u64) {
         if self.journal().memory_bytes() > REST_ARENAS * self.config.journal.arena_bytes {
-            self.timers.set(self.fx.now.mono.after(self.config.journal.rest), Timer::Rest { frame });
+            self.timers.set(self.fx.now.mono.after(REST), Timer::Rest { frame });
         }
     }
 
-    pub(super) fn on_tail_read(&mut self) {
-        self.flusher.tail_read = true;
-    }
-
-    /// Still nothing, nor a reader: writes what is staged, drops what segments hold, and frees the arenas that this leaves empty.
+    /// Still nothing: writes what is staged, drops what segments hold, and frees the arenas that this leaves empty.
     pub(super) fn on_rest_due(&mut self, frame: u64) {
         if self.phase != Phase::Serving || self.journal().open_frame() != frame || !self.journal().is_idle() {
             return;
-        }
-        if core::mem::take(&mut self.flusher.tail_read) {
-            return self.rest_later(frame);
         }
         let mut staged = 0;
         for batch in core::mem::take(&mut self.cache) {
