@@ -110,8 +110,7 @@ fn the_first_answer_comes_soon_and_an_idle_broker_is_small() {
     let status = std::fs::read_to_string(format!("/proc/{}/status", broker.pid())).expect("status");
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
     let kib: u64 = resident.trim().trim_end_matches(" kB").parse().expect("a number");
-    // This build is not the released one, whose 40 MB `scripts/bench memory` measures: its code takes more.
-    assert!(kib < 44_000, "{kib} KiB resident");
+    assert!(kib < 40_000, "{kib} KiB resident");
 }
 
 #[test]
