@@ -13,7 +13,9 @@ use alloc::vec::Vec;
 use bytes::BytesMut;
 
 /// How much is read at once.
-const WINDOW_BYTES: u64 = 4 << 20;
+const WINDOW_BYTES: u64 = 1 << 20;
+/// How far into an older file the search for a later frame looks.
+const SEARCH_BYTES: u64 = 4 << 20;
 
 /// What the scan wants or has found.
 #[derive(Debug)]
@@ -215,7 +217,7 @@ impl Scanner {
             let range = match slot.file_seq {
                 Some(seq) if seq == self.place.file_seq => (index, self.place.offset + SECTOR as u64, slot.bytes),
                 // An older file: only a newer file's lost beginning could hide behind its first sectors.
-                Some(seq) if seq < self.place.file_seq => (index, SECTOR as u64, slot.bytes.min(WINDOW_BYTES)),
+                Some(seq) if seq < self.place.file_seq => (index, SECTOR as u64, slot.bytes.min(SEARCH_BYTES)),
                 Some(_) | None => (index, 0, slot.bytes),
             };
             if range.1 < range.2 {
