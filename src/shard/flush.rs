@@ -44,6 +44,8 @@ pub struct Flusher {
     waiting_for_room: bool,
     /// Every batch of the cache before this index is in a segment.
     looked_at: usize,
+    /// Since the last look, somebody has read batches from memory.
+    tail_read: bool,
 }
 
 /// A run on its way.
@@ -135,6 +137,31 @@ impl Shard {
         }
     }
 
+    /// Segments were written anew below `end`: memory does not go on showing readers what they held before.
+    pub(super) fn forget_below(&mut self, slot: u32, end: Offset) {
+        let Some(partition) = self.partition(slot) else { return };
+        partition.log.evict_below(end);
+        let first_kept = partition.log.tail_base();
+        let (looked_at, mut index) = (self.flusher.looked_at, 0);
+        let (mut dropped_before, mut dropped_bytes) = (0, 0);
+        self.cache.retain(|batch| {
+            let keep = batch.slot != slot || batch.base >= first_kept;
+            if !keep {
+                dropped_before += usize::from(index < looked_at);
+                dropped_bytes += batch.len as usize;
+            }
+            index += 1;
+            keep
+        });
+        self.flusher.looked_at -= dropped_before;
+        self.cache_bytes -= dropped_bytes;
+    }
+
+    /// A reader found what it asked for in memory.
+    pub(super) fn on_tail_read(&mut self) {
+        self.flusher.tail_read = true;
+    }
+
     /// Nobody has appended anything for a moment: what the load has taken goes back after a while.
     pub(super) fn rest_later(&mut self, frame: u64) {
         if self.journal().memory_bytes() > REST_ARENAS * self.config.journal.arena_bytes {
@@ -142,29 +169,31 @@ impl Shard {
         }
     }
 
-    /// Still nothing: writes what is staged, drops what segments hold, and frees the arenas that this leaves empty.
+    /// Still nothing: writes what is staged, drops what segments hold unless readers take it from memory, and frees the
+    /// arenas that this leaves empty.
     pub(super) fn on_rest_due(&mut self, frame: u64) {
         if self.phase != Phase::Serving || self.journal().open_frame() != frame || !self.journal().is_idle() {
             return;
         }
-        let mut staged = 0;
+        let read = core::mem::take(&mut self.flusher.tail_read);
+        let mut kept = 0;
         for batch in core::mem::take(&mut self.cache) {
             let Some(partition) = self.partition(batch.slot) else {
                 self.cache_bytes -= batch.len as usize;
                 continue;
             };
             // A partition's batches stand in its order: behind the first that stays, all stay.
-            if partition.log.evict_front() {
+            if !read && partition.log.evict_front() {
                 self.cache_bytes -= batch.len as usize;
             } else {
-                staged += 1;
+                kept += 1;
                 self.queue_flush(batch.slot);
                 self.cache.push_back(batch);
             }
         }
         self.flusher.looked_at = 0;
         self.journal().release_memory();
-        if staged > 0 {
+        if kept > 0 {
             self.rest_later(frame);
         }
     }
