@@ -12,7 +12,7 @@ use crate::boundary::{Done, FileId, Halt, IoError, Op, OpenMode, SECTOR};
 use crate::ids::{Offset, PartitionKey};
 use crate::log::segment::{self, Segment};
 use crate::log::{Room, Run, sidecar};
-use crate::memory::{self, round_down, round_up};
+use crate::memory::{self, Shares, round_down, round_up};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::ToString;
@@ -127,8 +127,7 @@ impl Shard {
                 None => true,
             };
             if !evicted {
-                self.queue_flush(oldest.slot);
-                return;
+                return self.queue_oldest();
             }
             self.cache.pop_front();
             self.cache_bytes -= oldest.len as usize;
@@ -198,11 +197,14 @@ impl Shard {
         }
     }
 
-    /// Keeps what is staged below half of the memory for batches: the partition whose batch is oldest goes first.
     fn relieve_memory(&mut self) {
-        if self.staged_bytes <= self.staged_bytes_max() {
-            return;
+        if self.staged_bytes > self.staged_bytes_max() {
+            self.queue_oldest();
         }
+    }
+
+    /// The partitions whose staged batches are oldest go next, as many as may be in flight.
+    fn queue_oldest(&mut self) {
         let mut index = self.flusher.looked_at;
         let mut prefix = true;
         for _ in 0..LOOK_AHEAD {
@@ -226,8 +228,11 @@ impl Shard {
         }
     }
 
+    /// How much may be staged. Between the oldest batch that is staged and the newest stands twice as much where many
+    /// partitions take turns, because a run takes all of its partition's; and nothing behind the oldest can be dropped. A
+    /// quarter of the memory for batches is left to those that wait for room.
     fn staged_bytes_max(&self) -> usize {
-        (self.config.memory_bytes / 4) as usize
+        (Shares::of(self.config.memory_bytes).journal * 3 / 8) as usize
     }
 
     /// Starts one run of one partition, opening or rolling its segment first where that is due.
