@@ -55,7 +55,7 @@ impl Default for JournalConfig {
             commit_bytes_max: 4 << 20,
             arena_bytes: 1 << 20,
             run_bytes: 512 << 10,
-            runs_in_flight: 4,
+            runs_in_flight: 8,
         }
     }
 }
