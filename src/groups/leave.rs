@@ -11,12 +11,14 @@ use alloc::vec::Vec;
 
 impl Coordinator {
     pub(super) fn leave(&mut self, now: Now, call: Call, leave: &Leave, out: &mut Decision) {
-        let error = |error| Reply::Left { error, members: Vec::new() };
         if leave.group.is_empty() {
-            return out.replies.push((call, error(ErrorCode::INVALID_GROUP_ID)));
+            let left = Reply::Left { error: ErrorCode::INVALID_GROUP_ID, members: Vec::new() };
+            return out.replies.push((call, left));
         }
         let Some((name, _)) = self.groups.get_key_value(leave.group.as_str()) else {
-            return out.replies.push((call, error(ErrorCode::UNKNOWN_MEMBER_ID)));
+            // Nobody is known there: as Kafka says it, of each member and not of the request.
+            let members = leave.members.iter().map(|_| ErrorCode::UNKNOWN_MEMBER_ID).collect();
+            return out.replies.push((call, Reply::Left { error: ErrorCode::NONE, members }));
         };
         let name = name.clone();
         let mut members = Vec::with_capacity(leave.members.len());

@@ -143,6 +143,8 @@ impl Coordinator {
 
     pub(super) fn delete_offsets(&self, call: Call, group: &str, topics: &[(String, Vec<i32>)], out: &mut Decision) {
         let reply = match self.groups.get_key_value(group) {
+            // Offsets may be committed for it, but Kafka's administrators have no group without a name.
+            _ if group.is_empty() => Err(ErrorCode::INVALID_GROUP_ID),
             None => Err(ErrorCode::GROUP_ID_NOT_FOUND),
             Some((_, group)) if !group.may_delete_offsets() => Err(ErrorCode::NON_EMPTY_GROUP),
             Some((name, group)) => {

@@ -25,7 +25,7 @@ use crate::wire::sync_group::SyncGroupRequest;
 use crate::wire::{Bin, Str};
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -157,7 +157,7 @@ impl Shard {
         let mut topics = Vec::new();
         for topic in &request.topics {
             let (answer, commit) = self.commit_topic(header.version, topic);
-            asked.push(answer);
+            asked.extend(answer);
             topics.extend(commit);
         }
         let commit = Commit {
@@ -178,8 +178,13 @@ impl Shard {
         self.ask_one(conn, header, kind, &request.group_id, Request::Commit(commit));
     }
 
-    /// What is known of a topic before the coordinator is asked, and what it is asked.
-    fn commit_topic(&self, version: i16, topic: &OffsetCommitRequestTopic<'_>) -> (AskedTopic, Option<CommitTopic>) {
+    /// What is known of a topic before the coordinator is asked, and what it is asked. Neither, where a topic that exists
+    /// is named without a partition: Kafka leaves it out of the answer.
+    fn commit_topic(
+        &self,
+        version: i16,
+        topic: &OffsetCommitRequestTopic<'_>,
+    ) -> (Option<AskedTopic>, Option<CommitTopic>) {
         let by_id = version >= 10;
         let found = if by_id { self.image.topic(topic.topic_id) } else { self.image.topic_named(&topic.name) };
         let unknown =
@@ -201,7 +206,8 @@ impl Shard {
         }
         let commit = found.filter(|_| !partitions.is_empty());
         let commit = commit.map(|topic| CommitTopic { name: Arc::from(topic.name.as_str()), id: topic.id, partitions });
-        (asked, commit)
+        let is_told = found.is_none() || !topic.partitions.is_empty();
+        (is_told.then_some(asked), commit)
     }
 
     pub(super) fn offset_fetch(&mut self, conn: ConnId, header: Header, request: &OffsetFetchRequest<'_>) {
@@ -249,7 +255,11 @@ impl Shard {
         for topic in &request.topics {
             let indexes: Vec<i32> = topic.partitions.iter().map(|partition| partition.partition_index).collect();
             let mut answer = asked_topic(&topic.name, TopicId::ZERO, &indexes);
-            let count = self.image.topic_named(&topic.name).map_or(0, |topic| topic.partitions);
+            let found = self.image.topic_named(&topic.name);
+            if found.is_some() && topic.partitions.is_empty() {
+                continue; // as with OffsetCommit
+            }
+            let count = found.map_or(0, |topic| topic.partitions);
             for (index, error) in &mut answer.partitions {
                 if !(0..count).contains(index) {
                     *error = Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
@@ -264,7 +274,10 @@ impl Shard {
     }
 
     pub(super) fn delete_groups(&mut self, conn: ConnId, header: Header, request: &DeleteGroupsRequest<'_>) {
-        let names: Vec<String> = request.groups_names.iter().map(ToString::to_string).collect();
+        // A group that is named twice is deleted and answered once.
+        let mut seen = BTreeSet::new();
+        let once = request.groups_names.iter().filter(|name| seen.insert(&***name));
+        let names: Vec<String> = once.map(ToString::to_string).collect();
         let ask = |name: &String| (name.clone(), Request::DeleteGroup { group: name.clone() });
         let asks = names.iter().map(ask).collect();
         self.ask_by_group(conn, header, Kind::DeleteGroups { names }, asks);

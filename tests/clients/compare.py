@@ -1,6 +1,6 @@
 """The same programs and the same raw requests against this broker and Apache Kafka, side by side, and what differs.
 
-    scripts/clients --compare [--only TEXT] [--list] [--kafka HOST:PORT --ours HOST:PORT]
+    scripts/clients --compare [--only TEXT ...] [--list] [--kafka HOST:PORT --ours HOST:PORT]
 
 Checks of two kinds. Programs (programs/): Kafka's tools, kcat, franz-go, kafka-python, confluent-kafka; what they print and how they
 exit is compared. Conversations (conform/): raw requests in every version, the answers compared field by field. Prints a line
@@ -32,13 +32,13 @@ DEFAULTS = {"group.initial.rebalance.delay.ms": "0"}
 
 def main():
     parser = argparse.ArgumentParser(prog="scripts/clients --compare")
-    parser.add_argument("--only", default="", help="checks whose name holds this (\"raw: \" for conversations, \"java: \", ...)")
+    parser.add_argument("--only", action="append", help="checks whose name holds this (\"raw: \" for conversations, \"java: \", ...)")
     parser.add_argument("--list", action="store_true", help="print their names")
     parser.add_argument("--ours", metavar="HOST:PORT", help="a broker of ours that runs already, fresh")
     parser.add_argument("--kafka", metavar="HOST:PORT", help="an Apache Kafka that runs already, fresh")
     args = parser.parse_args()
     every = [*programs.CHECKS, *(("raw", *one) for one in CASES)]
-    chosen = [one for one in every if args.only in f"{one[0]}: {one[1]}"]
+    chosen = [one for one in every if any(text in f"{one[0]}: {one[1]}" for text in args.only or [""])]
     if args.list:
         print("\n".join(f"{program}: {name}" for program, name, *_ in chosen))
         return 0
@@ -48,8 +48,9 @@ def main():
     bench = Bench(folder, args)
     verdicts = collections.Counter()
     try:
-        for one in chosen:
+        for number, one in enumerate(chosen):
             verdicts[bench.compare(*one)] += 1
+            bench.keep([later[2] for later in chosen[number + 1:]])
     finally:
         bench.stop()
         shutil.rmtree(folder)
@@ -65,7 +66,7 @@ class Bench:
     """Both brokers, a pair for each set of broker configurations, and a JVM for the tools of each side."""
 
     def __init__(self, folder, args):
-        self.folder, self.running, self.started = folder, {}, []
+        self.folder, self.running, self.started = folder, {}, {}
         self.protocol = Protocol(command(brokers.PEERS, "path", "broker").strip())
         self.tools = [Tools(), Tools()]
         self.count = 0
@@ -77,13 +78,12 @@ class Bench:
 
     def pair(self, properties):
         """Port and folder of both."""
-        key = tuple(sorted(properties.items()))
+        key = key_of(properties)
         if key not in self.running:
-            place = self.folder / str(len(self.started))
-            pair = [brokers.Broker(kind, place / kind, DEFAULTS | properties) for kind in ("highwater", "kafka")]
+            place = self.folder / f"brokers-{self.count}"
+            self.started[key] = pair = [brokers.Broker(kind, place / kind, DEFAULTS | properties) for kind in ("highwater", "kafka")]
             for broker in pair:
                 broker.start()
-            self.started += pair
             # Kafka makes the topic of its groups when it is first asked for one: nobody compares that.
             for broker in pair:
                 talk = Talk(self.protocol, broker.port, "")
@@ -93,12 +93,20 @@ class Bench:
             self.running[key] = [(broker.port, broker.folder) for broker in pair]
         return self.running[key]
 
+    def keep(self, wanted):
+        """Ends those pairs that no later check needs: a dozen idle Kafkas would starve the next one that starts."""
+        wanted = {key_of(properties) for properties in wanted}
+        for key in [key for key in self.started if key not in wanted]:
+            self.running.pop(key, None)
+            for broker in self.started.pop(key):
+                if broker.is_running():
+                    broker.kill()
+                shutil.rmtree(broker.folder)
+
     def stop(self):
         for tools in self.tools:
             tools.stop()
-        for broker in self.started:
-            if broker.is_running():
-                broker.kill()
+        self.keep([])
 
     def compare(self, program, name, properties, function):
         """Holds one check with each broker; gives "same", "explained" or "differs"."""
@@ -116,6 +124,10 @@ class Bench:
         title = f"{program}: {name}"
         found = [(*one, on_purpose.reason(title, *one)) for one in differences(ours, kafka)]
         return report(title, len(ours), found, failures, time.monotonic() - began)
+
+
+def key_of(properties):
+    return tuple(sorted(properties.items()))
 
 
 def report(title, answers, found, failures, seconds):

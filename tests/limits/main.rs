@@ -1,7 +1,8 @@
 //! Limits, each behaviour by its name, against whole shards in virtual time: quotas of clients, connections of addresses;
-//! and what a shard tells of work that it bounds.
+//! what a shard tells of work that it bounds; requests about groups that name nothing, or something twice.
 
 mod compaction;
 mod connections;
+mod groups;
 mod node;
 mod quotas;

@@ -23,6 +23,28 @@ def first_is_whole(ours, kafka):
     return ours == kafka[:len(ours)] or (len(ours) == 1 and not kafka)
 
 
+def both_were_written(ours, kafka):
+    """Ours answers both batches, one behind the other; Kafka has one answer."""
+    ours, kafka = ([one["ErrorCode"] for one in ours], [one["BaseOffset"] for one in ours]), [one["ErrorCode"] for one in kafka]
+    return ours[0] == [0, 0] and ours[1][1] == ours[1][0] + 1 and kafka == [0]
+
+
+def same_but_for_offsets(ours, kafka):
+    """Ours answers a topic where it is named, Kafka all of its partitions together: the same answers, later offsets."""
+    ours, kafka = ([one for topic in topics for one in topic["PartitionResponses"]] for topics in (ours, kafka))
+    return [{**one, "BaseOffset": 0} for one in ours] == [{**one, "BaseOffset": 0} for one in kafka]
+
+
+def later(by=None):
+    """Our offset is behind Kafka's by so many records."""
+    return lambda ours, kafka: ours - kafka == by if by else ours > kafka
+
+
+def read_twice(ours, kafka):
+    """Ours has two answers, and Kafka the second of them alone."""
+    return len(ours) == 2 and ours[1:] == kafka
+
+
 # Conversation, request, path of the field, Kafka's value: regular expressions; then the reason, and what else must hold of our
 # value and Kafka's.
 RULES = [
@@ -66,8 +88,6 @@ RULES = [
     (ANY, r"Produce", r"RecordErrors", r"^\[\]$", "which record cannot be read, where Kafka names none"),
     (ANY, r"Produce", r"ErrorMessage|RecordErrors", r"Invalid magic found|Record size .* is less than|Compacted topic cannot|record errors in total",
      "our own words; of several bad records the first is named"),
-    (ANY, r"a (partition|topic) twice|end of pmior", ANY, ANY,
-     "a partition that a request names twice gets both batches, or is read twice, and is answered twice; Kafka drops one"),
     # Kafka cuts or rewrites what no producer sends; here it is refused, and nothing is re-encoded.
     (r"bad batches", r"^Produce v\d+ trailing (bytes|half batch)$", r"(ErrorCode|BaseOffset|LogStartOffset)$", r"^0$",
      "bytes behind the batch are refused, where Kafka cuts them off"),
@@ -83,7 +103,15 @@ RULES = [
     (r"bad batches|compression", r"length huge|codec|garbage|cut|empty|flipped|trailing|wrong length|says|deltas", r"ErrorCode", r"-1",
      "an error code that says what is wrong, where Kafka fails with UNKNOWN_SERVER_ERROR"),
     (r"bad batches", r"transactional", r"ErrorCode", r"53", "transactions are not served: INVALID_TXN_STATE"),
-    (r"many in one request", r"good and bad", r"BaseOffset", ANY, "what follows from that"),
+    # Kafka keeps the records of a request in a map by partition: of a partition that stands there twice the first batch is
+    # neither written nor answered. No client sends that; whoever does gets both written here, in order, and both answered.
+    (r"many in one request", r"a partition twice$", r"\[0\]\.PartitionResponses$", ANY,
+     "a partition that a request names twice gets both batches and both answers; Kafka drops the first, and says nothing of it", both_were_written),
+    (r"many in one request", r"a topic twice$", r"^\.Responses$", ANY,
+     "a topic that is named twice is answered twice; Kafka puts its partitions together", same_but_for_offsets),
+    (r"many in one request", r"good and bad$", r"\[0\]\.BaseOffset$", ANY, "what follows from the batches that Kafka drops", later()),
+    (r"many in one request", r"end of \S+one$", r"\[0\]\.Offset$", r"^20$",
+     "what follows from the batches that Kafka drops: one record in each of five versions", later(by=5)),
     (ANY, r"Produce v\d+ (zstd|transactional|control and)", r"LogStartOffset", r"-1", "the log's start beside the refusal"),
     # Fetch.
     (ANY, r"Fetch", r"AbortedTransactions", r"None", "an empty list beside an error, where Kafka has null in some and an empty one in others"),
@@ -92,7 +120,9 @@ RULES = [
     (r"fetch: limits", r"^Fetch v\d+ (-?\d+ (in all|of the second partition)|[01] of each$)", r"Partitions\[\d\]\.Records$", ANY,
      "each shard has its part of the limit, and its first batch is whole", first_is_whole),
     (r"incremental", r"in turn, with little room", ANY, ANY, "the first batch of each shard is whole beyond the limit"),
-    (r"by id", r"twice", ANY, ANY, "a partition that is named twice is read twice"),
+    (r"fetch: every version", r"a partition twice$", r"\[0\]\.Partitions$", ANY,
+     "a partition that is named twice is read twice; Kafka reads the second alone", read_twice),
+    (r"by id", r"twice", ANY, ANY, "a topic that is named twice is read twice"),
     (ANY, r"Fetch", r"HighWatermark|LastStableOffset|LogStartOffset", r"-1", "whoever reads outside the log is told where it is"),
     (ANY, r"Fetch v\d+ isolation", ANY, ANY, "as in Kafka, with the partitions beside the error"),
     # Programs.
@@ -107,7 +137,7 @@ RULES = [
     (r"DescribeConfigs: loggers|IncrementalAlterConfigs: a (group's conf|client's met)|AlterUserScramCredentials", ANY, ANY, ANY,
      "loggers, the newer kinds of groups, client metrics and passwords are not served yet"),
     (r"InitProducerId: (a transaction begins|INVALID_REQUEST|transactions)|FindCoordinator: a transaction's", ANY, ANY, ANY, "transactions are not served"),
-    (r"FindCoordinator: INVALID_REQUEST", ANY, r"ErrorMessage", ANY, "our own words"),
+    (r"FindCoordinator: INVALID_REQUEST|find coordinator", r"type (3|9|-1)$|CoordinatorType", r"ErrorMessage", r"This most likely occurs", "our own words"),
     (r"OffsetDelete: done|OffsetFetch: after the deletion", r"ConsumerGroupCommand", ANY, ANY,
      "a group without members that has lost its last offset is gone at once; Kafka keeps it until it looks for such groups"),
     (r"DeleteRecords: some, fewer, all", r"--time -3", ANY, ANY, "no record is left whose timestamp could be the largest; Kafka tells one that was deleted"),

@@ -123,11 +123,18 @@ def credentials(talk):
 
 @case("quotas: partitions a second", **{"controller.quota.window.num": "2"})
 def mutations(talk):
-    client = talk.name("mutates")
-    rate = 0.01
+    client, probe = talk.name("mutates"), talk.name("probes")
     topics = [talk.name(f"mutated{number}") for number in range(8)]
-    alter(talk, 1, "set", (entity(client_id=client), ("controller_mutation_rate", rate)))
-    time.sleep(1.0)
+    alter(talk, 1, "set", *((entity(client_id=one), ("controller_mutation_rate", 0.01)) for one in (client, probe)))
+    # Kafka's controller learns of both after it was answered: until then it makes whatever is asked for.
+    for tried in range(100):
+        pair = [{"Name": f"{probe}{tried}-{one}", "NumPartitions": 1, "ReplicationFactor": 1} for one in (1, 2)]
+        made = talk.call("CreateTopics", 6, {"Topics": pair, "timeoutMs": 10_000}, client=probe)
+        if any(one["ErrorCode"] for one in made["Topics"]):
+            break
+        time.sleep(0.2)
+    # It is muted now.
+    talk.hang_up()
 
     def ask(api, version, about, body):
         answer = talk.protocol.response(api, version, talk.exchange(talk.protocol.request(api, version, body, client=client)))[1]
@@ -153,4 +160,4 @@ def mutations(talk):
     ask("CreatePartitions", 2, "old", {"Topics": grown, "TimeoutMs": 10_000, "ValidateOnly": False})
     ask("DeleteTopics", 5, "above", {"TopicNames": [topics[0]], "TimeoutMs": 10_000})
     ask("DeleteTopics", 4, "old", {"TopicNames": [topics[0]], "TimeoutMs": 10_000})
-    alter(talk, 1, "removed", (entity(client_id=client), ("controller_mutation_rate", None)))
+    alter(talk, 1, "removed", *((entity(client_id=one), ("controller_mutation_rate", None)) for one in (client, probe)))

@@ -23,6 +23,8 @@ def case(name, **properties):
 
 # Kafka's topics and partitions stand as its hash maps have them; those that failed often stand last.
 IN_NO_ORDER = ("Responses", "PartitionResponses", "Partitions", "Topics")
+# A client's name, and a UUID behind it.
+MEMBER = re.compile(r"(.*)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def place(one):
@@ -76,7 +78,7 @@ class Talk:
         self.epochs = {}
         self.producers = {}
         self.sessions = {}
-        self.known = {}
+        self.members = {}
         described = self.call("DescribeCluster", 1, {"EndpointType": 1})
         self.cluster, broker = described["ClusterId"], described["Brokers"][0]
         self.node, self.host = broker["BrokerId"], broker["Host"]
@@ -189,12 +191,18 @@ class Talk:
 
     # What must differ, replaced by what it means.
 
+    def member(self, value):
+        """A member's id, which the broker has made up, by its number."""
+        return self.members.setdefault(value, f"member {len(self.members)}: {MEMBER.fullmatch(value)[1]}")
+
     def plain(self, value, key="", topic=None):
         if isinstance(value, dict):
             topic = value.get("Name") or value.get("Topic") or self.names.get(value.get("TopicId")) or topic
             return {name: self.plain(item, name, topic) for name, item in value.items()}
         if isinstance(value, list):
             made = [self.plain(item, key, topic) for item in value]
+            if key == "Members":
+                return sorted(made, key=lambda one: str(one["MemberId"]))
             return sorted(made, key=place) if key in IN_NO_ORDER else made
         if key == "Records":
             # Kafka may cut its answer within the last batch; ours ends with a whole one.
@@ -213,6 +221,8 @@ class Talk:
             return f"id of {self.names[value]}"
         if key == "ProducerId" and value in self.producers:
             return f"producer {self.producers[value]}"
+        if key in ("MemberId", "Leader") and MEMBER.fullmatch(value):
+            return self.member(value)
         if key == "SessionId" and value:
             return f"session {self.sessions.setdefault(value, len(self.sessions))}"
         if key in ("LeaderEpoch", "Epoch", "leader_epoch") and topic in self.epochs and value >= 0:
