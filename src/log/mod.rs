@@ -166,6 +166,14 @@ impl Log {
         true
     }
 
+    /// Drops the batches of the tail below `end`, all of which segments hold: what these hold instead is to be read now.
+    pub fn evict_below(&mut self, end: Offset) {
+        assert!(end <= self.flushed, "the tail is to go below {end}, but the segments end at {}", self.flushed);
+        while self.tail.front().is_some_and(|batch| batch.base < end) {
+            assert!(self.evict_front(), "a batch below {end} is in no segment");
+        }
+    }
+
     /// The batches of the tail from the one that holds `offset`, oldest first.
     pub fn tail_from(&self, offset: Offset) -> impl Iterator<Item = &TailBatch> {
         let index = self.tail.partition_point(|batch| batch.end <= offset);

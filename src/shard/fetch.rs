@@ -372,6 +372,9 @@ impl Shard {
     }
 
     fn parts_read(&mut self, ticket: Ticket, round: u32, found: Found) {
+        if found.results.iter().any(|result| result.bytes > 0) {
+            self.on_tail_read();
+        }
         if found.wanted.is_empty() {
             self.read_done(ticket, round, found.results);
         } else {

@@ -12,7 +12,7 @@ use crate::boundary::{Done, FileId, Halt, IoError, Op, OpenMode, SECTOR};
 use crate::ids::{Offset, PartitionKey};
 use crate::log::segment::{self, Segment};
 use crate::log::{Room, Run, sidecar};
-use crate::memory::{self, round_down, round_up};
+use crate::memory::{self, Shares, round_down, round_up};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::ToString;
@@ -44,6 +44,8 @@ pub struct Flusher {
     waiting_for_room: bool,
     /// Every batch of the cache before this index is in a segment.
     looked_at: usize,
+    /// Since the last look, somebody has read batches from memory.
+    tail_read: bool,
 }
 
 /// A run on its way.
@@ -125,14 +127,38 @@ impl Shard {
                 None => true,
             };
             if !evicted {
-                self.queue_flush(oldest.slot);
-                return;
+                return self.queue_oldest();
             }
             self.cache.pop_front();
             self.cache_bytes -= oldest.len as usize;
             dropped += oldest.len as usize;
             self.flusher.looked_at = self.flusher.looked_at.saturating_sub(1);
         }
+    }
+
+    /// Segments were written anew below `end`: memory does not go on showing readers what they held before.
+    pub(super) fn forget_below(&mut self, slot: u32, end: Offset) {
+        let Some(partition) = self.partition(slot) else { return };
+        partition.log.evict_below(end);
+        let first_kept = partition.log.tail_base();
+        let (looked_at, mut index) = (self.flusher.looked_at, 0);
+        let (mut dropped_before, mut dropped_bytes) = (0, 0);
+        self.cache.retain(|batch| {
+            let keep = batch.slot != slot || batch.base >= first_kept;
+            if !keep {
+                dropped_before += usize::from(index < looked_at);
+                dropped_bytes += batch.len as usize;
+            }
+            index += 1;
+            keep
+        });
+        self.flusher.looked_at -= dropped_before;
+        self.cache_bytes -= dropped_bytes;
+    }
+
+    /// A reader found what it asked for in memory.
+    pub(super) fn on_tail_read(&mut self) {
+        self.flusher.tail_read = true;
     }
 
     /// Nobody has appended anything for a moment: what the load has taken goes back after a while.
@@ -142,38 +168,43 @@ impl Shard {
         }
     }
 
-    /// Still nothing: writes what is staged, drops what segments hold, and frees the arenas that this leaves empty.
+    /// Still nothing: writes what is staged, drops what segments hold unless readers take it from memory, and frees the
+    /// arenas that this leaves empty.
     pub(super) fn on_rest_due(&mut self, frame: u64) {
         if self.phase != Phase::Serving || self.journal().open_frame() != frame || !self.journal().is_idle() {
             return;
         }
-        let mut staged = 0;
+        let read = core::mem::take(&mut self.flusher.tail_read);
+        let mut kept = 0;
         for batch in core::mem::take(&mut self.cache) {
             let Some(partition) = self.partition(batch.slot) else {
                 self.cache_bytes -= batch.len as usize;
                 continue;
             };
             // A partition's batches stand in its order: behind the first that stays, all stay.
-            if partition.log.evict_front() {
+            if !read && partition.log.evict_front() {
                 self.cache_bytes -= batch.len as usize;
             } else {
-                staged += 1;
+                kept += 1;
                 self.queue_flush(batch.slot);
                 self.cache.push_back(batch);
             }
         }
         self.flusher.looked_at = 0;
         self.journal().release_memory();
-        if staged > 0 {
+        if kept > 0 {
             self.rest_later(frame);
         }
     }
 
-    /// Keeps what is staged below half of the memory for batches: the partition whose batch is oldest goes first.
     fn relieve_memory(&mut self) {
-        if self.staged_bytes <= self.staged_bytes_max() {
-            return;
+        if self.staged_bytes > self.staged_bytes_max() {
+            self.queue_oldest();
         }
+    }
+
+    /// The partitions whose staged batches are oldest go next, as many as may be in flight.
+    fn queue_oldest(&mut self) {
         let mut index = self.flusher.looked_at;
         let mut prefix = true;
         for _ in 0..LOOK_AHEAD {
@@ -197,8 +228,11 @@ impl Shard {
         }
     }
 
+    /// How much may be staged. Between the oldest batch that is staged and the newest stands twice as much where many
+    /// partitions take turns, because a run takes all of its partition's; and nothing behind the oldest can be dropped. A
+    /// quarter of the memory for batches is left to those that wait for room.
     fn staged_bytes_max(&self) -> usize {
-        (self.config.memory_bytes / 4) as usize
+        (Shares::of(self.config.memory_bytes).journal * 3 / 8) as usize
     }
 
     /// Starts one run of one partition, opening or rolling its segment first where that is due.

@@ -344,7 +344,9 @@ impl Shard {
             let (steps, folder) = (unlink(partition.key, group.made.name()), segment::folder(partition.key));
             return self.start_task(steps, None, &folder, Then::Compacted { partition: slot, wrote: Wrote::Unchanged });
         }
+        let end = group.made.end;
         self.compactor.replaced_bytes += partition.replace(&group.sources, group.made.clone());
+        self.forget_below(slot, end);
         self.next_group(slot);
     }
 

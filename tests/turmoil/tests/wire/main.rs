@@ -2,13 +2,15 @@
 //!
 //! What was acknowledged is there, once and in order; what was read stays; who is gone is forgotten.
 
+mod host;
+
 use highwater_rig::client::{Client, Deeds, Manners};
 use highwater_rig::ledger::Ledger;
 use highwater_rig::node::Site;
 use highwater_rig::producer::{Producer, create_topic};
 use highwater_rig::reader::{follow, read_all};
 use highwater_rig::runtime::Runtime;
-use highwater_turmoil::{BROKER, Replay, Turmoil, dial, seed, seeds, serve, step};
+use host::{BROKER, Replay, Turmoil, dial, seed, seeds, serve, step};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
