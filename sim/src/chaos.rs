@@ -352,7 +352,7 @@ impl World {
         }
         let paths = self.disk.paths();
         let there = paths.iter().filter_map(|path| self.disk.bytes(path));
-        let there: BTreeSet<_> = there.flat_map(|bytes| self.ledger.tags_in(bytes)).collect();
+        let there: BTreeSet<_> = there.flat_map(|bytes| self.ledger.tags_in(&bytes)).collect();
         if let Some(detail) = self.ledger.missing(&there) {
             self.fail(Invariant::Kept, detail);
         }

@@ -88,7 +88,8 @@ pub struct Shards {
 impl Shards {
     /// As the driver decides it: by what the folder says of itself, and what the operator asks for.
     pub fn of(disk: &Disk, asked: u16) -> Shards {
-        let there = disk.bytes("format").map(String::from_utf8_lossy);
+        let there = disk.bytes("format");
+        let there = there.as_deref().map(String::from_utf8_lossy);
         let there = there.and_then(|text| text.lines().find_map(|line| line.strip_prefix("shards=")?.parse().ok()));
         match there.filter(|there| (1..=64).contains(there) && *there != asked) {
             Some(there) => Shards { run: there, reshard: Some(asked) },
@@ -124,7 +125,7 @@ pub fn config(shape: &Shape, shards: Shards, shard: u16) -> Config {
             // For the topic of committed offsets, whose own configurations say nothing of these.
             ("log.cleaner.delete.retention.ms", "300"),
             ("log.cleaner.min.cleanable.ratio", "0.1"),
-            ("log.roll.ms", "400"),
+            ("log.roll.ms", "600"),
             ("offsets.topic.num.partitions", "3"),
             ("offsets.topic.segment.bytes", "1048576"),
             ("group.min.session.timeout.ms", "100"),
@@ -414,11 +415,13 @@ impl World {
                 let conn_state = self.conn(shard, conn);
                 assert!(conn_state.send.is_none(), "two Sends on {conn:?}");
                 conn_state.send = Some((token, data));
-                if let Some(within) = within {
+                self.pump_send(conn);
+                // Most are taken at once, and nothing falls due.
+                let waits = self.net.conns.get(&conn).is_some_and(|conn| conn.send.is_some());
+                if let Some(within) = within.filter(|_| waits) {
                     let within = u64::try_from(within.as_nanos()).expect("a time that a node can wait");
                     self.queue.push_in(within, Event::SendDue { conn, token });
                 }
-                self.pump_send(conn);
             }
             Op::Hangup { conn } => {
                 self.conn(shard, conn);

@@ -488,7 +488,7 @@ fn workload(dice: &mut Dice, heal_at: Nanos) -> Workload {
     let mut topics: Vec<TopicPlan> = (0..count)
         .map(|_| TopicPlan {
             partitions: dice.between(5, 8) as u16,
-            segment_ms: dice.pick(&[700, 2_000, 5_000]),
+            segment_ms: dice.pick(&[1_200, 3_000, 6_000]),
             retention_bytes: -1,
             retention_ms: -1,
             compression: Codec::Producer,
@@ -513,7 +513,7 @@ fn workload(dice: &mut Dice, heal_at: Nanos) -> Workload {
         producers,
         readers,
         strangers: if dice.coin() { dice.between(1, 25) as u16 } else { 0 },
-        fetches: 2_500 / u32::from(readers),
+        fetches: 2_300 / u32::from(readers),
         admin_pause_ms: dice.between(40, 200),
         admin_steps: dice.between(30, 60) as u32,
     }

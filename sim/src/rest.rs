@@ -94,7 +94,7 @@ impl World {
             while let Some(base) = next.take().filter(|base| bases.contains(base)) {
                 chained += 1;
                 let path = format!("{folder}/{base:020}.log");
-                match self.disk.bytes(&path).map_or(Ok(base), |bytes| whole(bytes, base)) {
+                match self.disk.bytes(&path).map_or(Ok(base), |bytes| whole(&bytes, base)) {
                     Ok(end) if end > base => next = Some(end),
                     Ok(_) => {}
                     Err(why) => broken = Some(format!("{path}: {why}")),

@@ -72,6 +72,8 @@ impl Trace {
             Done::Received(Ok(buf)) => self.bytes(buf),
             Done::Wrote(Ok(len)) | Done::Sent(Ok(len)) => self.mix(*len as u64),
             Done::Ended(Ok(())) => self.mix(5),
+            Done::Opened(Ok(opened)) => self.mix(u64::from(opened.file.0) << 40 ^ opened.len),
+            Done::Listed(Ok(names)) => names.iter().for_each(|name| self.bytes(name.as_bytes())),
             Done::Read { result: Err(error), .. } => self.text(error),
             Done::Opened(_) | Done::Ended(_) | Done::Wrote(_) | Done::Listed(_) | Done::Volume(_) => self.text(done),
             Done::Accepted(_) | Done::Received(_) | Done::Sent(_) => self.text(done),
@@ -95,6 +97,11 @@ impl Trace {
         }
     }
 
+    fn path(&mut self, kind: u64, path: &str) {
+        self.mix(kind);
+        self.bytes(path.as_bytes());
+    }
+
     fn op(&mut self, op: &Op) {
         match op {
             Op::Read { file, offset, buf } => {
@@ -110,19 +117,34 @@ impl Trace {
                 self.mix(conn.0 << 1 | u64::from(within.is_some()));
                 self.slices(data);
             }
-            Op::Open { .. }
-            | Op::Allocate { .. }
-            | Op::Sync { .. }
-            | Op::Truncate { .. }
-            | Op::Close { .. }
-            | Op::List { .. }
-            | Op::Volume
-            | Op::MakeDir { .. }
-            | Op::Rename { .. }
-            | Op::Remove { .. }
-            | Op::SyncDir { .. }
-            | Op::Accept { .. }
-            | Op::Hangup { .. } => self.text(op),
+            Op::Open { path, mode } => {
+                self.mix(
+                    9 | u64::from(mode.create) << 8 | u64::from(mode.truncate) << 9 | u64::from(mode.direct) << 10,
+                );
+                self.bytes(path.as_bytes());
+            }
+            Op::Allocate { file, offset, len } => {
+                self.mix(u64::from(file.0) << 8 | 10);
+                self.mix(*offset);
+                self.mix(*len);
+            }
+            Op::Truncate { file, len } => {
+                self.mix(u64::from(file.0) << 8 | 11);
+                self.mix(*len);
+            }
+            Op::Sync { file } => self.mix(u64::from(file.0) << 8 | 12),
+            Op::Close { file } => self.mix(u64::from(file.0) << 8 | 13),
+            Op::MakeDir { path } => self.path(14, path),
+            Op::Remove { path } => self.path(15, path),
+            Op::SyncDir { path } => self.path(16, path),
+            Op::List { path } => self.path(17, path),
+            Op::Rename { from, to } => {
+                self.path(18, from);
+                self.bytes(to.as_bytes());
+            }
+            Op::Volume => self.mix(19),
+            Op::Accept { listener } => self.mix(u64::from(*listener) << 8 | 20),
+            Op::Hangup { conn } => self.mix(conn.0 << 8 | 21),
         }
     }
 }

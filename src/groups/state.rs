@@ -281,15 +281,16 @@ impl Coordinator {
             if let Some((at, value)) = &group.recorded {
                 expected += 1;
                 bytes += value.len();
-                assert!(self.live.get(at) == Some(&Live::Group(name.clone())), "group {name} is not live at {at}");
+                let is = matches!(self.live.get(at), Some(Live::Group(live)) if live == name);
+                assert!(is, "group {name} is not live at {at}");
             }
             for (topic, offsets) in &group.offsets {
                 for (index, stored) in offsets {
                     expected += 1;
                     bytes += OFFSET_BYTES + stored.committed.metadata.len();
                     let live = self.live.get(&stored.at);
-                    let is = Live::Offset(name.clone(), topic.clone(), *index);
-                    assert!(live == Some(&is), "{name} {topic}-{index}: at {} is {live:?}", stored.at);
+                    let is = matches!(live, Some(Live::Offset(group, of, at)) if group == name && of == topic && at == index);
+                    assert!(is, "{name} {topic}-{index}: at {} is {live:?}", stored.at);
                 }
             }
             let busy = group.phase != Phase::Empty || !group.members.is_empty();

@@ -152,7 +152,16 @@ impl Member {
             let at = self.next_at.max(ctx.now + 5 * MILLIS);
             return self.link.wake(ctx, at);
         }
-        self.next_at = ctx.now + if ctx.calm { 5 * MILLIS } else { ctx.dice.skewed(self.pause / 2) };
+        let done = self.commits_left == 0 || (self.owned.is_empty() && !self.plain);
+        self.next_at = ctx.now
+            + if !ctx.calm {
+                ctx.dice.skewed(self.pause / 2)
+            } else if done && self.stage == Stage::Stable {
+                // It only stays, and says so often enough for its session.
+                self.session_ms as u64 * MILLIS / 4
+            } else {
+                5 * MILLIS
+            };
         match self.stage {
             Stage::Finding => self.find(ctx),
             Stage::Joining => self.join(ctx),

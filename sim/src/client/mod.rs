@@ -121,12 +121,27 @@ impl Client {
 
     pub fn on_wake(&mut self, ctx: &mut Ctx) {
         match self {
-            Client::Producer(producer) => producer.on_wake(ctx),
-            Client::Reader(reader) => reader.on_wake(ctx),
-            Client::Admin(admin) => admin.on_wake(ctx),
-            Client::Member(member) => member.on_wake(ctx),
+            Client::Producer(producer) => {
+                producer.on_wake(ctx);
+                producer.link.stay_awake(ctx);
+            }
+            Client::Reader(reader) => {
+                reader.on_wake(ctx);
+                reader.link.stay_awake(ctx);
+            }
+            Client::Admin(admin) => {
+                admin.on_wake(ctx);
+                admin.link.stay_awake(ctx);
+            }
+            Client::Member(member) => {
+                member.on_wake(ctx);
+                member.link.stay_awake(ctx);
+            }
             Client::Stranger(stranger) => stranger.on_wake(ctx),
-            Client::Keeper(keeper) => keeper.on_wake(ctx),
+            Client::Keeper(keeper) => {
+                keeper.on_wake(ctx);
+                keeper.link.stay_awake(ctx);
+            }
         }
     }
 
@@ -262,10 +277,14 @@ impl<T> Link<T> {
             State::Down => self.wake(ctx, self.again_at),
             State::Connecting | State::Up(_) | State::Retired => {}
         }
+        Turn::Nothing
+    }
+
+    /// To be called last on every wake: there is another to come, where none has been asked for.
+    fn stay_awake(&mut self, ctx: &mut Ctx) {
         if self.state != State::Retired {
             self.wake(ctx, ctx.now + 700 * MILLIS);
         }
-        Turn::Nothing
     }
 
     /// Leaves the connection, with a word or without.

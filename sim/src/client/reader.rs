@@ -94,6 +94,8 @@ const LARGEST_SINCE: i16 = 7;
 const LOOKUPS: u32 = 60_000;
 /// Without faults a waiting fetch hears of new records sooner than this.
 const NEWS_MAX: Nanos = 3_500 * MILLIS;
+/// Between the fetches of a reader that has read everything, and waits for the others.
+const DONE_PAUSE: Nanos = 250 * MILLIS;
 
 impl Reader {
     pub fn new(number: u16, plan: &Plan, dice: &mut Dice) -> Reader {
@@ -160,15 +162,18 @@ impl Reader {
         }
     }
 
+    /// Where acknowledged records have not been read yet.
+    fn behind<'a>(&'a self, ledger: &'a Ledger) -> impl Iterator<Item = &'a Place> {
+        let serving = self.places.iter().filter(|place| ledger.serves(place.part));
+        serving.filter(|place| place.next.is_none_or(|next| next < ledger.parts[place.part].acked_end))
+    }
+
     pub fn unfinished(&self, ledger: &Ledger) -> Option<String> {
         if self.link.is_retired() {
             return None;
         }
         let behind: Vec<String> = self
-            .places
-            .iter()
-            .filter(|place| ledger.serves(place.part))
-            .filter(|place| place.next.is_none_or(|next| next < ledger.parts[place.part].acked_end))
+            .behind(ledger)
             .map(|place| {
                 format!("{} at {:?} of {}", ledger.name(place.part), place.next, ledger.parts[place.part].acked_end)
             })
@@ -202,7 +207,14 @@ impl Reader {
         if ctx.now < self.next_at {
             return self.link.wake(ctx, self.next_at);
         }
-        self.next_at = ctx.now + if ctx.calm { 5 * MILLIS } else { ctx.dice.skewed(self.pause * 5 / 8) };
+        self.next_at = ctx.now
+            + if !ctx.calm {
+                ctx.dice.skewed(self.pause * 5 / 8)
+            } else if self.fetches_left == 0 && self.behind(ctx.ledger).next().is_none() {
+                DONE_PAUSE
+            } else {
+                5 * MILLIS
+            };
         let serving: Vec<usize> =
             (0..self.places.len()).filter(|at| ctx.ledger.serves(self.places[*at].part)).collect();
         if serving.is_empty() {
@@ -281,7 +293,7 @@ impl Reader {
     fn ask_records(&mut self, ctx: &mut Ctx, serving: &[usize]) {
         let count = ctx.dice.between(1, 8).min(serving.len() as u64) as usize;
         let mut request = FetchRequest {
-            max_wait_ms: if ctx.calm { 20 } else { ctx.dice.pick(&[0, 5, 20, 100]) },
+            max_wait_ms: if ctx.calm { 10 } else { ctx.dice.pick(&[0, 5, 20, 100]) },
             min_bytes: ctx.dice.pick(&[0, 1, 1, 1_000, 20_000]),
             max_bytes: ctx.dice.pick(&[1, 4_096, 65_536, 1 << 20]),
             session_epoch: -1,

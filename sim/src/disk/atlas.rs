@@ -88,10 +88,7 @@ impl Atlas {
             return;
         }
         let mut before = vec![0; bytes.len()];
-        if let Some(there) = file.live().get(offset..) {
-            let len = there.len().min(before.len());
-            before[..len].copy_from_slice(&there[..len]);
-        }
+        file.live().read(offset, &mut before);
         let path = path.to_string();
         self.recent.push_back(Recent { file: index, path, offset, bytes: bytes.to_vec(), before, durable });
         if self.recent.len() > RECENT_MAX {
@@ -127,11 +124,8 @@ impl Disk {
     fn standing(&self) -> Vec<usize> {
         let stands = |recent: &Recent| {
             let named = self.names.get(&recent.path) == Some(Node::File(recent.file));
-            let there = self.files[recent.file].as_ref().and_then(|file| {
-                let end = recent.offset + recent.bytes.len();
-                file.stable().get(recent.offset..end)
-            });
-            named && there == Some(&recent.bytes[..])
+            let file = self.files[recent.file].as_ref();
+            named && file.is_some_and(|file| file.stable().holds(recent.offset, &recent.bytes))
         };
         // A write that was repeated, because it had come out short, is not the one that counts.
         let repeated = |index: usize, recent: &Recent| {
@@ -211,9 +205,7 @@ impl Disk {
             Fault::IndexGarbage => bad[sector].iter_mut().for_each(|byte| *byte = dice.below(256) as u8),
             Fault::IndexLost => bad.fill(0),
             Fault::IndexForeign => {
-                let other = self.file(indexes[dice.index(indexes.len())].1).stable();
-                let len = other.len().min(bad.len());
-                bad[..len].copy_from_slice(&other[..len]);
+                self.file(indexes[dice.index(indexes.len())].1).stable().read(0, &mut bad);
             }
             other => panic!("{} harms no index", other.name()),
         }
@@ -285,7 +277,7 @@ impl Disk {
                 && parent(name) == parent(path)
                 && !parent(path).is_empty()
             {
-                bytes.extend_from_slice(self.file(file).stable());
+                bytes.extend_from_slice(&self.file(file).stable().to_vec());
             }
         }
         bytes
@@ -314,9 +306,9 @@ impl Disk {
     /// Undoes all damage that nothing has overwritten since.
     pub fn heal(&mut self) {
         for hit in std::mem::take(&mut self.atlas.hits) {
-            let (start, end) = (hit.offset as usize, hit.offset as usize + hit.bad.len());
+            let start = hit.offset as usize;
             if let Some(file) = self.files[hit.file].as_mut()
-                && file.stable().get(start..end) == Some(&hit.bad[..])
+                && file.stable().holds(start, &hit.bad)
             {
                 file.overwrite(start, &hit.good);
             }

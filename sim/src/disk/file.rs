@@ -8,17 +8,16 @@
 //! leave bytes in `live` that no later sync will write (pages marked clean).
 
 use crate::dice::Dice;
+use crate::disk::image::Image;
 use crate::faults::{Counts, Fault};
-use std::sync::Arc;
 
 /// The unit of tearing.
 pub const UNIT: usize = 512;
 
 #[derive(Clone, Default)]
 pub struct File {
-    /// Shared, also with the files of other disks, until one is written to.
-    live: Arc<Vec<u8>>,
-    stable: Arc<Vec<u8>>,
+    live: Image,
+    stable: Image,
     unsynced: Vec<Unsynced>,
     mark: u64,
 }
@@ -56,20 +55,11 @@ impl Fate {
     }
 }
 
-fn put(image: &mut Arc<Vec<u8>>, offset: usize, bytes: &[u8]) {
-    let image = Arc::make_mut(image);
-    let end = offset + bytes.len();
-    if image.len() < end {
-        image.resize(end, 0);
-    }
-    image[offset..end].copy_from_slice(bytes);
-}
-
 impl File {
     /// A file whose bytes are all on the platter.
-    pub fn settled(bytes: Vec<u8>) -> File {
-        let bytes = Arc::new(bytes);
-        File { stable: bytes.clone(), live: bytes, unsynced: Vec::new(), mark: 0 }
+    pub fn settled(bytes: &[u8]) -> File {
+        let image = Image::of(bytes);
+        File { stable: image.clone(), live: image, unsynced: Vec::new(), mark: 0 }
     }
 
     /// What is surely durable of it, as a file of its own.
@@ -85,11 +75,11 @@ impl File {
         self.live.is_empty()
     }
 
-    pub fn live(&self) -> &[u8] {
+    pub fn live(&self) -> &Image {
         &self.live
     }
 
-    pub fn stable(&self) -> &[u8] {
+    pub fn stable(&self) -> &Image {
         &self.stable
     }
 
@@ -112,7 +102,7 @@ impl File {
         if bytes.is_empty() {
             return;
         }
-        put(&mut self.live, offset, bytes);
+        self.live.put(offset, bytes);
         self.note(Change::Data { offset, bytes: bytes.to_vec() });
     }
 
@@ -121,8 +111,8 @@ impl File {
         if bytes.is_empty() {
             return;
         }
-        put(&mut self.live, offset, bytes);
-        put(&mut self.stable, offset, bytes);
+        self.live.put(offset, bytes);
+        self.stable.put(offset, bytes);
         if !self.unsynced.is_empty() {
             self.supersede(offset, offset + bytes.len());
         }
@@ -158,15 +148,15 @@ impl File {
     /// Cuts or extends the file, in the cache.
     pub fn set_len(&mut self, len: usize) {
         if self.live.len() != len {
-            Arc::make_mut(&mut self.live).resize(len, 0);
+            self.live.set_len(len);
             self.note(Change::Len(len));
         }
     }
 
-    fn apply(image: &mut Arc<Vec<u8>>, change: &Change) {
+    fn apply(image: &mut Image, change: &Change) {
         match change {
-            Change::Data { offset, bytes } => put(image, *offset, bytes),
-            Change::Len(len) => Arc::make_mut(image).resize(*len, 0),
+            Change::Data { offset, bytes } => image.put(*offset, bytes),
+            Change::Len(len) => image.set_len(*len),
         }
     }
 
@@ -228,11 +218,11 @@ impl File {
     pub fn tear_stable(&mut self, offset: usize, bytes: &[u8], dice: &mut Dice, counts: &mut Counts) {
         match dice.below(5) {
             0 => {}
-            1 => put(&mut self.stable, offset, bytes),
+            1 => self.stable.put(offset, bytes),
             2 => {
                 let units = bytes.len().div_ceil(UNIT) as u64;
                 let len = (dice.between(0, units) as usize * UNIT).min(bytes.len());
-                put(&mut self.stable, offset, &bytes[..len]);
+                self.stable.put(offset, &bytes[..len]);
                 counts.add(Fault::TornWrite);
             }
             3 => {
@@ -245,7 +235,7 @@ impl File {
                 let mut garbage = [0u8; UNIT];
                 dice.fill(&mut garbage);
                 let len = UNIT.min(offset + bytes.len() - at);
-                put(&mut self.stable, at, &garbage[..len]);
+                self.stable.put(at, &garbage[..len]);
                 counts.add(Fault::TornWrite);
                 counts.add(Fault::GarbageSector);
             }
@@ -268,25 +258,21 @@ impl File {
 
     /// Damage: these bytes are what the platter holds from now on, and reads give them.
     pub fn overwrite(&mut self, offset: usize, bytes: &[u8]) {
-        let end = (offset + bytes.len()).min(self.stable.len());
-        if offset < end {
-            Arc::make_mut(&mut self.stable)[offset..end].copy_from_slice(&bytes[..end - offset]);
-        }
-        let end = (offset + bytes.len()).min(self.live.len());
-        if offset < end {
-            Arc::make_mut(&mut self.live)[offset..end].copy_from_slice(&bytes[..end - offset]);
+        for image in [&mut self.stable, &mut self.live] {
+            let len = bytes.len().min(image.len().saturating_sub(offset));
+            image.put(offset, &bytes[..len]);
         }
     }
 }
 
 /// Writes each sector of `bytes` or leaves it, by a coin.
-fn scatter(image: &mut Arc<Vec<u8>>, offset: usize, bytes: &[u8], dice: &mut Dice) {
+fn scatter(image: &mut Image, offset: usize, bytes: &[u8], dice: &mut Dice) {
     let mut at = 0;
     while at < bytes.len() {
         // The first piece ends where the file's sector ends, so that pieces are the drive's units.
         let len = (UNIT - (offset + at) % UNIT).min(bytes.len() - at);
         if dice.coin() {
-            put(image, offset + at, &bytes[at..at + len]);
+            image.put(offset + at, &bytes[at..at + len]);
         }
         at += len;
     }
@@ -303,16 +289,18 @@ mod tests {
 
     #[test]
     fn a_durable_write_takes_older_unsynced_bytes_out() {
-        let mut file = File::settled(vec![0; 4096]);
+        let mut file = File::settled(&[0; 4096]);
         file.write(0, &[1; 2048]);
         file.write_through(512, &[2; 512]);
         lose(&mut file, Fate::KeepAll);
-        assert_eq!([file.live()[0], file.live()[512], file.live()[1024]], [1, 2, 1]);
-        let mut file = File::settled(vec![0; 4096]);
+        let at = |at: usize| file.live().to_vec()[at];
+        assert_eq!([at(0), at(512), at(1024)], [1, 2, 1]);
+        let mut file = File::settled(&[0; 4096]);
         file.write(0, &[1; 2048]);
         file.write_through(512, &[2; 512]);
         lose(&mut file, Fate::LoseAll);
-        assert_eq!([file.live()[0], file.live()[512], file.live()[1024]], [0, 2, 0]);
+        let at = |at: usize| file.live().to_vec()[at];
+        assert_eq!([at(0), at(512), at(1024)], [0, 2, 0]);
     }
 
     #[test]
@@ -323,7 +311,7 @@ mod tests {
         file.write(512, &[2; 512]);
         file.sync(mark);
         lose(&mut file, Fate::LoseAll);
-        assert_eq!(file.live(), &[1; 512]);
+        assert_eq!(file.live().to_vec(), [1; 512]);
     }
 
     #[test]
@@ -334,7 +322,7 @@ mod tests {
             file.write(0, &[1; 512]);
             file.sync_failed(file.mark(), false, &mut Dice::new(seed, Purpose::Disk));
             file.sync(file.mark());
-            assert_eq!(file.live(), &[1; 512]);
+            assert_eq!(file.live().to_vec(), [1; 512]);
             lose(&mut file, Fate::KeepAll);
             seen[usize::from(file.is_empty())] = true;
         }

@@ -9,6 +9,7 @@
 
 pub mod atlas;
 pub mod file;
+mod image;
 pub mod names;
 
 use crate::dice::Dice;
@@ -81,9 +82,9 @@ impl Disk {
     }
 
     /// The bytes that reads see under a name.
-    pub fn bytes(&self, path: &str) -> Option<&[u8]> {
+    pub fn bytes(&self, path: &str) -> Option<Vec<u8>> {
         match self.names.get(path)? {
-            Node::File(file) => Some(self.file(file).live()),
+            Node::File(file) => Some(self.file(file).live().to_vec()),
             Node::Dir => None,
         }
     }
@@ -214,7 +215,7 @@ impl Disk {
             len = shorter(len, handle.direct, dice);
             counts.add(Fault::ShortRead);
         }
-        buf[..len].copy_from_slice(&live[start..start + len]);
+        live.read(start, &mut buf[..len]);
         Done::Read { buf, result: Ok(len) }
     }
 
