@@ -3,6 +3,7 @@
 use crate::node::{MILLIS, Node};
 use bytes::Bytes;
 use highwater::boundary::ConnId;
+use highwater::wire::Message;
 use highwater::wire::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
 use highwater::wire::find_coordinator::{FindCoordinatorRequest, FindCoordinatorResponse};
 use highwater::wire::leave_group::{LeaveGroupRequest, LeaveGroupResponse, MemberIdentity};
