@@ -97,11 +97,14 @@ class Bench:
         """Ends those pairs that no later check needs: a dozen idle Kafkas would starve the next one that starts."""
         wanted = {key_of(properties) for properties in wanted}
         for key in [key for key in self.started if key not in wanted]:
-            self.running.pop(key, None)
-            for broker in self.started.pop(key):
-                if broker.is_running():
-                    broker.kill()
-                shutil.rmtree(broker.folder)
+            self.end(key)
+
+    def end(self, key):
+        self.running.pop(key, None)
+        for broker in self.started.pop(key):
+            if broker.is_running():
+                broker.kill()
+            shutil.rmtree(broker.folder, ignore_errors=True)
 
     def stop(self):
         for tools in self.tools:
@@ -112,8 +115,17 @@ class Bench:
         """Holds one check with each broker; gives "same", "explained" or "differs"."""
         self.count += 1
         prefix = f"c{self.count}-{int(time.time() * 1000) % 1_000_000}-"
+        title = f"{program}: {name}"
         sides, failures, began = [], [], time.monotonic()
-        for (port, place), tools in zip(self.pair(properties), self.tools):
+        try:
+            pair = self.pair(properties)
+        except (Exception, SystemExit) as error:
+            if isinstance(error, SystemExit) and not isinstance(error.code, str):
+                raise
+            # A broker that does not start fails this check, and the next one tries again.
+            self.end(key_of(properties))
+            return report(title, 0, [], [f"{type(error).__name__}: {error}"], time.monotonic() - began)
+        for (port, place), tools in zip(pair, self.tools):
             sides.append(Talk(self.protocol, port, prefix) if program == "raw" else Session(self.protocol, port, prefix, tools, place))
         threads = [threading.Thread(target=hold, args=(function, side, failures)) for side in sides]
         for thread in threads:
@@ -121,7 +133,6 @@ class Bench:
         for thread in threads:
             thread.join()
         ours, kafka = (side.transcript for side in sides)
-        title = f"{program}: {name}"
         found = [(*one, on_purpose.reason(title, *one)) for one in differences(ours, kafka)]
         return report(title, len(ours), found, failures, time.monotonic() - began)
 
