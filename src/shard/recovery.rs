@@ -195,8 +195,12 @@ impl Shard {
         if partition.deleted {
             return;
         }
-        let (log_end, refuses) = (partition.log.end(), partition.refusal.is_some());
-        if base > log_end {
+        let log_end = partition.log.end();
+        let refuses = partition.refusal.is_some();
+        // What could not be read once, and for which the partition refuses since, may be readable now: it does not come
+        // back, or it would wait in the journal for ever, above the end of its log.
+        let is_refused = partition.refusal.as_ref().is_some_and(|refusal| base >= refusal.from);
+        if base > log_end || is_refused {
             // No segment will hold it: its journal file is all that is left of it.
             self.boot.recovery.keep.insert(file_seq);
             if refuses {

@@ -62,6 +62,13 @@ fn each_of_several_damaged_frames_in_a_row_refuses_its_partitions() {
     all_hold(plans, Fault::BitFlip);
 }
 
+/// Frames that could not be read in one recovery, and for which partitions refuse since, were read in the next one. Their
+/// batches waited for a segment that would never take them, and held the journal until it was full and all stood still.
+#[test]
+fn what_is_refused_once_does_not_come_back_and_hold_the_journal() {
+    holds(Plan::draw(575));
+}
+
 /// A consumer that has read beyond the damage is refused there, wherever the log's end is now: it must not start elsewhere.
 #[test]
 fn a_read_beyond_the_damage_is_refused_and_not_out_of_range() {
