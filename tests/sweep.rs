@@ -3,20 +3,12 @@
 //! `HIGHWATER_SEEDS` says how many (200 if not set), `HIGHWATER_SEED` pins one. Each seed is held to what a default seed
 //! promises to do (see `Stats::unkept`), all of them together to the median, a thousand of them to every fault.
 
-use highwater_sim::run::{ALL_FAULTS_FROM, RECORDS_PROMISED, median, name_panics, replay, sweep};
-
-fn number(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}; a number is needed")))
-}
+use highwater_sim::run::{ALL_FAULTS_FROM, RECORDS_PROMISED, median, name_panics, replay, seeds, sweep};
 
 #[test]
 fn every_seed_keeps_every_invariant() {
     name_panics();
-    let seeds: Vec<u64> = match number("HIGHWATER_SEED") {
-        Some(seed) => vec![seed],
-        None => (0..number("HIGHWATER_SEEDS").unwrap_or(200)).collect(),
-    };
+    let seeds = seeds(200);
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let result = sweep(&seeds, threads, false, |_| {});
     for report in &result.failed {

@@ -21,6 +21,18 @@ pub const ALL_FAULTS_FROM: u64 = 1_000;
 /// Records acknowledged and read back in a default seed, at the median.
 pub const RECORDS_PROMISED: u64 = 10_000;
 
+/// The seeds to try: `HIGHWATER_SEED` pins one, `HIGHWATER_SEEDS` says how many.
+pub fn seeds(count: u64) -> Vec<u64> {
+    let number = |name: &str| {
+        let text = std::env::var(name).ok()?;
+        Some(text.parse::<u64>().unwrap_or_else(|_| panic!("{name} is {text:?}; a number is needed")))
+    };
+    match number("HIGHWATER_SEED") {
+        Some(seed) => vec![seed],
+        None => (0..number("HIGHWATER_SEEDS").unwrap_or(count)).collect(),
+    }
+}
+
 /// The command that replays a seed.
 pub fn replay(seed: u64) -> String {
     format!("cargo run --release -- sim {seed}")

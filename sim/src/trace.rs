@@ -118,10 +118,8 @@ impl Trace {
                 self.slices(data);
             }
             Op::Open { path, mode } => {
-                self.mix(
-                    9 | u64::from(mode.create) << 8 | u64::from(mode.truncate) << 9 | u64::from(mode.direct) << 10,
-                );
-                self.bytes(path.as_bytes());
+                let modes = u64::from(mode.create) << 8 | u64::from(mode.truncate) << 9 | u64::from(mode.direct) << 10;
+                self.path(9 | modes, path);
             }
             Op::Allocate { file, offset, len } => {
                 self.mix(u64::from(file.0) << 8 | 10);

@@ -10,6 +10,7 @@ use highwater_rig::node::Site;
 use highwater_rig::producer::{Producer, create_topic};
 use highwater_rig::reader::{follow, read_all};
 use highwater_rig::runtime::{Runtime, within};
+use highwater_rig::seeds;
 use madsim::Config;
 use madsim::runtime::{Handle, NodeHandle, Runtime as Sim};
 use std::cell::{Cell, RefCell};
@@ -134,18 +135,6 @@ async fn storm_and_rest() -> (u64, u64) {
     assert!(world.ledger.borrow().acknowledged() > 100, "{:?}", world.ledger.borrow());
     let watch = world.site.watch();
     (watch.trace.hash(), watch.runs)
-}
-
-/// The seeds to try: `HIGHWATER_SEED` pins one, `HIGHWATER_SEEDS` says how many.
-fn seeds(count: u64) -> Vec<u64> {
-    let number = |name: &str| {
-        let text = std::env::var(name).ok()?;
-        Some(text.parse::<u64>().unwrap_or_else(|_| panic!("{name} is {text:?}; a number is needed")))
-    };
-    match number("HIGHWATER_SEED") {
-        Some(seed) => vec![seed],
-        None => (0..number("HIGHWATER_SEEDS").unwrap_or(count)).collect(),
-    }
 }
 
 /// Says which seed it was, where a test panics.

@@ -24,3 +24,5 @@ pub mod platter;
 pub mod producer;
 pub mod reader;
 pub mod runtime;
+
+pub use highwater_sim::run::seeds;

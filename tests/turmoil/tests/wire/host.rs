@@ -103,18 +103,6 @@ pub fn dial() -> Dial {
     })
 }
 
-/// The seeds to try: `HIGHWATER_SEED` pins one, `HIGHWATER_SEEDS` says how many.
-pub fn seeds(count: u64) -> Vec<u64> {
-    let number = |name: &str| {
-        let text = std::env::var(name).ok()?;
-        Some(text.parse::<u64>().unwrap_or_else(|_| panic!("{name} is {text:?}; a number is needed")))
-    };
-    match number("HIGHWATER_SEED") {
-        Some(seed) => vec![seed],
-        None => (0..number("HIGHWATER_SEEDS").unwrap_or(count)).collect(),
-    }
-}
-
 /// Says which seed it was, where a test panics.
 pub struct Replay {
     pub test: &'static str,
