@@ -1,6 +1,7 @@
 //! What the machine and the operator allow: cores, descriptors, memory.
 
 use crate::ring::{BLOCK_BYTES, BLOCKS_MAX};
+use highwater::ids::ShardId;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -48,27 +49,46 @@ fn memory_needed(shards: u16) -> u64 {
     PROCESS_BYTES + u64::from(shards) * (DRIVER_BYTES + share + 1)
 }
 
-/// How many connections all shards together may have.
+/// How many connections all shards together may still have, and how many each of them has.
 #[derive(Debug)]
-pub struct Seats(AtomicI64);
+pub struct Seats {
+    free: AtomicI64,
+    taken: Vec<AtomicI64>,
+}
 
 impl Seats {
-    pub fn new(count: u64) -> Seats {
-        Seats(AtomicI64::new(i64::try_from(count).unwrap_or(i64::MAX)))
+    pub fn new(count: u64, shards: u16) -> Seats {
+        let free = AtomicI64::new(i64::try_from(count).unwrap_or(i64::MAX));
+        Seats { free, taken: (0..shards).map(|_| AtomicI64::new(0)).collect() }
     }
 
-    /// False if all are taken.
+    /// A seat for a connection that may come. False if all are taken.
     #[must_use]
     pub fn take(&self) -> bool {
-        let taken = self.0.fetch_sub(1, Ordering::Relaxed) > 0;
+        let taken = self.free.fetch_sub(1, Ordering::Relaxed) > 0;
         if !taken {
             self.give_back();
         }
         taken
     }
 
+    /// No connection has come.
     pub fn give_back(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.free.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A connection has come to `at`: which shard is to have it. It is the one that has the fewest, `at` among equals.
+    pub fn show(&self, at: ShardId) -> ShardId {
+        let rank = |(shard, taken): &(u16, &AtomicI64)| (taken.load(Ordering::Relaxed), *shard != at.0);
+        let (shard, taken) = (0..).zip(&self.taken).min_by_key(rank).expect("there are shards");
+        taken.fetch_add(1, Ordering::Relaxed);
+        ShardId(shard)
+    }
+
+    /// A connection of this shard is gone.
+    pub fn leave(&self, shard: ShardId) {
+        self.taken[usize::from(shard.0)].fetch_sub(1, Ordering::Relaxed);
+        self.give_back();
     }
 }
 
@@ -134,11 +154,20 @@ mod tests {
 
     #[test]
     fn a_seat_that_is_given_back_is_taken_again() {
-        let seats = Seats::new(2);
+        let seats = Seats::new(2, 1);
         assert!(seats.take() && seats.take());
         assert!(!seats.take() && !seats.take());
         seats.give_back();
         assert!(seats.take() && !seats.take());
+    }
+
+    #[test]
+    fn the_shard_with_the_fewest_connections_has_the_next() {
+        let seats = Seats::new(100, 3);
+        let shown: Vec<u16> = (0..4).map(|_| seats.show(ShardId(1)).0).collect();
+        assert_eq!(shown, [1, 0, 2, 1]);
+        seats.leave(ShardId(2));
+        assert_eq!((seats.show(ShardId(1)), seats.show(ShardId(2))), (ShardId(2), ShardId(2)));
     }
 
     #[test]

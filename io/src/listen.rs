@@ -1,4 +1,5 @@
-//! Listening sockets: for each address one socket per shard, between which the kernel shares the connections out.
+//! Listening sockets: for each address one socket per shard. The kernel draws lots between them; whoever takes a connection
+//! gives it to the shard that has the fewest (`driver::conns`).
 
 use crate::address::HostPort;
 use rustix::net::sockopt::{set_ipv6_v6only, set_socket_reuseaddr, set_socket_reuseport, set_tcp_nodelay};

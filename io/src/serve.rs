@@ -5,7 +5,7 @@
 
 use crate::address::HostPort;
 use crate::clock::Clock;
-use crate::driver::{Driver, Outfit};
+use crate::driver::{Driver, Outfit, Post};
 use crate::folder::Folder;
 use crate::limits::{self, Seats};
 use crate::listen::{self, Listeners};
@@ -17,7 +17,6 @@ use highwater::boundary::Halt;
 use highwater::config::{Config, JournalConfig};
 use highwater::configs;
 use highwater::ids::{NodeId, ShardId};
-use highwater::mail::Mail;
 use highwater::metrics::Sample;
 use highwater::shard::Shard;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -79,7 +78,7 @@ fn prepare(args: &ServeArgs) -> Result<Node, String> {
     let listeners = listen::open(&settings.listen, shards)?;
     let first = HostPort { host: settings.listen[0].host.clone(), port: listeners.addresses[0].port() };
     let advertised = settings.advertise.clone().unwrap_or(first);
-    let seats = Arc::new(Seats::new(descriptors.seats));
+    let seats = Arc::new(Seats::new(descriptors.seats, shards));
     Ok(Node { settings, folder, shards, share_bytes, seats, collector, samples, listeners, advertised })
 }
 
@@ -238,11 +237,11 @@ fn end_process_on_panic() {
 
 /// Whether the process was asked to stop, and whom to tell.
 #[derive(Default)]
-struct Stopping(Mutex<(bool, Option<Arc<Mailboxes<Mail>>>)>);
+struct Stopping(Mutex<(bool, Option<Arc<Mailboxes<Post>>>)>);
 
 impl Stopping {
     /// These shards run from now on.
-    fn watch(&self, mailboxes: &Arc<Mailboxes<Mail>>) {
+    fn watch(&self, mailboxes: &Arc<Mailboxes<Post>>) {
         let (asked, running) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *running = Some(Arc::clone(mailboxes));
         if *asked {

@@ -101,6 +101,22 @@ fn metrics_agree_with_what_clients_did() {
 }
 
 #[test]
+fn connections_are_shared_out_evenly_between_shards() {
+    let (broker, metrics) = start(&["--shards", "4"]);
+    let mut clients: Vec<Client> = (0..40).map(|_| Client::connect(broker.address)).collect();
+    for client in &mut clients {
+        client.api_count();
+    }
+    let counts = |series: &BTreeMap<String, f64>| -> Vec<f64> {
+        (0..4).map(|shard| series[&format!("highwater_connections{{shard=\"{shard}\"}}")]).collect()
+    };
+    let found = counts(&scrape(metrics));
+    // Two shards that take one at the same moment may both give it to the same third.
+    assert!(found.iter().all(|count| (8.0..=12.0).contains(count)), "{found:?}");
+    assert_eq!(found.iter().sum::<f64>(), 40.0);
+}
+
+#[test]
 fn health_and_readiness_are_told_and_nothing_else() {
     let (_broker, metrics) = start(&["--shards", "2"]);
     assert_eq!(get(metrics, "/health"), (200, "ok\n".to_owned()));

@@ -4,11 +4,11 @@
 //! the descriptor is closed when both have ended. An id carries a generation: none is used twice.
 
 use super::files::own;
-use super::{Core, Driver, Flight};
+use super::{Core, Driver, Flight, Post};
 use crate::ring::Payload;
 use bytes::{Bytes, BytesMut};
 use highwater::boundary::{Accepted, ConnId, Done, Instant, NetError, Token};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -94,38 +94,109 @@ impl Conn {
     }
 }
 
+/// A listener of this shard.
+pub(super) struct Door {
+    socket: OwnedFd,
+    /// The core waits for a connection.
+    asked: Option<Token>,
+    /// An accept is in flight.
+    watched: bool,
+    /// Connections that the core has not asked for yet.
+    guests: VecDeque<Guest>,
+}
+
+/// A connection on its way to the shard that is to have it.
+#[derive(Debug)]
+pub struct Guest {
+    pub fd: OwnedFd,
+    pub listener: u16,
+    pub peer: String,
+}
+
+impl Door {
+    pub(super) fn new(socket: OwnedFd) -> Door {
+        Door { socket, asked: None, watched: false, guests: VecDeque::new() }
+    }
+}
+
 impl<C: Core> Driver<C> {
     pub(super) fn accept(&mut self, token: Token, listener: u16) {
-        if !self.seats.take() {
-            return self.refuse_accept(token, libc::EMFILE);
+        let door = &mut self.doors[usize::from(listener)];
+        assert!(door.asked.is_none(), "two accepts at listener {listener}");
+        if let Some(guest) = door.guests.pop_front() {
+            let accepted = self.let_in(guest);
+            return self.ready.push_back((token, accepted));
         }
-        let fd = self.listeners[usize::from(listener)].as_raw_fd();
-        self.ring.accept(Flight::Accept { token, listener }, fd);
+        door.asked = Some(token);
+        self.watch(listener);
     }
 
-    pub(super) fn ended_accept(&mut self, token: Token, listener: u16, result: Result<u32, i32>, payload: Payload) {
+    fn watch(&mut self, listener: u16) {
+        let door = &mut self.doors[usize::from(listener)];
+        if door.watched {
+            return;
+        }
+        if !self.seats.take() {
+            return self.refuse_accept(listener, libc::EMFILE);
+        }
+        door.watched = true;
+        self.ring.accept(Flight::Accept { listener }, door.socket.as_raw_fd());
+    }
+
+    /// The kernel draws lots between the shards' sockets: whoever has come goes to the shard with the fewest connections.
+    pub(super) fn ended_accept(&mut self, listener: u16, result: Result<u32, i32>, payload: Payload) {
+        self.doors[usize::from(listener)].watched = false;
         match result {
             Ok(fd) => {
                 let Payload::Peer(peer) = payload else { unreachable!("an accept returns its peer") };
                 let peer = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
-                let conn = self.conns.insert(own(fd));
-                let principal = ANONYMOUS.to_owned();
-                self.answer(token, Done::Accepted(Ok(Accepted { conn, listener, peer, principal })));
+                let guest = Guest { fd: own(fd), listener, peer };
+                let to = self.seats.show(self.shard);
+                if to == self.shard {
+                    self.welcome(guest);
+                } else {
+                    self.outgoing[usize::from(to.0)].push(Post::Guest(guest));
+                }
+                if self.doors[usize::from(listener)].asked.is_some() {
+                    self.watch(listener);
+                }
             }
             Err(errno) => {
                 self.seats.give_back();
-                match errno {
-                    libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => self.refuse_accept(token, errno),
-                    errno => self.answer(token, Done::Accepted(Err(net_error(errno)))),
-                }
+                self.refuse_accept(listener, errno);
             }
         }
     }
 
-    /// Asked again at once, it would fail again at once: the answer waits a little.
-    fn refuse_accept(&mut self, token: Token, errno: i32) {
-        let due = self.now.mono.after(ACCEPT_PAUSE);
-        self.later.push((due, token, Done::Accepted(Err(NetError::Os(errno)))));
+    /// A connection has come, to our own door or to another shard's.
+    pub(super) fn welcome(&mut self, guest: Guest) {
+        let door = &mut self.doors[usize::from(guest.listener)];
+        match door.asked.take() {
+            Some(token) => {
+                let accepted = self.let_in(guest);
+                self.answer(token, accepted);
+            }
+            None => door.guests.push_back(guest),
+        }
+    }
+
+    fn let_in(&mut self, guest: Guest) -> Done {
+        let Guest { fd, listener, peer } = guest;
+        let conn = self.conns.insert(fd);
+        Done::Accepted(Ok(Accepted { conn, listener, peer, principal: ANONYMOUS.to_owned() }))
+    }
+
+    /// Where the core would ask again at once, and fail again at once, the answer waits a little.
+    fn refuse_accept(&mut self, listener: u16, errno: i32) {
+        // Nobody may be waiting: another shard's guest was the answer.
+        let Some(token) = self.doors[usize::from(listener)].asked.take() else { return };
+        match errno {
+            libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => {
+                let due = self.now.mono.after(ACCEPT_PAUSE);
+                self.later.push((due, token, Done::Accepted(Err(NetError::Os(errno)))));
+            }
+            errno => self.answer(token, Done::Accepted(Err(net_error(errno)))),
+        }
     }
 
     pub(super) fn receive(&mut self, token: Token, id: ConnId, into: Option<BytesMut>) {
@@ -237,7 +308,7 @@ impl<C: Core> Driver<C> {
 
     pub(super) fn ended_hang_up(&mut self, token: Token, id: ConnId) {
         self.conns.forget(id);
-        self.seats.give_back();
+        self.seats.leave(self.shard);
         // Whatever close says: the descriptor is gone.
         self.answer(token, Done::Ended(Ok(())));
     }

@@ -13,7 +13,8 @@ use crate::clock::Clock;
 use crate::limits::Seats;
 use crate::mailbox::Mailboxes;
 use crate::ring::{Event, Ring};
-use conns::Conns;
+pub use conns::Guest;
+use conns::{Conns, Door};
 use files::Files;
 use highwater::boundary::{Action, ConnId, Done, FileId, Halt, Input, Instant, Level, Now, Op, Token};
 use highwater::ids::ShardId;
@@ -56,10 +57,18 @@ impl Core for Shard {
     }
 }
 
+/// What one driver has for another.
+#[derive(Debug)]
+pub enum Post {
+    /// From shard to shard.
+    Mail(Mail),
+    Guest(Guest),
+}
+
 /// What a driver is given by the process.
 pub struct Outfit {
     pub shard: ShardId,
-    pub mailboxes: Arc<Mailboxes<Mail>>,
+    pub mailboxes: Arc<Mailboxes<Post>>,
     pub clock: Clock,
     /// The data folder, under which every path lies.
     pub folder: OwnedFd,
@@ -81,9 +90,10 @@ pub struct Driver<C> {
     now: Now,
     clock: Clock,
     shard: ShardId,
-    mailboxes: Arc<Mailboxes<Mail>>,
+    mailboxes: Arc<Mailboxes<Post>>,
     folder: OwnedFd,
-    listeners: Vec<OwnedFd>,
+    /// By listener.
+    doors: Vec<Door>,
     seats: Arc<Seats>,
     samples: Sender<(ShardId, Sample)>,
     on_ready: Option<Box<dyn FnOnce() + Send>>,
@@ -95,9 +105,9 @@ pub struct Driver<C> {
     later: Vec<(Instant, Token, Done)>,
     /// Receives that wait for a buffer of the pool.
     starved: Vec<(Token, ConnId)>,
-    /// Letters by shard, delivered together before the driver waits.
-    outgoing: Vec<Vec<Mail>>,
-    arrived: Vec<(ShardId, Mail)>,
+    /// By shard, delivered together before the driver waits.
+    outgoing: Vec<Vec<Post>>,
+    arrived: Vec<(ShardId, Post)>,
     events: Vec<Event<Flight>>,
     submitted: u64,
     answered: u64,
@@ -125,7 +135,6 @@ enum Flight {
         kind: NameOp,
     },
     Accept {
-        token: Token,
         listener: u16,
     },
     Receive {
@@ -176,7 +185,7 @@ impl<C: Core> Driver<C> {
             clock,
             shard,
             folder,
-            listeners,
+            doors: listeners.into_iter().map(Door::new).collect(),
             seats,
             samples,
             on_ready: Some(on_ready),
@@ -223,7 +232,7 @@ impl<C: Core> Driver<C> {
                     self.submitted += 1;
                     self.submit(token, op);
                 }
-                Action::Mail { to, mail } => self.outgoing[usize::from(to.0)].push(mail),
+                Action::Mail { to, mail } => self.outgoing[usize::from(to.0)].push(Post::Mail(mail)),
                 Action::Halt(halt) => {
                     self.deliver_mail();
                     return Some(halt);
@@ -323,7 +332,7 @@ impl<C: Core> Driver<C> {
             Flight::CloseFile { token, file } => self.ended_close(token, file, result),
             Flight::Open { token, direct } => self.ended_open(token, direct, result),
             Flight::Name { token, kind } => self.ended_name(token, kind, result),
-            Flight::Accept { token, listener } => self.ended_accept(token, listener, result, payload),
+            Flight::Accept { listener } => self.ended_accept(listener, result, payload),
             Flight::Receive { token, conn } => self.ended_receive(token, conn, result, payload),
             Flight::Send { token, conn } => self.ended_send(token, conn, result),
             Flight::Hangup { token, conn } => self.ended_hang_up(token, conn),
@@ -351,9 +360,14 @@ impl<C: Core> Driver<C> {
         let mailbox = self.mailboxes.of(self.shard);
         let (stop, asked) = (mailbox.take_stop(), mailbox.take_asked());
         mailbox.take(&mut self.arrived);
-        for (from, mail) in self.arrived.drain(..) {
-            self.core.handle(self.now, Input::Mail { from, mail });
+        let mut arrived = std::mem::take(&mut self.arrived);
+        for (from, post) in arrived.drain(..) {
+            match post {
+                Post::Mail(mail) => self.core.handle(self.now, Input::Mail { from, mail }),
+                Post::Guest(guest) => self.welcome(guest),
+            }
         }
+        self.arrived = arrived;
         if stop {
             self.core.handle(self.now, Input::Stop);
         }

@@ -48,7 +48,7 @@ struct Rig {
     folder: TempDir,
     address: SocketAddr,
     clock: Clock,
-    mailboxes: Arc<Mailboxes<Mail>>,
+    mailboxes: Arc<Mailboxes<Post>>,
     inputs: Receiver<(Now, Input)>,
     actions: Sender<Action>,
     deadline: Arc<Mutex<Option<Instant>>>,
@@ -59,10 +59,15 @@ struct Rig {
 
 impl Rig {
     fn new() -> Rig {
+        Rig::of(1)
+    }
+
+    /// Shard 0 of so many.
+    fn of(shards: u16) -> Rig {
         let folder = TempDir::new().expect("folder");
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let address = listener.local_addr().expect("bound");
-        let mailboxes = Arc::new(Mailboxes::new(1).expect("mailboxes"));
+        let mailboxes = Arc::new(Mailboxes::new(shards).expect("mailboxes"));
         let clock = Clock::start();
         let outfit = Outfit {
             shard: ShardId(0),
@@ -71,7 +76,7 @@ impl Rig {
             folder: std::fs::File::open(folder.path()).expect("folder").into(),
             lock: tempfile::tempfile().expect("a file").into(),
             listeners: vec![listener.into()],
-            seats: Arc::new(Seats::new(SEATS)),
+            seats: Arc::new(Seats::new(SEATS, shards)),
             samples: channel().0,
             on_ready: Box::new(|| {}),
         };
@@ -385,6 +390,59 @@ fn without_a_seat_a_connection_waits_outside_until_another_has_left() {
     let (_, conn) = inside.pop().expect("someone");
     assert_eq!(rig.ended(Op::Hangup { conn }), Ok(()));
     assert!(matches!(rig.perform(Op::Accept { listener: 0 }), Done::Accepted(Ok(_))));
+    assert!(rig.halt().is_empty());
+}
+
+#[test]
+fn a_connection_goes_to_the_shard_with_the_fewest() {
+    let mut rig = Rig::of(2);
+    let (_first, _) = rig.connect();
+    let waits = rig.submit(Op::Accept { listener: 0 });
+    // Shard 1 has none: the second is for it, and the core is told nothing.
+    let second = TcpStream::connect(rig.address).expect("connect");
+    let other = rig.mailboxes.of(ShardId(1));
+    let mut posts = Vec::new();
+    let start = rig.clock.mono();
+    while posts.is_empty() && rig.clock.mono().since(start) < PATIENCE {
+        other.take(&mut posts);
+    }
+    let Some((ShardId(0), Post::Guest(guest))) = posts.pop() else { panic!("not handed on: {posts:?}") };
+    assert_eq!((guest.listener, guest.peer.clone()), (0, second.local_addr().expect("bound").to_string()));
+    assert!(rig.inputs.try_recv().is_err(), "the core waits on");
+    // With one each, the third is ours: it is what the core waits for.
+    let third = TcpStream::connect(rig.address).expect("connect");
+    let Done::Accepted(Ok(accepted)) = rig.done(waits) else { panic!("not accepted") };
+    assert_eq!(accepted.peer, third.local_addr().expect("bound").to_string());
+    assert!(rig.halt().is_empty());
+}
+
+#[test]
+fn a_connection_from_another_shard_answers_an_accept_or_waits_for_one() {
+    let mut rig = Rig::of(2);
+    let elsewhere = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = elsewhere.local_addr().expect("bound");
+    let waits = rig.submit(Op::Accept { listener: 0 });
+    let mut clients = Vec::new();
+    for name in ["asked for", "early"] {
+        clients.push(TcpStream::connect(address).expect("connect"));
+        let fd = elsewhere.accept().expect("accept").0.into();
+        let guest = Guest { fd, listener: 0, peer: name.to_owned() };
+        let _ = rig.mailboxes.of(ShardId(0)).deliver(ShardId(1), &mut vec![Post::Guest(guest)]);
+        rig.mailboxes.of(ShardId(0)).ring_bell();
+    }
+    let mut conns = Vec::new();
+    let Done::Accepted(Ok(asked)) = rig.done(waits) else { panic!("not accepted") };
+    let Done::Accepted(Ok(early)) = rig.perform(Op::Accept { listener: 0 }) else { panic!("not accepted") };
+    for (accepted, name) in [(asked, "asked for"), (early, "early")] {
+        assert_eq!((accepted.listener, &accepted.peer[..]), (0, name));
+        conns.push(accepted.conn);
+    }
+    // The accept at our own door is still in flight: the next to come there is told too.
+    let (mut own, conn) = rig.connect();
+    own.write_all(b"own").expect("write");
+    assert_eq!(rig.receive(conn, None).as_deref(), Ok(&b"own"[..]));
+    clients[1].write_all(b"early").expect("write");
+    assert_eq!(rig.receive(conns[1], None).as_deref(), Ok(&b"early"[..]));
     assert!(rig.halt().is_empty());
 }
 

@@ -7,9 +7,9 @@
 mod text;
 
 use crate::address::HostPort;
+use crate::driver::Post;
 use crate::mailbox::Mailboxes;
 use highwater::ids::ShardId;
-use highwater::mail::Mail;
 use highwater::metrics::Sample;
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -33,7 +33,7 @@ const SAMPLE_PATIENCE: Duration = Duration::from_secs(1);
 /// Asks the shards that run for samples of themselves.
 pub struct Collector {
     samples: Mutex<Receiver<(ShardId, Sample)>>,
-    running: Mutex<Option<Arc<Mailboxes<Mail>>>>,
+    running: Mutex<Option<Arc<Mailboxes<Post>>>>,
 }
 
 /// What the shards said.
@@ -51,7 +51,7 @@ impl Collector {
     }
 
     /// These shards run from now on.
-    pub fn watch(&self, mailboxes: &Arc<Mailboxes<Mail>>) {
+    pub fn watch(&self, mailboxes: &Arc<Mailboxes<Post>>) {
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(mailboxes));
     }
 
