@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -134,3 +135,15 @@ def need_binary():
         built = subprocess.run(["cargo", "build", "--release", "-q", "-p", "highwater-io"], cwd=ROOT)
         if built.returncode:
             sys.exit("the broker does not build")
+
+
+def verdict(wrong, folder, good, kept=None):
+    """Prints what is wrong, or that all is good and then removes the folder; the exit code. `kept`: what of it is kept."""
+    for line in wrong[:20]:
+        print("WRONG", line)
+    if wrong:
+        print(f"the broker's folder is kept: {kept or folder}")
+        return 1
+    shutil.rmtree(folder)
+    print(good)
+    return 0

@@ -201,14 +201,7 @@ def main():
         volume.remove()
     print(f"{args.rounds} rounds: {sum(writer.sent)} records sent, {writer.count()} acknowledged and read, "
           f"{len(probe.acknowledged)} appended one by one")
-    for line in wrong[:20]:
-        print("WRONG", line)
-    if wrong:
-        print(f"the broker's folder is kept: {folder / 'kept'}")
-        return 1
-    shutil.rmtree(folder)
-    print("full disks are told, reads went on, it recovered by itself, nothing acknowledged is missing")
-    return 0
+    return brokers.verdict(wrong, folder, "full disks are told, reads went on, it recovered by itself, nothing acknowledged is missing", folder / "kept")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ must have seen nothing else.
 
 import argparse
 import random
-import shutil
 import sys
 import tempfile
 import threading
@@ -194,14 +193,7 @@ def main():
     print(f"{args.rounds} rounds (seed {seed}): {sum(writer.sent)} records sent, {writer.count()} acknowledged, "
           f"{sum(ends)} held, {len(reader.seen)} seen by a reader; "
           f"outage median {sorted(outages)[len(outages) // 2]:.2f} s, longest {max(outages):.2f} s")
-    for line in wrong[:20]:
-        print("WRONG", line)
-    if wrong:
-        print(f"the broker's folder is kept: {folder}")
-        return 1
-    shutil.rmtree(folder)
-    print("nothing acknowledged is missing, nothing is there twice, order kept")
-    return 0
+    return brokers.verdict(wrong, folder, "nothing acknowledged is missing, nothing is there twice, order kept")
 
 
 if __name__ == "__main__":

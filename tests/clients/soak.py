@@ -7,7 +7,6 @@ disk flat; what it deletes was read before.
 
 import argparse
 import random
-import shutil
 import sys
 import tempfile
 import threading
@@ -232,14 +231,7 @@ def main():
             broker.kill()
     print(f"\n{killed} kills (seed {seed}), {sum(writer.sent)} records sent, {writer.count()} acknowledged and read; the group read "
           f"{sum(member.again for member in members)} again, committed {committed} of {found}")
-    for line in wrong[:20]:
-        print("WRONG", line)
-    if wrong:
-        print(f"the broker's folder is kept: {folder}")
-        return 1
-    shutil.rmtree(folder)
-    print("nothing acknowledged is missing, nothing is there twice, order kept, nothing grows")
-    return 0
+    return brokers.verdict(wrong, folder, "nothing acknowledged is missing, nothing is there twice, order kept, nothing grows")
 
 
 if __name__ == "__main__":
