@@ -71,19 +71,20 @@ pub fn check_chunk(chunk: &Chunk, bytes: &[u8]) -> Result<u32, Fault> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use crate::boundary::Timestamp;
     use crate::ids::{Epoch, Offset};
     use crate::records::{BatchBuilder, patch};
     use alloc::vec::Vec;
 
-    fn segment() -> (Segment, Vec<u8>) {
+    /// Three batches of two records each, as a chunk each.
+    pub fn segment() -> (Segment, Vec<u8>) {
         let mut segment = Segment::new(Offset(10), 0, 0);
         let mut bytes = Vec::new();
         for index in 0..3 {
             let mut builder = BatchBuilder::new();
-            builder.push(Timestamp(5), None, Some(b"value"), &[]).push(Timestamp(6), None, None, &[]);
+            builder.push(Timestamp(5 + index), None, Some(b"value"), &[]).push(Timestamp(6), None, None, &[]);
             let mut batch = builder.build();
             let base = Offset(10 + 2 * index);
             patch(&mut batch, base, Epoch(1));
@@ -93,7 +94,7 @@ mod tests {
                 batches: 1,
                 base,
                 end: Offset(base.0 + 2),
-                max_timestamp: 6,
+                max_timestamp: 6.max(5 + index),
                 check: chunk_check([batch_check(&batch)].into_iter()),
             });
             bytes.extend_from_slice(&batch);

@@ -123,32 +123,8 @@ impl Rebuild {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boundary::Timestamp;
     use crate::ids::Epoch;
-    use crate::records::{BatchBuilder, patch};
-
-    fn segment() -> (Segment, Vec<u8>) {
-        let mut segment = Segment::new(Offset(10), 0, 0);
-        let mut bytes = Vec::new();
-        for index in 0..3 {
-            let mut builder = BatchBuilder::new();
-            builder.push(Timestamp(5 + index), None, Some(b"value"), &[]).push(Timestamp(6), None, None, &[]);
-            let mut batch = builder.build();
-            let base = Offset(10 + 2 * index);
-            patch(&mut batch, base, Epoch(1));
-            segment.push(Chunk {
-                position: segment.bytes,
-                len: batch.len() as u32,
-                batches: 1,
-                base,
-                end: Offset(base.0 + 2),
-                max_timestamp: 6.max(5 + index),
-                check: chunk_check([batch_check(&batch)].into_iter()),
-            });
-            bytes.extend_from_slice(&batch);
-        }
-        (segment, bytes)
-    }
+    use crate::log::check::tests::segment;
 
     /// Given `step` bytes more each time, where no batch asks for more.
     fn rebuild(segment: &Segment, bytes: &[u8], step: u64) -> Result<Vec<Chunk>, Fault> {

@@ -187,6 +187,9 @@ impl Shard {
     ) -> (Option<AskedTopic>, Option<CommitTopic>) {
         let by_id = version >= 10;
         let found = if by_id { self.image.topic(topic.topic_id) } else { self.image.topic_named(&topic.name) };
+        if found.is_some() && topic.partitions.is_empty() {
+            return (None, None);
+        }
         let unknown =
             if by_id && found.is_none() { ErrorCode::UNKNOWN_TOPIC_ID } else { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION };
         let count = found.map_or(0, |topic| topic.partitions);
@@ -206,8 +209,7 @@ impl Shard {
         }
         let commit = found.filter(|_| !partitions.is_empty());
         let commit = commit.map(|topic| CommitTopic { name: Arc::from(topic.name.as_str()), id: topic.id, partitions });
-        let is_told = found.is_none() || !topic.partitions.is_empty();
-        (is_told.then_some(asked), commit)
+        (Some(asked), commit)
     }
 
     pub(super) fn offset_fetch(&mut self, conn: ConnId, header: Header, request: &OffsetFetchRequest<'_>) {

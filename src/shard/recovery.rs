@@ -196,14 +196,13 @@ impl Shard {
             return;
         }
         let log_end = partition.log.end();
-        let refuses = partition.refusal.is_some();
+        let refused_from = partition.refusal.as_ref().map(|refusal| refusal.from);
         // What could not be read once, and for which the partition refuses since, may be readable now: it does not come
         // back, or it would wait in the journal for ever, above the end of its log.
-        let is_refused = partition.refusal.as_ref().is_some_and(|refusal| base >= refusal.from);
-        if base > log_end || is_refused {
+        if base > log_end || refused_from.is_some_and(|from| base >= from) {
             // No segment will hold it: its journal file is all that is left of it.
             self.boot.recovery.keep.insert(file_seq);
-            if refuses {
+            if refused_from.is_some() {
                 return;
             }
             let Some(at) = at else { panic!("{key}: a batch at {base} behind {log_end}, and no damage between them") };

@@ -6,15 +6,13 @@
 use crate::client::alter::{self, Change, Target};
 use crate::client::member::TOPIC;
 use crate::client::quotas::{self, QuotaChange};
-use crate::client::{Ctx, Link, Sent, Turn, decode};
+use crate::client::{Ctx, Link, Linked, Sent, Turn, decode};
 use crate::dice::Dice;
 use crate::faults::Fault;
 use crate::ledger::{ALL, Known, Part, TopicState};
-use crate::net::Wire;
 use crate::plan::{Codec, TopicPlan, Workload};
 use crate::queue::{MILLIS, Nanos};
 use crate::report::Invariant;
-use highwater::boundary::ConnId;
 use highwater::wire::ErrorCode;
 use highwater::wire::alter_client_quotas::AlterClientQuotasResponse;
 use highwater::wire::alter_configs::AlterConfigsResponse;
@@ -66,27 +64,11 @@ pub struct Admin {
     pub(super) version: i16,
 }
 
-impl Admin {
-    pub fn new(work: &Workload, dice: &mut Dice) -> Admin {
-        Admin {
-            link: Link::new("admin".to_string()),
-            pause: work.admin_pause_ms * MILLIS,
-            steps: work.admin_steps,
-            next_at: 0,
-            churned: 0,
-            altered: 0,
-            version: dice.between(0, 7) as i16,
-        }
-    }
+impl Linked for Admin {
+    type What = What;
 
-    pub fn on_wake(&mut self, ctx: &mut Ctx) {
-        let turn = self.link.on_wake(ctx);
-        self.turn(ctx, turn);
-    }
-
-    pub fn on_wire(&mut self, ctx: &mut Ctx, conn: ConnId, wire: Wire) {
-        let turn = self.link.on_wire(ctx, conn, wire);
-        self.turn(ctx, turn);
+    fn link(&mut self) -> &mut Link<What> {
+        &mut self.link
     }
 
     fn turn(&mut self, ctx: &mut Ctx, turn: Turn<What>) {
@@ -104,6 +86,20 @@ impl Admin {
         self.next_at = ctx.now + ctx.dice.skewed(self.pause / 2);
         self.act(ctx);
         self.link.wake(ctx, self.next_at);
+    }
+}
+
+impl Admin {
+    pub fn new(work: &Workload, dice: &mut Dice) -> Admin {
+        Admin {
+            link: Link::new("admin".to_string()),
+            pause: work.admin_pause_ms * MILLIS,
+            steps: work.admin_steps,
+            next_at: 0,
+            churned: 0,
+            altered: 0,
+            version: dice.between(0, 7) as i16,
+        }
     }
 
     pub fn unfinished(&self) -> Option<String> {

@@ -7,16 +7,15 @@
 //! Invariant: what is judged was acknowledged before the reading began.
 
 use crate::client::producer::passing;
-use crate::client::{Ctx, Link, Sent, Turn, decode};
+use crate::client::{Ctx, Link, Linked, Sent, Turn, decode};
 use crate::faults::Fault;
 use crate::ledger::compacted::{Reading, Seen, TOPIC, parse};
-use crate::net::Wire;
 use crate::node::wall;
 use crate::plan::{Disaster, KeptPlan, Plan};
 use crate::queue::{MILLIS, Nanos};
 use crate::report::Invariant;
 use bytes::Bytes;
-use highwater::boundary::{ConnId, Timestamp};
+use highwater::boundary::Timestamp;
 use highwater::records::{BatchBuilder, Compression};
 use highwater::wire::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse};
 use highwater::wire::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
@@ -87,44 +86,11 @@ const AGAIN: u32 = 60_000;
 /// In a million turns: a whole reading.
 const SCAN: u32 = 60_000;
 
-impl Keeper {
-    pub fn new(plan: &Plan) -> Keeper {
-        let steady = plan.clock.drift_ppm == 0
-            && !plan.chaos.iter().any(|chaos| matches!(chaos.what, Disaster::StepWall { .. }));
-        let stay = plan.kept.delete_retention_ms * MILLIS;
-        Keeper {
-            link: Link::new("keeper".to_string()),
-            plan: plan.kept.clone(),
-            writes_left: plan.kept.writes,
-            created: false,
-            next_at: 0,
-            pause: plan.heal_at / u64::from(plan.kept.writes.max(1)) * 2 / 3,
-            tombstones_stay: steady.then_some(stay),
-            identity: None,
-            next_sequence: 0,
-            open: None,
-            last: None,
-            scan: None,
-            calm_scans: 0,
-        }
-    }
+impl Linked for Keeper {
+    type What = What;
 
-    pub fn on_wake(&mut self, ctx: &mut Ctx) {
-        let turn = self.link.on_wake(ctx);
-        self.turn(ctx, turn);
-    }
-
-    pub fn on_wire(&mut self, ctx: &mut Ctx, conn: ConnId, wire: Wire) {
-        let turn = self.link.on_wire(ctx, conn, wire);
-        self.turn(ctx, turn);
-    }
-
-    pub fn unfinished(&self, ctx: &crate::ledger::Ledger) -> Option<String> {
-        let written = self.writes_left == 0 && self.open.is_none();
-        let done = self.link.is_retired() || ctx.compacted_lax() || (written && self.calm_scans >= 2);
-        (!done).then(|| {
-            format!("{}; {} writes left, {} readings", self.link.describe(), self.writes_left, self.calm_scans)
-        })
+    fn link(&mut self) -> &mut Link<What> {
+        &mut self.link
     }
 
     fn turn(&mut self, ctx: &mut Ctx, turn: Turn<What>) {
@@ -148,6 +114,37 @@ impl Keeper {
             self.lost(sent);
         }
         self.link.wake(ctx, self.next_at);
+    }
+}
+
+impl Keeper {
+    pub fn new(plan: &Plan) -> Keeper {
+        let steady = plan.clock.drift_ppm == 0
+            && !plan.chaos.iter().any(|chaos| matches!(chaos.what, Disaster::StepWall { .. }));
+        let stay = plan.kept.delete_retention_ms * MILLIS;
+        Keeper {
+            link: Link::new("keeper".to_string()),
+            plan: plan.kept.clone(),
+            writes_left: plan.kept.writes,
+            created: false,
+            next_at: 0,
+            pause: plan.heal_at / u64::from(plan.kept.writes.max(1)) * 2 / 3,
+            tombstones_stay: steady.then_some(stay),
+            identity: None,
+            next_sequence: 0,
+            open: None,
+            last: None,
+            scan: None,
+            calm_scans: 0,
+        }
+    }
+
+    pub fn unfinished(&self, ctx: &crate::ledger::Ledger) -> Option<String> {
+        let written = self.writes_left == 0 && self.open.is_none();
+        let done = self.link.is_retired() || ctx.compacted_lax() || (written && self.calm_scans >= 2);
+        (!done).then(|| {
+            format!("{}; {} writes left, {} readings", self.link.describe(), self.writes_left, self.calm_scans)
+        })
     }
 
     /// The next thing, one at a time.

@@ -5,14 +5,12 @@
 //! It leads where it is told to: every partition of the first topic goes to one member. What it is told goes into the
 //! claims of the ledger, and is judged there.
 
-use crate::client::{Ctx, Link, Sent, Turn, decode};
+use crate::client::{Ctx, Link, Linked, Sent, Turn, decode};
 use crate::dice::Dice;
 use crate::ledger::{Ledger, TopicState};
-use crate::net::Wire;
 use crate::plan::GroupsPlan;
 use crate::queue::{MILLIS, Nanos};
 use crate::report::Invariant;
-use highwater::boundary::ConnId;
 use highwater::wire::ErrorCode;
 use highwater::wire::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
 use highwater::wire::find_coordinator::{FindCoordinatorRequest, FindCoordinatorResponse};
@@ -79,59 +77,11 @@ pub struct Member {
 /// The partitions of the first topic are what groups share.
 pub const TOPIC: usize = 0;
 
-impl Member {
-    pub fn new(number: u16, plan: &GroupsPlan, dice: &mut Dice) -> Member {
-        let plain = number == 0;
-        let group = if plain { "plain".to_string() } else { format!("group-{}", number % plan.groups) };
-        let fixed = !plain && dice.chance(300_000);
-        Member {
-            link: Link::new(format!("member-{number}")),
-            group,
-            plain,
-            instance: fixed.then(|| format!("static-{number}")),
-            version: dice.between(5, 10) as i16,
-            session_ms: plan.session_ms,
-            pause: plan.pause_ms * MILLIS,
-            commits_left: plan.commits,
-            stage: Stage::Finding,
-            id: String::new(),
-            generation: -1,
-            led: Vec::new(),
-            owned: Vec::new(),
-            next_at: 0,
-        }
-    }
+impl Linked for Member {
+    type What = What;
 
-    pub fn on_wake(&mut self, ctx: &mut Ctx) {
-        let turn = self.link.on_wake(ctx);
-        self.turn(ctx, turn);
-    }
-
-    pub fn on_wire(&mut self, ctx: &mut Ctx, conn: ConnId, wire: Wire) {
-        let turn = self.link.on_wire(ctx, conn, wire);
-        self.turn(ctx, turn);
-    }
-
-    pub fn unfinished(&self, ledger: &Ledger) -> Option<String> {
-        // With nothing of its own it has nothing to commit.
-        let spare = self.stage == Stage::Stable && self.owned.is_empty();
-        let idle = spare || self.commits_left == 0 || self.stage == Stage::Refused || ledger.claims.may_lose;
-        if idle || self.link.is_retired() || !topic_serves(ledger) {
-            return None;
-        }
-        let stage = match self.stage {
-            Stage::Finding => "finding",
-            Stage::Joining => "joining",
-            Stage::Syncing => "syncing",
-            Stage::Stable => "stable",
-            Stage::Refused => "refused",
-        };
-        Some(format!(
-            "{}; {stage} in generation {}, {} commits left",
-            self.link.describe(),
-            self.generation,
-            self.commits_left
-        ))
+    fn link(&mut self) -> &mut Link<What> {
+        &mut self.link
     }
 
     fn turn(&mut self, ctx: &mut Ctx, turn: Turn<What>) {
@@ -171,6 +121,52 @@ impl Member {
         }
         self.link.maybe_leave(ctx);
         self.link.wake(ctx, self.next_at);
+    }
+}
+
+impl Member {
+    pub fn new(number: u16, plan: &GroupsPlan, dice: &mut Dice) -> Member {
+        let plain = number == 0;
+        let group = if plain { "plain".to_string() } else { format!("group-{}", number % plan.groups) };
+        let fixed = !plain && dice.chance(300_000);
+        Member {
+            link: Link::new(format!("member-{number}")),
+            group,
+            plain,
+            instance: fixed.then(|| format!("static-{number}")),
+            version: dice.between(5, 10) as i16,
+            session_ms: plan.session_ms,
+            pause: plan.pause_ms * MILLIS,
+            commits_left: plan.commits,
+            stage: Stage::Finding,
+            id: String::new(),
+            generation: -1,
+            led: Vec::new(),
+            owned: Vec::new(),
+            next_at: 0,
+        }
+    }
+
+    pub fn unfinished(&self, ledger: &Ledger) -> Option<String> {
+        // With nothing of its own it has nothing to commit.
+        let spare = self.stage == Stage::Stable && self.owned.is_empty();
+        let idle = spare || self.commits_left == 0 || self.stage == Stage::Refused || ledger.claims.may_lose;
+        if idle || self.link.is_retired() || !topic_serves(ledger) {
+            return None;
+        }
+        let stage = match self.stage {
+            Stage::Finding => "finding",
+            Stage::Joining => "joining",
+            Stage::Syncing => "syncing",
+            Stage::Stable => "stable",
+            Stage::Refused => "refused",
+        };
+        Some(format!(
+            "{}; {stage} in generation {}, {} commits left",
+            self.link.describe(),
+            self.generation,
+            self.commits_left
+        ))
     }
 
     fn find(&mut self, ctx: &mut Ctx) {

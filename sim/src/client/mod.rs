@@ -120,40 +120,11 @@ impl Client {
     }
 
     pub fn on_wake(&mut self, ctx: &mut Ctx) {
-        match self {
-            Client::Producer(producer) => {
-                producer.on_wake(ctx);
-                producer.link.stay_awake(ctx);
-            }
-            Client::Reader(reader) => {
-                reader.on_wake(ctx);
-                reader.link.stay_awake(ctx);
-            }
-            Client::Admin(admin) => {
-                admin.on_wake(ctx);
-                admin.link.stay_awake(ctx);
-            }
-            Client::Member(member) => {
-                member.on_wake(ctx);
-                member.link.stay_awake(ctx);
-            }
-            Client::Stranger(stranger) => stranger.on_wake(ctx),
-            Client::Keeper(keeper) => {
-                keeper.on_wake(ctx);
-                keeper.link.stay_awake(ctx);
-            }
-        }
+        self.actor().on_wake(ctx);
     }
 
     pub fn on_wire(&mut self, ctx: &mut Ctx, conn: ConnId, wire: Wire) {
-        match self {
-            Client::Producer(producer) => producer.on_wire(ctx, conn, wire),
-            Client::Reader(reader) => reader.on_wire(ctx, conn, wire),
-            Client::Admin(admin) => admin.on_wire(ctx, conn, wire),
-            Client::Member(member) => member.on_wire(ctx, conn, wire),
-            Client::Stranger(stranger) => stranger.on_wire(ctx, conn, wire),
-            Client::Keeper(keeper) => keeper.on_wire(ctx, conn, wire),
-        }
+        self.actor().on_wire(ctx, conn, wire);
     }
 
     /// What it has still to do, `None` when nothing.
@@ -170,14 +141,56 @@ impl Client {
 
     /// Closes its connection for good.
     pub fn retire(&mut self, ctx: &mut Ctx) {
+        self.actor().retire(ctx);
+    }
+
+    fn actor(&mut self) -> &mut dyn Actor {
         match self {
-            Client::Producer(producer) => producer.link.retire(ctx),
-            Client::Reader(reader) => reader.link.retire(ctx),
-            Client::Admin(admin) => admin.link.retire(ctx),
-            Client::Member(member) => member.link.retire(ctx),
-            Client::Stranger(stranger) => stranger.retire(ctx),
-            Client::Keeper(keeper) => keeper.link.retire(ctx),
+            Client::Producer(producer) => producer,
+            Client::Reader(reader) => reader,
+            Client::Admin(admin) => admin,
+            Client::Member(member) => member,
+            Client::Stranger(stranger) => stranger,
+            Client::Keeper(keeper) => keeper,
         }
+    }
+}
+
+/// What time and the network do to a client.
+trait Actor {
+    fn on_wake(&mut self, ctx: &mut Ctx);
+    fn on_wire(&mut self, ctx: &mut Ctx, conn: ConnId, wire: Wire);
+    fn retire(&mut self, ctx: &mut Ctx);
+}
+
+/// A client that speaks over a link.
+trait Linked {
+    type What;
+
+    fn link(&mut self) -> &mut Link<Self::What>;
+
+    /// Goes on with what happened on the link.
+    fn turn(&mut self, ctx: &mut Ctx, turn: Turn<Self::What>);
+
+    /// Comes before what the link does on a wake.
+    fn look(&mut self, _: &mut Ctx) {}
+}
+
+impl<C: Linked> Actor for C {
+    fn on_wake(&mut self, ctx: &mut Ctx) {
+        self.look(ctx);
+        let turn = self.link().on_wake(ctx);
+        self.turn(ctx, turn);
+        self.link().stay_awake(ctx);
+    }
+
+    fn on_wire(&mut self, ctx: &mut Ctx, conn: ConnId, wire: Wire) {
+        let turn = self.link().on_wire(ctx, conn, wire);
+        self.turn(ctx, turn);
+    }
+
+    fn retire(&mut self, ctx: &mut Ctx) {
+        self.link().retire(ctx);
     }
 }
 
@@ -254,8 +267,8 @@ impl<T> Link<T> {
         }
     }
 
-    /// To be called first on every wake: connects, and gives up what waits too long.
-    pub fn on_wake(&mut self, ctx: &mut Ctx) -> Turn<T> {
+    /// Comes first on every wake: connects, and gives up what waits too long.
+    fn on_wake(&mut self, ctx: &mut Ctx) -> Turn<T> {
         if self.wake_at <= ctx.now {
             self.wake_at = Nanos::MAX;
         }
@@ -280,7 +293,7 @@ impl<T> Link<T> {
         Turn::Nothing
     }
 
-    /// To be called last on every wake: there is another to come, where none has been asked for.
+    /// Comes last on every wake: there is another to come, where none has been asked for.
     fn stay_awake(&mut self, ctx: &mut Ctx) {
         if self.state != State::Retired {
             self.wake(ctx, ctx.now + 700 * MILLIS);
@@ -312,7 +325,7 @@ impl<T> Link<T> {
         self.state = State::Retired;
     }
 
-    pub fn on_wire(&mut self, ctx: &mut Ctx, conn: ConnId, wire: Wire) -> Turn<T> {
+    fn on_wire(&mut self, ctx: &mut Ctx, conn: ConnId, wire: Wire) -> Turn<T> {
         if conn <= self.dead {
             return Turn::Nothing;
         }

@@ -7,16 +7,14 @@
 //! it is called back before anything else goes out.
 
 use crate::client::batch::{Recipe, build};
-use crate::client::{Ctx, Link, Sent, Turn, decode};
+use crate::client::{Ctx, Link, Linked, Sent, Turn, decode};
 use crate::dice::Dice;
 use crate::faults::Fault;
 use crate::ledger::{BatchId, Ledger, Part, State, TopicState};
-use crate::net::Wire;
 use crate::plan::{ProducerPlan, Workload};
 use crate::queue::{MICROS, MILLIS, Nanos};
 use crate::report::Invariant;
 use bytes::Bytes;
-use highwater::boundary::ConnId;
 use highwater::wire::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use highwater::wire::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
 use highwater::wire::{ErrorCode, Records};
@@ -74,27 +72,11 @@ const BATCHES_KNOWN: usize = 5;
 /// Above this a batch is refused, see `admin`.
 pub const MESSAGE_BYTES_MAX: usize = 60_000;
 
-impl Producer {
-    pub fn new(number: usize, work: &Workload) -> Producer {
-        Producer {
-            link: Link::new(format!("producer-{number}")),
-            number,
-            plan: work.producers[number].clone(),
-            identity: None,
-            lanes: BTreeMap::new(),
-            made: 0,
-            next_at: 0,
-        }
-    }
+impl Linked for Producer {
+    type What = What;
 
-    pub fn on_wake(&mut self, ctx: &mut Ctx) {
-        let turn = self.link.on_wake(ctx);
-        self.turn(ctx, turn);
-    }
-
-    pub fn on_wire(&mut self, ctx: &mut Ctx, conn: ConnId, wire: Wire) {
-        let turn = self.link.on_wire(ctx, conn, wire);
-        self.turn(ctx, turn);
+    fn link(&mut self) -> &mut Link<What> {
+        &mut self.link
     }
 
     fn turn(&mut self, ctx: &mut Ctx, turn: Turn<What>) {
@@ -108,6 +90,20 @@ impl Producer {
             }
         }
         self.pump(ctx);
+    }
+}
+
+impl Producer {
+    pub fn new(number: usize, work: &Workload) -> Producer {
+        Producer {
+            link: Link::new(format!("producer-{number}")),
+            number,
+            plan: work.producers[number].clone(),
+            identity: None,
+            lanes: BTreeMap::new(),
+            made: 0,
+            next_at: 0,
+        }
     }
 
     /// The connection is gone: an idempotent producer sends everything again.

@@ -6,15 +6,13 @@
 
 use crate::client::batch::take;
 use crate::client::session::Session;
-use crate::client::{Ctx, Link, Sent, Turn, decode};
+use crate::client::{Ctx, Link, Linked, Sent, Turn, decode};
 use crate::dice::Dice;
 use crate::faults::Fault;
 use crate::ledger::{Found, Known, Ledger, Part, TopicState};
-use crate::net::Wire;
 use crate::plan::Plan;
 use crate::queue::{MILLIS, Nanos};
 use crate::report::Invariant;
-use highwater::boundary::ConnId;
 use highwater::wire::ErrorCode;
 use highwater::wire::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData};
 use highwater::wire::list_offsets::{
@@ -97,6 +95,27 @@ const NEWS_MAX: Nanos = 3_500 * MILLIS;
 /// Between the fetches of a reader that has read everything, and waits for the others.
 const DONE_PAUSE: Nanos = 250 * MILLIS;
 
+impl Linked for Reader {
+    type What = What;
+
+    fn link(&mut self) -> &mut Link<What> {
+        &mut self.link
+    }
+
+    fn turn(&mut self, ctx: &mut Ctx, turn: Turn<What>) {
+        if let Turn::Answers(answers) = turn {
+            for (sent, body) in answers {
+                self.on_answer(ctx, sent, &body);
+            }
+        }
+        self.pump(ctx);
+    }
+
+    fn look(&mut self, ctx: &mut Ctx) {
+        self.look_at_waiting(ctx);
+    }
+}
+
 impl Reader {
     pub fn new(number: u16, plan: &Plan, dice: &mut Dice) -> Reader {
         let version = dice.between(4, 18) as i16;
@@ -116,26 +135,6 @@ impl Reader {
             patient: 2,
             due_since: None,
         }
-    }
-
-    pub fn on_wake(&mut self, ctx: &mut Ctx) {
-        self.look_at_waiting(ctx);
-        let turn = self.link.on_wake(ctx);
-        self.turn(ctx, turn);
-    }
-
-    pub fn on_wire(&mut self, ctx: &mut Ctx, conn: ConnId, wire: Wire) {
-        let turn = self.link.on_wire(ctx, conn, wire);
-        self.turn(ctx, turn);
-    }
-
-    fn turn(&mut self, ctx: &mut Ctx, turn: Turn<What>) {
-        if let Turn::Answers(answers) = turn {
-            for (sent, body) in answers {
-                self.on_answer(ctx, sent, &body);
-            }
-        }
-        self.pump(ctx);
     }
 
     /// A fetch that waits must hear of what is acknowledged meanwhile.

@@ -3,7 +3,7 @@
 //! It never sends what could store anything. Invariant: whatever it sends, the node goes on, and lets go of the
 //! connection by itself where the bytes make no sense.
 
-use crate::client::{Command, Ctx};
+use crate::client::{Actor, Command, Ctx};
 use crate::faults::Fault;
 use crate::net::Wire;
 use crate::plan::Plan;
@@ -44,19 +44,16 @@ impl Stranger {
         (self.left > 0 && !self.retired).then(|| format!("a stranger has {} connections to make", self.left))
     }
 
-    pub fn retire(&mut self, ctx: &mut Ctx) {
-        self.leave(ctx);
-        self.retired = true;
-    }
-
     fn leave(&mut self, ctx: &mut Ctx) {
         if let Some(conn) = self.conn.take() {
             self.dead = conn;
             ctx.out.push(Command::Close { conn });
         }
     }
+}
 
-    pub fn on_wake(&mut self, ctx: &mut Ctx) {
+impl Actor for Stranger {
+    fn on_wake(&mut self, ctx: &mut Ctx) {
         if self.retired || ctx.now < self.next_at {
             return;
         }
@@ -71,7 +68,7 @@ impl Stranger {
         ctx.out.push(Command::Wake { at: self.next_at.max(ctx.now + MILLIS) });
     }
 
-    pub fn on_wire(&mut self, ctx: &mut Ctx, conn: ConnId, wire: Wire) {
+    fn on_wire(&mut self, ctx: &mut Ctx, conn: ConnId, wire: Wire) {
         if conn <= self.dead {
             return;
         }
@@ -101,6 +98,11 @@ impl Stranger {
                 }
             }
         }
+    }
+
+    fn retire(&mut self, ctx: &mut Ctx) {
+        self.leave(ctx);
+        self.retired = true;
     }
 }
 
