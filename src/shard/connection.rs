@@ -18,21 +18,13 @@ use super::query::Querying;
 use super::throttle::Throttle;
 use super::timers::Timer;
 use super::{Level, Phase, Shard};
-use crate::api::{Api, Route, create_topics, request_bytes_max, route};
+use crate::api::{Api, request_bytes_max};
 use crate::boundary::{Accepted, ConnId, Done, Instant, NetError, Op};
 use crate::configs::BrokerSettings;
 use crate::mail::Ticket;
 use crate::memory::{Account, Side};
 use crate::metrics::Gauges;
-use crate::wire::alter_client_quotas::AlterClientQuotasRequest;
-use crate::wire::alter_configs::AlterConfigsRequest;
-use crate::wire::create_partitions::CreatePartitionsRequest;
-use crate::wire::create_topics::CreateTopicsRequest;
-use crate::wire::delete_topics::DeleteTopicsRequest;
-use crate::wire::describe_quorum::DescribeQuorumRequest;
-use crate::wire::frame::{decode_header, encode_response};
-use crate::wire::incremental_alter_configs::IncrementalAlterConfigsRequest;
-use crate::wire::{ApiKey, ErrorCode, Message, Reader};
+use crate::wire::{ApiKey, ErrorCode};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::String;
@@ -50,11 +42,6 @@ const SMALL_FRAME: usize = 64 << 10;
 const TIGHT_FRAME: usize = 2 << 10;
 /// Frames above this are not expected again.
 const EXPECTED_MAX: usize = 4 << 20;
-/// For each this many bytes of a shard's memory one element in a request's arrays: what it becomes in memory, and in the
-/// answer, fits beside everything else.
-const MEMORY_PER_ELEMENT: u64 = 2 << 10;
-/// And at least so many: ten thousand topics of one partition each.
-const ELEMENTS_MIN: u64 = 22_000;
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 pub struct Connections {
@@ -66,7 +53,7 @@ pub struct Connections {
     pub held: Held,
     pub(super) refusals: Refusals,
     /// Of the request that is being handled: its API and version, and how many bytes it has.
-    serving: (Api, i16, usize),
+    pub serving: (Api, i16, usize),
 }
 
 pub struct Connection {
@@ -481,199 +468,6 @@ impl Shard {
             }
         }
         self.resume_waiting();
-    }
-
-    fn on_frame(&mut self, conn: ConnId, frame: Bytes) {
-        let mut reader = Reader::bounded(&frame, self.elements_max());
-        let header = match decode_header(&mut reader) {
-            Ok(header) => header,
-            Err(error) => return self.refuse(conn, &format!("a frame that is no request: {error}")),
-        };
-        let short = Header { key: header.api_key, version: header.api_version, correlation: header.correlation_id };
-        if !self.image.quotas().is_empty() {
-            self.conns.known_as(conn, header.client_id.as_deref().unwrap_or_default());
-        }
-        match route(header.api_key, header.api_version) {
-            Route::Serve(api) => self.serve(conn, api, short, &mut reader, &frame),
-            Route::ApiVersionsFallback => {
-                self.conns.serving = (Api::ApiVersions, 0, frame.len());
-                let response = crate::api::api_versions::unsupported();
-                let frame = encode_response(short.correlation, short.key, 0, &response);
-                self.answer_now(conn, frame);
-            }
-            Route::Version { min, max } => {
-                let (key, version) = (short.key, short.version);
-                self.refuse(conn, &format!("{key} version {version}; {min} to {max} are served"));
-            }
-            Route::Key => self.refuse(conn, &format!("API {}, which is not served", short.key)),
-        }
-    }
-
-    fn serve(&mut self, conn: ConnId, api: Api, header: Header, reader: &mut Reader<'_>, frame: &Bytes) {
-        self.conns.serving = (api, header.version, frame.len());
-        let served = match api {
-            Api::Produce => self.decoded(reader, header, |shard, request| {
-                shard.produce(conn, header, &request, frame);
-            }),
-            Api::Fetch => self.decoded(reader, header, |shard, request| {
-                shard.fetch(conn, header, &request, frame);
-            }),
-            Api::ListOffsets => {
-                self.decoded(reader, header, |shard, request| shard.list_offsets(conn, header, &request))
-            }
-            Api::DeleteRecords => {
-                self.decoded(reader, header, |shard, request| shard.delete_records(conn, header, &request))
-            }
-            Api::OffsetForLeaderEpoch => {
-                self.decoded(reader, header, |shard, request| shard.offset_for_epoch(conn, header, &request))
-            }
-            Api::InitProducerId => {
-                self.decoded(reader, header, |shard, request| shard.init_producer_id(conn, header, &request))
-            }
-            Api::JoinGroup => {
-                let client_id = decode_header(&mut Reader::new(frame)).ok().and_then(|header| header.client_id);
-                self.decoded(reader, header, |shard, request| shard.join_group(conn, header, client_id, &request))
-            }
-            Api::SyncGroup => self.decoded(reader, header, |shard, request| shard.sync_group(conn, header, &request)),
-            Api::Heartbeat => self.decoded(reader, header, |shard, request| shard.heartbeat(conn, header, &request)),
-            Api::LeaveGroup => self.decoded(reader, header, |shard, request| shard.leave_group(conn, header, &request)),
-            Api::OffsetCommit => {
-                self.decoded(reader, header, |shard, request| shard.offset_commit(conn, header, &request))
-            }
-            Api::OffsetFetch => {
-                self.decoded(reader, header, |shard, request| shard.offset_fetch(conn, header, &request))
-            }
-            Api::OffsetDelete => {
-                self.decoded(reader, header, |shard, request| shard.offset_delete(conn, header, &request))
-            }
-            Api::DeleteGroups => {
-                self.decoded(reader, header, |shard, request| shard.delete_groups(conn, header, &request))
-            }
-            Api::DescribeGroups => {
-                self.decoded(reader, header, |shard, request| shard.describe_groups(conn, header, &request))
-            }
-            Api::ListGroups => self.decoded(reader, header, |shard, request| shard.list_groups(conn, header, &request)),
-            Api::FindCoordinator => self.decoded(reader, header, |shard, request| {
-                if crate::api::find_coordinator::offsets_topic_missing(&request, &shard.view()) {
-                    shard.forward(conn, frame.clone());
-                } else {
-                    let answer = crate::api::find_coordinator::answer(&request, header.version, &shard.view());
-                    let response = header.respond(&answer);
-                    shard.answer_now(conn, response);
-                }
-            }),
-            Api::CreateTopics => self.decoded(reader, header, |shard, request: CreateTopicsRequest<'_>| {
-                shard.forward_counted(conn, create_topics::answer_bytes(&request, header.version), frame);
-            }),
-            Api::DeleteTopics => self.decoded(reader, header, |shard, _: DeleteTopicsRequest<'_>| {
-                shard.forward(conn, frame.clone());
-            }),
-            Api::CreatePartitions => self.decoded(reader, header, |shard, _: CreatePartitionsRequest<'_>| {
-                shard.forward(conn, frame.clone());
-            }),
-            Api::IncrementalAlterConfigs => {
-                self.decoded(reader, header, |shard, _: IncrementalAlterConfigsRequest<'_>| {
-                    shard.forward(conn, frame.clone());
-                })
-            }
-            Api::AlterConfigs => self.decoded(reader, header, |shard, _: AlterConfigsRequest<'_>| {
-                shard.forward(conn, frame.clone());
-            }),
-            Api::AlterClientQuotas => self.decoded(reader, header, |shard, _: AlterClientQuotasRequest<'_>| {
-                shard.forward(conn, frame.clone());
-            }),
-            Api::DescribeQuorum => self.decoded(reader, header, |shard, _: DescribeQuorumRequest<'_>| {
-                shard.forward(conn, frame.clone());
-            }),
-            Api::Metadata => self.decoded(reader, header, |shard, request| {
-                if crate::api::metadata::missing(&request, header.version, &shard.view()).is_empty() {
-                    let answer = crate::api::metadata::answer(&request, header.version, &shard.view());
-                    let response = shard.respond_measured(header, answer);
-                    shard.answer_measured(conn, response);
-                } else {
-                    shard.forward(conn, frame.clone());
-                }
-            }),
-            Api::ApiVersions => self.answered(conn, reader, header, |shard, request| {
-                crate::api::api_versions::answer(&request, header.version, &shard.view())
-            }),
-            Api::DescribeConfigs => self.decoded(reader, header, |shard, request| {
-                let bytes_max = shard.answer_bytes_max();
-                let answer = crate::api::describe_configs::answer(&request, &shard.view(), bytes_max);
-                let response = shard.respond_measured(header, answer);
-                shard.answer_measured(conn, response);
-            }),
-            Api::DescribeCluster => self.decoded(reader, header, |shard, request| {
-                let response = header.respond(&crate::api::describe_cluster::answer(&request, &shard.view()));
-                shard.answer_now(conn, response);
-            }),
-            Api::DescribeClientQuotas => self.decoded(reader, header, |shard, request| {
-                let response = header.respond(&crate::api::describe_client_quotas::answer(&request, &shard.view()));
-                shard.answer_now(conn, response);
-            }),
-            Api::DescribeUserScramCredentials => self.decoded(reader, header, |shard, request| {
-                let response = header.respond(&crate::api::describe_user_scram_credentials::answer(&request));
-                shard.answer_now(conn, response);
-            }),
-            Api::DescribeLogDirs => {
-                self.decoded(reader, header, |shard, request| shard.describe_log_dirs(conn, header, &request))
-            }
-            Api::DescribeProducers => {
-                self.decoded(reader, header, |shard, request| shard.describe_producers(conn, header, &request))
-            }
-            Api::ElectLeaders => self.decoded(reader, header, |shard, request| {
-                let response = header.respond(&crate::api::elect_leaders::answer(&request, &shard.view()));
-                shard.answer_now(conn, response);
-            }),
-            Api::ListConfigResources => self.decoded(reader, header, |shard, request| {
-                let response =
-                    header.respond(&crate::api::list_config_resources::answer(&request, header.version, &shard.view()));
-                shard.answer_now(conn, response);
-            }),
-            Api::ListPartitionReassignments => self.answered(conn, reader, header, |_, request| {
-                crate::api::list_partition_reassignments::answer(&request)
-            }),
-            Api::DescribeTopicPartitions => self.decoded(reader, header, |shard, request| {
-                let response = header.respond(&crate::api::describe_topic_partitions::answer(&request, &shard.view()));
-                shard.answer_now(conn, response);
-            }),
-        };
-        if let Err(error) = served {
-            let (key, version) = (header.key, header.version);
-            self.refuse(conn, &format!("{key} version {version} that cannot be read: {error}"));
-        }
-    }
-
-    fn decoded<'a, M: Message<'a>>(
-        &mut self,
-        reader: &mut Reader<'a>,
-        header: Header,
-        serve: impl FnOnce(&mut Shard, M),
-    ) -> Result<(), crate::wire::DecodeError> {
-        let request = M::decode(reader, header.version)?;
-        if self.may_take(header.key, reader) {
-            serve(self, request);
-        }
-        Ok(())
-    }
-
-    fn answered<'a, 'r, M: Message<'a>, R: Message<'r>>(
-        &mut self,
-        conn: ConnId,
-        reader: &mut Reader<'a>,
-        header: Header,
-        answer: impl FnOnce(&mut Shard, M) -> R,
-    ) -> Result<(), crate::wire::DecodeError> {
-        let request = M::decode(reader, header.version)?;
-        let response = answer(self, request);
-        let response = header.respond(&response);
-        self.answer_now(conn, response);
-        Ok(())
-    }
-
-    /// How many elements the arrays of one request may have, all together.
-    pub(super) fn elements_max(&self) -> usize {
-        (self.config.memory_bytes / MEMORY_PER_ELEMENT).max(ELEMENTS_MIN) as usize
     }
 
     /// Takes the next place in the order of answers. `item` 0 of the ticket is the whole request.

@@ -21,6 +21,7 @@ mod commit;
 mod compact;
 mod connection;
 mod controller;
+mod dispatch;
 pub mod doors;
 mod effects;
 pub mod fetch;
