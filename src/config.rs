@@ -40,10 +40,10 @@ pub struct JournalConfig {
     pub commit_bytes_max: usize,
     /// Memory is taken in arenas of this size.
     pub arena_bytes: usize,
-    /// A partition's staged run is written to its segment at this size.
-    pub run_bytes: usize,
-    /// Runs in flight at once.
-    pub runs_in_flight: usize,
+    /// What is staged of a partition is written to its segment at this size, and read back in pieces of it.
+    pub chunk_bytes: usize,
+    /// Chunks on their way to segments at once; a run of one partition takes no more than half of them.
+    pub chunks_in_flight: usize,
 }
 
 impl Default for JournalConfig {
@@ -54,8 +54,8 @@ impl Default for JournalConfig {
             files: 6,
             commit_bytes_max: 4 << 20,
             arena_bytes: 1 << 20,
-            run_bytes: 512 << 10,
-            runs_in_flight: 8,
+            chunk_bytes: 512 << 10,
+            chunks_in_flight: 8,
         }
     }
 }

@@ -116,8 +116,8 @@ pub fn config(shape: &Shape, shards: Shards, shard: u16) -> Config {
             files: shape.files,
             commit_bytes_max: shape.commit_bytes_max,
             arena_bytes: shape.arena_bytes,
-            run_bytes: shape.run_bytes,
-            runs_in_flight: 2,
+            chunk_bytes: shape.chunk_bytes,
+            chunks_in_flight: 4,
         },
         broker: [
             ("log.cleaner.backoff.ms", "150"),

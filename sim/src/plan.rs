@@ -63,7 +63,7 @@ pub struct Shape {
     pub files: u16,
     pub commit_bytes_max: usize,
     pub arena_bytes: usize,
-    pub run_bytes: usize,
+    pub chunk_bytes: usize,
     pub memory_bytes: u64,
     /// `log.retention.check.interval.ms`.
     pub retention_check_ms: u32,
@@ -436,7 +436,7 @@ fn shape(dice: &mut Dice) -> Shape {
         files: dice.between(3, 5) as u16,
         commit_bytes_max: dice.pick(&[64 << 10, 96 << 10, 128 << 10]),
         arena_bytes: dice.pick(&[128 << 10, 256 << 10]),
-        run_bytes: dice.pick(&[8 << 10, 16 << 10, 64 << 10]),
+        chunk_bytes: dice.pick(&[8 << 10, 16 << 10, 64 << 10]),
         memory_bytes: dice.pick(&[8, 16, 32]) << 20,
         retention_check_ms: 1_000,
     }

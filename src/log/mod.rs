@@ -23,7 +23,7 @@ use crate::ids::Offset;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
-use segment::{Chunk, Name, Segment};
+use segment::{Chunk, Name, Segment, chunk_check};
 use serde::{Deserialize, Serialize};
 
 /// A committed batch in memory.
@@ -71,19 +71,34 @@ pub struct LogSnapshot {
     pub cleaned: Offset,
 }
 
-/// A run of staged batches, ready to be written behind `at` of the active segment.
+/// A run of staged batches, ready to be written at the end of the active segment.
 #[derive(Debug)]
 pub struct Run {
-    pub chunk: Chunk,
+    /// One behind the other, at least one.
+    pub chunks: Vec<Chunk>,
     pub batches: usize,
     /// The largest timestamp of its first batch.
     pub first_timestamp: i64,
 }
 
+impl Run {
+    pub fn bytes(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.len as usize).sum()
+    }
+}
+
+/// How much a run may take.
+#[derive(Clone, Copy, Debug)]
+pub struct RunMax {
+    pub chunks: usize,
+    /// In a chunk that holds more than one batch.
+    pub chunk_bytes: usize,
+}
+
 /// What the active segment can still take.
 #[derive(Clone, Copy, Debug)]
 pub struct Room {
-    /// Bytes; an empty segment takes any batch.
+    /// Bytes; an empty segment takes any first batch.
     pub bytes: u64,
     /// `segment.ms`, of which each segment's jitter is taken.
     pub segment_ms: u64,
@@ -188,31 +203,49 @@ impl Log {
         Some(self.tail_from(offset).next().map_or(0, |batch| self.position - batch.position))
     }
 
-    /// The next run: staged batches below `limit`, as many as fit in `bytes_max`, at least one. `None` where the segment
+    /// The next run: staged batches below `limit`, as many as there may be in it, at least one. `None` where the segment
     /// must roll first.
-    pub fn next_run(&self, limit: Offset, bytes_max: usize, room: Room) -> Option<Run> {
-        let mut len = 0;
-        let mut batches = 0;
-        let mut max_timestamp = -1;
+    pub fn next_run(&self, limit: Offset, max: RunMax, room: Room) -> Option<Run> {
+        let start = self.segments.back().map_or(0, |segment| segment.bytes);
         let first = self.tail.get(self.tail_flushed)?;
-        let mut end = first.base;
         let (since, created, open_ms) = self.open_since(first, room);
+        let mut chunks: Vec<Chunk> = Vec::new();
+        let (mut bytes, mut batches) = (0, 0);
         for batch in self.tail.range(self.tail_flushed..) {
-            let with = len + batch.bytes.len();
+            let len = batch.bytes.len() as u32;
             let waited =
                 if since >= 0 { batch.max_timestamp.saturating_sub(since) } else { room.now.saturating_sub(created) };
-            if batch.end > limit || (batches > 0 && with > bytes_max) || with as u64 > room.bytes || waited > open_ms {
+            let fits = bytes + u64::from(len) <= room.bytes || start + bytes == 0;
+            if batch.end > limit || !fits || waited > open_ms {
                 break;
             }
-            len = with;
+            let is_last = chunks.len() == max.chunks;
+            match chunks.last_mut() {
+                Some(chunk) if chunk.len as usize + len as usize <= max.chunk_bytes => {
+                    chunk.len += len;
+                    chunk.batches += 1;
+                    chunk.end = batch.end;
+                    chunk.max_timestamp = chunk.max_timestamp.max(batch.max_timestamp);
+                }
+                _ if is_last => break,
+                _ => chunks.push(Chunk {
+                    position: start + bytes,
+                    len,
+                    batches: 1,
+                    base: batch.base,
+                    end: batch.end,
+                    max_timestamp: batch.max_timestamp,
+                    check: 0,
+                }),
+            }
+            bytes += u64::from(len);
             batches += 1;
-            end = batch.end;
-            max_timestamp = max_timestamp.max(batch.max_timestamp);
         }
-        let position = self.segments.back().map_or(0, |segment| segment.bytes);
-        let (len, count) = (len as u32, batches as u32);
-        let chunk = Chunk { position, len, batches: count, base: first.base, end, max_timestamp, check: 0 };
-        (batches > 0).then_some(Run { chunk, batches, first_timestamp: first.max_timestamp })
+        let mut checks = self.tail.range(self.tail_flushed..).map(|batch| batch.check);
+        for chunk in &mut chunks {
+            chunk.check = chunk_check(checks.by_ref().take(chunk.batches as usize));
+        }
+        (batches > 0).then_some(Run { chunks, batches, first_timestamp: first.max_timestamp })
     }
 
     /// From when on the segment that takes `first` next counts its age (by records, else by the clock), and its limit.
@@ -233,18 +266,20 @@ impl Log {
 
     /// The run has arrived in the active segment; `partial` are the bytes behind its last full sector.
     pub fn on_written(&mut self, run: &Run, partial: Vec<u8>, now: i64) {
-        assert!(run.chunk.base == self.flushed, "a run from {} written behind {}", run.chunk.base, self.flushed);
         let segment = self.segments.back_mut().expect("a run goes to the active segment");
         if segment.bytes == 0 {
             segment.first_timestamp = run.first_timestamp;
         }
-        segment.push(run.chunk);
+        for chunk in &run.chunks {
+            assert!(chunk.base == self.flushed, "a run from {} written behind {}", chunk.base, self.flushed);
+            segment.push(*chunk);
+            self.flushed = chunk.end;
+        }
         segment.modified = now;
         segment.open.dirty = true;
         segment.open.mended = true;
         self.tail_flushed += run.batches;
-        self.staged_bytes -= run.chunk.len as usize;
-        self.flushed = run.chunk.end;
+        self.staged_bytes -= run.bytes();
         self.partial = partial;
     }
 
@@ -298,6 +333,8 @@ mod tests {
         log
     }
 
+    const ANY: RunMax = RunMax { chunks: 1, chunk_bytes: 1 << 20 };
+
     /// Writes runs as the flusher does; where each segment begins.
     fn bases(log: &mut Log, segment_ms: u64, jitter_ms: u64, now: i64) -> Vec<i64> {
         let end = log.end();
@@ -307,7 +344,7 @@ mod tests {
                 bases.push(log.flushed().0);
                 log.segments.push_back(Segment::new(log.flushed(), now, jitter_ms));
             }
-            match log.next_run(end, 1 << 20, Room { bytes: u64::MAX, segment_ms, now }) {
+            match log.next_run(end, ANY, Room { bytes: u64::MAX, segment_ms, now }) {
                 Some(run) => log.on_written(&run, Vec::new(), now),
                 None => log.segments.back_mut().expect("just made").rolled = true,
             }
@@ -325,13 +362,39 @@ mod tests {
     }
 
     #[test]
+    fn a_run_takes_whole_chunks_and_no_more_than_the_segment_has_room_for() {
+        let mut log = staged(&[1; 9]);
+        let len = log.tail[0].bytes.len();
+        log.segments.push_back(Segment::new(log.flushed(), 0, 0));
+        let run = |log: &Log, chunks, chunk_bytes, bytes| {
+            let room = Room { bytes, segment_ms: u64::MAX, now: 0 };
+            log.next_run(log.end(), RunMax { chunks, chunk_bytes }, room)
+        };
+        let batches = |found: Option<Run>| -> Vec<u32> {
+            found.map_or(Vec::new(), |run| run.chunks.iter().map(|chunk| chunk.batches).collect())
+        };
+        assert_eq!(batches(run(&log, 3, 2 * len, u64::MAX)), [2, 2, 2]);
+        assert_eq!(batches(run(&log, 9, 2 * len, u64::MAX)), [2, 2, 2, 2, 1]);
+        assert_eq!(batches(run(&log, 2, 1, u64::MAX)), [1, 1], "a batch is never split");
+        assert_eq!(batches(run(&log, 9, 2 * len, 3 * len as u64)), [2, 1]);
+        assert_eq!(batches(run(&log, 9, 2 * len, 0)), [1], "an empty segment takes any batch");
+        let first = run(&log, 2, 2 * len, u64::MAX).expect("a run");
+        assert_eq!((first.bytes(), first.batches), (4 * len, 4));
+        log.on_written(&first, Vec::new(), 0);
+        assert_eq!((log.flushed(), log.segments[0].end), (Offset(4), Offset(4)));
+        assert_eq!(log.segments[0].bytes, 4 * len as u64);
+        assert_eq!(batches(run(&log, 9, 2 * len, 0)), [], "a segment that holds something does not");
+        assert_eq!(run(&log, 1, 1, u64::MAX).expect("a run").chunks[0].position, 4 * len as u64);
+    }
+
+    #[test]
     fn a_segment_without_times_rolls_by_the_clock() {
         let mut log = staged(&[-1, -1]);
         assert_eq!(bases(&mut log, 1_000, 0, 10_000), [0]);
         let (base, end) = (log.end(), Offset(log.end().0 + 1));
         log.push(base, end, -1, Bytes::from_static(b"batch"), 0, 1);
-        assert!(log.next_run(end, 1 << 20, Room { bytes: u64::MAX, segment_ms: 1_000, now: 11_000 }).is_some());
-        assert!(log.next_run(end, 1 << 20, Room { bytes: u64::MAX, segment_ms: 1_000, now: 11_001 }).is_none());
+        assert!(log.next_run(end, ANY, Room { bytes: u64::MAX, segment_ms: 1_000, now: 11_000 }).is_some());
+        assert!(log.next_run(end, ANY, Room { bytes: u64::MAX, segment_ms: 1_000, now: 11_001 }).is_none());
     }
 
     #[test]

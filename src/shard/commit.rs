@@ -130,12 +130,12 @@ impl Shard {
         let has_content = !sealed.notes.is_empty();
         self.company.expected = sealed.batches.len() + self.journal().open_batches();
         self.company.until = self.fx.now.mono.after((2 * took).min(COMPANY_MAX));
-        let run_bytes = self.config.journal.run_bytes;
+        let chunk_bytes = self.config.journal.chunk_bytes;
         for committed in sealed.batches {
             let (entry, len) = (committed.entry, committed.bytes.len());
             let Some(partition) = self.partitions[entry.slot as usize].as_deref_mut() else { continue };
             partition.log.push(entry.base, entry.end, entry.max_timestamp, committed.bytes, committed.check, file_seq);
-            if partition.log.staged_bytes() >= run_bytes && !partition.queued {
+            if partition.log.staged_bytes() >= chunk_bytes && !partition.queued {
                 partition.queued = true;
                 self.flusher.queue(entry.slot);
             }

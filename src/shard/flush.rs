@@ -1,7 +1,7 @@
 //! The flusher: writes runs of staged batches to their segments, late and in large pieces.
 //!
-//! A partition's run goes when it is large enough, when memory is short (whose batch is oldest first), or when its journal
-//! file comes round. Invariants: at most one run in flight for each partition and a few in all; only batches below the
+//! A partition's run goes when it fills a chunk, when memory is short (whose batch is oldest first), or when its journal
+//! file comes round. Invariants: at most one run in flight for each partition and a few chunks in all; only batches below the
 //! high watermark are written; a full disk stops the flusher, not the readers.
 
 use super::effects::Pending;
@@ -11,7 +11,7 @@ use super::{Level, Phase, Shard};
 use crate::boundary::{Done, FileId, Halt, IoError, Op, OpenMode, SECTOR};
 use crate::ids::{Offset, PartitionKey};
 use crate::log::segment::{self, Segment};
-use crate::log::{Room, Run, sidecar};
+use crate::log::{Room, Run, RunMax, sidecar};
 use crate::memory::{self, Shares, round_down, round_up};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
@@ -22,8 +22,6 @@ use bytes::Bytes;
 use core::time::Duration;
 use rand::RngCore;
 
-/// Files being opened or rolled for their next run, beside the runs in flight.
-const OPENING_MAX: usize = 8;
 /// How many batches are looked at for one that can be written now.
 const LOOK_AHEAD: usize = 4096;
 /// A shard that has been idle for so long, and owns more arenas than this, gives them back.
@@ -69,6 +67,11 @@ impl Flusher {
         self.queue.push_back(partition);
     }
 
+    /// Chunks in flight, and those that wait for their file to be opened, one for each.
+    fn chunks_under_way(&self) -> usize {
+        self.opening + self.in_flight.values().map(|flight| flight.run.chunks.len()).sum::<usize>()
+    }
+
     /// What is in flight waits for room on the disk, and nothing else is under way.
     pub fn is_stuck(&self) -> bool {
         self.opening == 0 && self.in_flight.values().all(|flight| flight.stuck)
@@ -91,8 +94,7 @@ impl Shard {
             return;
         }
         self.relieve_memory();
-        let runs_max = self.config.journal.runs_in_flight;
-        while self.flusher.in_flight.len() < runs_max && self.flusher.opening < OPENING_MAX {
+        while self.flusher.chunks_under_way() < self.config.journal.chunks_in_flight {
             let Some(slot) = self.flusher.queue.pop_front() else { break };
             if let Some(partition) = self.partition(slot) {
                 partition.queued = false;
@@ -216,7 +218,7 @@ impl Shard {
             let flushed = batch.base < partition.log.flushed();
             if !flushed {
                 self.queue_flush(batch.slot);
-                if self.flusher.queue.len() + self.flusher.in_flight.len() >= self.config.journal.runs_in_flight {
+                if self.flusher.queue.len() + self.flusher.chunks_under_way() >= self.config.journal.chunks_in_flight {
                     break;
                 }
             }
@@ -237,7 +239,10 @@ impl Shard {
 
     /// Starts one run of one partition, opening or rolling its segment first where that is due.
     fn flush(&mut self, slot: u32) {
-        let run_bytes = self.config.journal.run_bytes;
+        let journal = &self.config.journal;
+        // A partition that is alone writes long runs: it has only one in flight.
+        let chunks = journal.chunks_in_flight.saturating_sub(self.flusher.chunks_under_way());
+        let max = RunMax { chunks: chunks.clamp(1, journal.chunks_in_flight / 2), chunk_bytes: journal.chunk_bytes };
         let now = self.fx.now.wall.0;
         let Some(partition) = self.partition(slot) else { return };
         if partition.log.writing || partition.deleted || partition.log.staged_bytes() == 0 {
@@ -253,13 +258,8 @@ impl Shard {
         let Some(partition) = self.partition(slot) else { return };
         let segment = partition.log.segments.back().expect("just made");
         let segment_ms = partition.settings.segment_ms_max();
-        let bytes = match segment.bytes {
-            0 => u64::MAX,
-            bytes => u64::from(partition.settings.segment_bytes).saturating_sub(bytes),
-        };
-        let run_bytes =
-            if segment.bytes == 0 { run_bytes.min(partition.settings.segment_bytes as usize) } else { run_bytes };
-        match partition.log.next_run(limit, run_bytes, Room { bytes, segment_ms, now }) {
+        let bytes = u64::from(partition.settings.segment_bytes).saturating_sub(segment.bytes);
+        match partition.log.next_run(limit, max, Room { bytes, segment_ms, now }) {
             Some(run) => match segment.open.file {
                 Some(file) => self.write_run(slot, file, run),
                 None => self.open_segment(slot),
@@ -320,7 +320,7 @@ impl Shard {
     }
 
     /// Writes a run behind the segment's end: the part-filled last sector again, the batches, zeros to the next sector.
-    fn write_run(&mut self, slot: u32, file: FileId, mut run: Run) {
+    fn write_run(&mut self, slot: u32, file: FileId, run: Run) {
         let Some(partition) = self.partition(slot) else { return };
         let segment = partition.log.segments.back().expect("an active segment");
         let at = round_down(segment.bytes);
@@ -329,13 +329,12 @@ impl Shard {
             "the last sector of {} is lost",
             partition.key
         );
-        let whole = round_up(segment.bytes - at + u64::from(run.chunk.len));
+        let whole = round_up(segment.bytes - at + run.bytes() as u64);
         let mut buf = memory::aligned(whole as usize);
         buf.extend_from_slice(&partition.log.partial);
         for batch in partition.log.run_batches(&run) {
             buf.extend_from_slice(&batch.bytes);
         }
-        run.chunk.check = segment::chunk_check(partition.log.run_batches(&run).map(|batch| batch.check));
         buf.resize(whole as usize, 0);
         let allocated = segment.open.allocated;
         let allocating = (at + whole > allocated).then(|| grown(allocated, at + whole));
@@ -416,19 +415,19 @@ impl Shard {
     fn on_run_written(&mut self, slot: u32, flight: &Flight) {
         let urgent = matches!(self.phase, Phase::Stopping | Phase::Moving);
         let now = self.fx.now.wall.0;
-        let run_bytes = self.config.journal.run_bytes;
+        let chunk_bytes = self.config.journal.chunk_bytes;
         let Some(partition) = self.partition(slot) else { return };
         partition.log.writing = false;
-        let end = partition.log.segments.back().expect("an active segment").bytes + u64::from(flight.run.chunk.len);
+        let end = partition.log.segments.back().expect("an active segment").bytes + flight.run.bytes() as u64;
         let partial = &flight.data[(round_down(end) - flight.at) as usize..(end - flight.at) as usize];
         partition.log.on_written(&flight.run, partial.to_vec(), now);
         let deleted = partition.deleted;
-        self.staged_bytes -= flight.run.chunk.len as usize;
+        self.staged_bytes -= flight.run.bytes();
         if deleted {
             return self.remove_partition(slot);
         }
         let staged = self.partition(slot).map_or(0, |partition| partition.log.staged_bytes());
-        if staged >= run_bytes || (urgent && staged > 0) {
+        if staged >= chunk_bytes || (urgent && staged > 0) {
             self.queue_flush(slot);
         }
         self.apply_retention(slot);

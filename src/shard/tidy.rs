@@ -55,10 +55,10 @@ impl Shard {
 
     pub(super) fn on_tidied(&mut self, slot: u32) {
         self.tidying -= 1;
-        let run_bytes = self.config.journal.run_bytes;
+        let chunk_bytes = self.config.journal.chunk_bytes;
         if let Some(partition) = self.partition(slot) {
             partition.log.writing = false;
-            let full = partition.log.staged_bytes() >= run_bytes;
+            let full = partition.log.staged_bytes() >= chunk_bytes;
             self.remove_partition_if_due(slot);
             if full {
                 self.queue_flush(slot);

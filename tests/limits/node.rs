@@ -51,7 +51,7 @@ impl Node {
             files: 4,
             commit_bytes_max: 256 << 10,
             arena_bytes: 512 << 10,
-            run_bytes: 64 << 10,
+            chunk_bytes: 64 << 10,
             memory_bytes: 32 << 20,
             retention_check_ms: 1000,
         };

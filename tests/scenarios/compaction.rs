@@ -8,7 +8,7 @@ use highwater_sim::queue::MILLIS;
 /// Few keys, written often; runs and the journal are small, so that segments are sealed soon.
 fn compacting(seed: u64) -> Plan {
     let mut plan = Plan::brief(seed);
-    plan.shape.run_bytes = 4 << 10;
+    plan.shape.chunk_bytes = 4 << 10;
     plan.shape.files = 3;
     let kept = &mut plan.kept;
     (kept.writes, kept.keys, kept.tombstones) = (300, 6, 150_000);

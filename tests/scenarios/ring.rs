@@ -68,7 +68,7 @@ fn a_large_request_gets_its_memory_when_all_of_it_was_used() {
     let plans = (270..274).map(|seed| {
         let mut plan = small(seed);
         (plan.shape.memory_bytes, plan.shape.arena_bytes) = (4 << 20, 64 << 10);
-        plan.shape.run_bytes = 1 << 20;
+        plan.shape.chunk_bytes = 1 << 20;
         plan.work.producers.iter_mut().for_each(|producer| producer.large = 900_000);
         plan
     });

@@ -9,7 +9,7 @@ use highwater_sim::queue::{MILLIS, SECONDS};
 fn rolling(seed: u64) -> Plan {
     let mut plan = Plan::brief(seed);
     plan.work.topics.iter_mut().for_each(|topic| topic.segment_ms = 300);
-    plan.shape.run_bytes = 8 << 10;
+    plan.shape.chunk_bytes = 8 << 10;
     plan
 }
 
@@ -76,7 +76,7 @@ fn a_clean_stop_with_a_full_disk_leaves_segments_as_long_as_their_bytes() {
 fn a_segment_that_no_table_knows_after_a_crash_is_removed() {
     let plans = (350..362).map(|seed| {
         let mut plan = rolling(seed);
-        (plan.shape.files, plan.shape.run_bytes) = (5, 4 << 10);
+        (plan.shape.files, plan.shape.chunk_bytes) = (5, 4 << 10);
         plan.work.topics.iter_mut().for_each(|topic| topic.partitions = 2);
         plan.work.producers.iter_mut().for_each(|producer| producer.value_bytes *= 4);
         plan.chaos = (1..9).map(|turn| at_ms(turn * 430, crash(turn % 4 == 0, turn as u32))).collect();
@@ -152,7 +152,7 @@ fn a_deletion_up_to_the_high_watermark_leaves_the_active_segment_to_its_writer()
         let mut plan = Plan::brief(seed);
         plan.work.topics.iter_mut().for_each(|topic| (topic.purged, topic.segment_ms) = (true, 900));
         (plan.work.admin_steps, plan.work.admin_pause_ms) = (150, 15);
-        plan.shape.run_bytes = 8 << 10;
+        plan.shape.chunk_bytes = 8 << 10;
         plan.chaos = (1..5).map(|turn| at_ms(turn * 700, Disaster::Stop { down: 20 * MILLIS })).collect();
         plan
     });

@@ -77,7 +77,7 @@ impl Auditor {
 }
 
 fn shape() -> Shape {
-    Shape { shards: 1, run_bytes: 8 << 10, ..Plan::quiet(1).shape }
+    Shape { shards: 1, chunk_bytes: 8 << 10, ..Plan::quiet(1).shape }
 }
 
 /// The table of each segment is a file of its own: it is read once, and then one chunk.

@@ -76,8 +76,8 @@ impl Site {
                 files: 4,
                 commit_bytes_max: 64 << 10,
                 arena_bytes: 128 << 10,
-                run_bytes: 16 << 10,
-                runs_in_flight: 2,
+                chunk_bytes: 16 << 10,
+                chunks_in_flight: 4,
             },
             broker: self.broker.iter().cloned().collect(),
         }
