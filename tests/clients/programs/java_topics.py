@@ -157,8 +157,7 @@ table("java", [
     ("IncrementalAlterConfigs: INVALID_REQUEST, a broker's bad value", broker_refused("log.retention.ms=soon")),
     ("IncrementalAlterConfigs: a name that is no broker", broker_refused("log.retention.ms=1000", "me")),
     ("DescribeConfigs: loggers of a broker", lambda s: s.configs("--entity-type", "broker-loggers", "--entity-name", s.node, "--describe", keep="^$|Exception|rror")),
-    ("IncrementalAlterConfigs: a group's configurations", lambda s: s.configs(
-        "--entity-type", "groups", "--entity-name", s.name("g"), "--alter", "--add-config", "consumer.session.timeout.ms=50000")),
+    ("IncrementalAlterConfigs: a group's configurations", set_and_gone("groups", "g", "consumer.session.timeout.ms", "50000")),
     ("IncrementalAlterConfigs: a client's metrics", set_and_gone("client-metrics", "m", "interval.ms", "1000")),
 ])
 
