@@ -51,6 +51,7 @@ class Writer(threading.Thread):
         draw, began, count = random.Random(5), time.monotonic(), 0
         while not self.is_over and not self.failures:
             partition = count % len(self.sent)
+            self.may_send(partition)
             try:
                 value = b"%d " % self.sent[partition] + b"x" * draw.randrange(400)
                 self.client.produce(TOPIC, value=value, partition=partition, on_delivery=self.on_delivery)
@@ -65,6 +66,9 @@ class Writer(threading.Thread):
                 time.sleep(ahead)
             elif ahead < -1:
                 began = time.monotonic() - count / RATE_PER_S  # do not catch up on the time of a restart
+
+    def may_send(self, partition):
+        """Waits until there may be another record."""
 
     def count(self):
         return sum(len(one) for one in self.acknowledged)

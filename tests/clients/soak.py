@@ -21,9 +21,16 @@ import kill9
 from kill9 import TOPIC
 
 GROUP = "soak"
-# A group's commits are compacted, segments deleted and the ring of the journal gone round within the warm-up.
-PROPERTIES = {"log.retention.check.interval.ms": 5000, "log.cleaner.backoff.ms": 5000, "offsets.topic.segment.bytes": 1 << 20}
+# A group's commits are compacted, segments deleted and the ring of the journal gone round within the warm-up. A group whose
+# members were late must come back between two kills: each start gives those that its log knows a whole session's time
+# again, and nobody joins before that is over; so sessions are shorter than lives, and nobody waits for company.
+PROPERTIES = {"log.retention.check.interval.ms": 5000, "log.cleaner.backoff.ms": 5000, "offsets.topic.segment.bytes": 1 << 20,
+              "group.initial.rebalance.delay.ms": 0, "group.min.session.timeout.ms": 1000}
+SESSION_MS = 1500
 CONFIGS = {"segment.bytes": str(1 << 20), "retention.bytes": str(8 << 20), "file.delete.delay.ms": "1000"}
+# A reader may be so many records of a partition behind, an eighth of what is retained, before the writer waits for it; and
+# for so long, in which the broker was started ten times.
+BEHIND_MAX, BEHIND_S = 40_000, 60
 # What may come on top of the first figure before it is called growth: a tenth, and so much.
 MARGIN = {"memory MB": 24, "descriptors": 8, "disk MB": 48, "threads": 8}
 
@@ -33,7 +40,16 @@ class Writer(kill9.Writer):
 
     def __init__(self, address, partitions):
         super().__init__(address, partitions)
-        self.acknowledged = [0] * partitions
+        self.acknowledged, self.readers = [0] * partitions, []
+
+    def may_send(self, partition):
+        """What retention deletes was read before: waits for readers that are far behind, and tells of one that stays there."""
+        began = time.monotonic()
+        for reader in self.readers:
+            while self.sent[partition] - reader.due[partition] > BEHIND_MAX and not self.is_over:
+                if time.monotonic() - began > BEHIND_S:
+                    return self.failures.append(f"{reader.group or 'reader'}: stays at {reader.due[partition]} of partition {partition}")
+                self.client.poll(0.05)
 
     def on_delivery(self, error, message):
         partition, number = message.partition(), int(message.value().split()[0])
@@ -56,7 +72,7 @@ class Reader(threading.Thread):
         self.client = Consumer({
             "bootstrap.servers": address, "group.id": group or "unused", "enable.auto.commit": False, "check.crcs": True, "log_level": 0,
             "reconnect.backoff.ms": 5, "reconnect.backoff.max.ms": 50, "auto.offset.reset": "earliest" if group else "error",
-            "session.timeout.ms": 10_000, "heartbeat.interval.ms": 1000})
+            "session.timeout.ms": SESSION_MS, "heartbeat.interval.ms": SESSION_MS // 5})
         self.group, self.failures, self.is_over, self.again = group, [], False, 0
         self.due = Group.due if group else [0] * partitions
         if group:
@@ -200,6 +216,7 @@ def main():
     Group.due = [0] * args.partitions
     writer, reader = Writer(broker.address, args.partitions), Reader(broker.address, args.partitions)
     members = [Reader(broker.address, args.partitions, GROUP) for _ in range(2)]
+    writer.readers = [reader, members[0]]
     threads, draw = [writer, reader, *members], random.Random(seed)
     for thread in threads:
         thread.start()
@@ -215,7 +232,7 @@ def main():
         writer.join()
         left = writer.client.flush(60)
         wrong += [f"{left} records have no answer a minute after the last restart"] if left else []
-        wrong += catch_up([reader, members[0]], writer, args.partitions)
+        wrong += catch_up(writer.readers, writer, args.partitions)
         for thread in [reader, *members]:
             thread.is_over = True
             thread.join()
