@@ -38,6 +38,8 @@ pub struct JournalConfig {
     pub files: u16,
     /// The largest commit.
     pub commit_bytes_max: usize,
+    /// Recovery reads the journal in pieces of this size, whole sectors; longer frames whole.
+    pub read_bytes: u64,
     /// Memory is taken in arenas of this size.
     pub arena_bytes: usize,
     /// What is staged of a partition is written to its segment at this size, and read back in pieces of it.
@@ -53,6 +55,7 @@ impl Default for JournalConfig {
             first_file_bytes: 4 << 20,
             files: 6,
             commit_bytes_max: 4 << 20,
+            read_bytes: 1 << 20,
             arena_bytes: 1 << 20,
             chunk_bytes: 512 << 10,
             chunks_in_flight: 8,

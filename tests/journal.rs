@@ -21,6 +21,8 @@ struct World {
     frames: Vec<(usize, usize, usize)>,
     hint: NoteHint,
     next: i64,
+    /// How much a scan reads at once.
+    read_bytes: u64,
 }
 
 /// What a scan found.
@@ -55,6 +57,7 @@ impl World {
             frames: Vec::new(),
             hint: NoteHint::default(),
             next: 0,
+            read_bytes: 1 << 20,
         }
     }
 
@@ -93,7 +96,7 @@ impl World {
         };
         let view = |slot: &Slot| SlotView { bytes: slot.bytes, file_seq: live(slot) };
         let slots = self.journal.ring.slots.iter().map(view).collect();
-        let mut scanner = Scanner::new(ID, 1, slots, place, frame);
+        let mut scanner = Scanner::new(ID, 1, slots, place, frame, self.read_bytes);
         let mut found = Found::default();
         loop {
             match scanner.step() {
@@ -135,6 +138,20 @@ fn every_frame_comes_back_across_files() {
     let found = world.scan();
     assert_eq!(found.frames, (1..=9).collect::<Vec<u64>>());
     assert_eq!((found.damage, found.next_frame, found.place), (vec![], 10, world.journal.place()));
+}
+
+#[test]
+fn a_frame_that_is_longer_than_a_read_comes_back_wherever_the_read_begins() {
+    for sectors in 1..12 {
+        let mut world = World::new(8);
+        world.read_bytes = sectors * SECTOR as u64;
+        for len in [30_000, 100, 30_000, 20_000, 1, 30_000, 4_096, 12_000, 9_000, 20_000] {
+            world.commit(len);
+        }
+        let found = world.scan();
+        assert_eq!(found.frames, (1..=10).collect::<Vec<u64>>(), "{sectors} sectors at once");
+        assert_eq!((found.damage, found.next_frame), (vec![], 11));
+    }
 }
 
 #[test]
@@ -188,7 +205,7 @@ fn the_directory_of_a_lost_frame_is_in_the_next_one() {
     world.write().commit(100);
     world.flip(1, 0);
     let slots = world.journal.ring.slots.iter().map(|slot| SlotView { bytes: slot.bytes, file_seq: None });
-    let mut scanner = Scanner::new(ID, 1, slots.collect(), Place { file_seq: 1, offset: 0 }, 1);
+    let mut scanner = Scanner::new(ID, 1, slots.collect(), Place { file_seq: 1, offset: 0 }, 1, 1 << 20);
     let frame = loop {
         match scanner.step() {
             Step::Read { slot, offset, len } => {

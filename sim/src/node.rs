@@ -115,6 +115,8 @@ pub fn config(shape: &Shape, shards: Shards, shard: u16) -> Config {
             first_file_bytes: shape.first_file_bytes,
             files: shape.files,
             commit_bytes_max: shape.commit_bytes_max,
+            // Many frames are longer.
+            read_bytes: 16 << 10,
             arena_bytes: shape.arena_bytes,
             chunk_bytes: shape.chunk_bytes,
             chunks_in_flight: 4,

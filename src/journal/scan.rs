@@ -12,8 +12,6 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use bytes::BytesMut;
 
-/// How much is read at once.
-const WINDOW_BYTES: u64 = 1 << 20;
 /// How far into an older file the search for a later frame looks.
 const SEARCH_BYTES: u64 = 4 << 20;
 
@@ -53,7 +51,11 @@ pub struct Scanner {
     expected: u64,
     run: u32,
     notes_before: Vec<Note>,
+    /// How much is read at once, where a frame is not longer.
+    read_bytes: u64,
     window: Option<Window>,
+    /// How much the last read was to bring.
+    asked: usize,
     frame_at: usize,
     frame_len: usize,
     /// Directories of bad frames, as far as they or their successors can still be read.
@@ -92,8 +94,9 @@ enum Phase {
 }
 
 impl Scanner {
-    /// `from` is where the checkpoint says reading starts, and the number of the frame there.
-    pub fn new(journal: u64, run: u32, slots: Vec<SlotView>, from: Place, frame: u64) -> Scanner {
+    /// `from` is where the checkpoint says reading starts, and the number of the frame there. `read_bytes`, whole sectors,
+    /// are read at once.
+    pub fn new(journal: u64, run: u32, slots: Vec<SlotView>, from: Place, frame: u64, read_bytes: u64) -> Scanner {
         Scanner {
             journal,
             slots,
@@ -102,7 +105,9 @@ impl Scanner {
             expected: frame,
             run,
             notes_before: Vec::new(),
+            read_bytes,
             window: None,
+            asked: 0,
             frame_at: 0,
             frame_len: 0,
             directories: BTreeMap::new(),
@@ -123,6 +128,9 @@ impl Scanner {
                 Phase::Search { .. } => self.search(),
             };
             if let Some(step) = step {
+                if let Step::Read { len, .. } = step {
+                    self.asked = len;
+                }
                 return step;
             }
         }
@@ -235,7 +243,7 @@ impl Scanner {
             return Some(self.verdict(proof));
         };
         let Some(window) = self.window.as_ref().filter(|window| window.slot == slot && window.start == start) else {
-            return Some(Step::Read { slot, offset: start, len: WINDOW_BYTES.min(end - start) as usize });
+            return Some(Step::Read { slot, offset: start, len: self.read_bytes.min(end - start) as usize });
         };
         for (index, sector) in window.buf.chunks(SECTOR).enumerate() {
             let Ok(header) = Header::decode(sector, self.journal) else { continue };
@@ -281,7 +289,7 @@ impl Scanner {
         if self.place.offset + SECTOR as u64 > slot_bytes {
             return Looked::Bad { header: false };
         }
-        let Some(at) = self.covers(self.place) else { return Looked::Wants(self.read_from(slot, WINDOW_BYTES)) };
+        let Some(at) = self.covers(self.place) else { return Looked::Wants(self.read_from(slot, self.read_bytes)) };
         let window = self.window.as_ref().expect("it covers the place");
         let bytes = &window.buf[at..];
         let header = match Header::decode(bytes, self.journal) {
@@ -292,8 +300,9 @@ impl Scanner {
         if length > slot_bytes - self.place.offset || (header.length as usize) < HEADER_BYTES {
             return Looked::Bad { header: false };
         }
-        if length > bytes.len() as u64 && at > 0 {
-            return Looked::Wants(self.read_from(slot, length.max(WINDOW_BYTES)));
+        // The rest of it may be behind the window, unless all of it was asked for and the file ends before.
+        if length > bytes.len() as u64 && (at > 0 || length > self.asked as u64) {
+            return Looked::Wants(self.read_from(slot, length.max(self.read_bytes)));
         }
         match Frame::decode(header, bytes) {
             Ok(frame) => {

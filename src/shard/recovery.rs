@@ -75,7 +75,8 @@ impl Shard {
         let slots = self.boot.ring.slots.iter().map(view).collect();
         // Not the checkpoint's own run: frames of an older run lie between `replay` and it.
         let (journal, run) = (checkpoint.journal, checkpoint.replay_run);
-        self.boot.scanner = Some(Scanner::new(journal, run, slots, checkpoint.replay, checkpoint.replay_frame));
+        let (from, frame, read_bytes) = (checkpoint.replay, checkpoint.replay_frame, self.config.journal.read_bytes);
+        self.boot.scanner = Some(Scanner::new(journal, run, slots, from, frame, read_bytes));
         self.boot.recovery = Recovery { frame: checkpoint.frame, ..Recovery::default() };
         self.checkpoints.generation = checkpoint.generation;
         self.file_starts

@@ -93,7 +93,7 @@ pub fn journal(bytes: &[u8]) {
     let slot_bytes = bytes.len().div_ceil(2).next_multiple_of(SECTOR).max(SECTOR);
     let slot = SlotView { bytes: slot_bytes as u64, file_seq: None };
     let slots = vec![SlotView { file_seq: Some(1), ..slot.clone() }, slot];
-    let mut scanner = Scanner::new(JOURNAL, 1, slots, Place { file_seq: 1, offset: 0 }, 1);
+    let mut scanner = Scanner::new(JOURNAL, 1, slots, Place { file_seq: 1, offset: 0 }, 1, 1 << 20);
     loop {
         match scanner.step() {
             Step::Read { slot, offset, len } => {

@@ -75,6 +75,7 @@ impl Site {
                 first_file_bytes: 64 << 10,
                 files: 4,
                 commit_bytes_max: 64 << 10,
+                read_bytes: 16 << 10,
                 arena_bytes: 128 << 10,
                 chunk_bytes: 16 << 10,
                 chunks_in_flight: 4,
