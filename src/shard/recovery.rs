@@ -183,7 +183,12 @@ impl Shard {
                 partition.deleted = true;
                 partition.deletion_durable = true;
             }
-            Note::Refused { refusal, .. } => partition.refusal = Some(refusal.clone()),
+            // Harm that came later than the note may have cut the log further in front: what is found first stands.
+            Note::Refused { refusal, .. } => {
+                if partition.refusal.as_ref().is_none_or(|found| refusal.from < found.from) {
+                    partition.refusal = Some(refusal.clone());
+                }
+            }
         }
     }
 

@@ -69,6 +69,13 @@ fn what_is_refused_once_does_not_come_back_and_hold_the_journal() {
     holds(Plan::draw(575));
 }
 
+/// A journal file that was kept for its damage is damaged again, further in front. The note of the first refusal, replayed
+/// behind the new damage, put the refusal back to where it was: in between was nothing, and nobody was told.
+#[test]
+fn a_refusal_of_an_earlier_run_does_not_hide_damage_in_front_of_it() {
+    holds(Plan::draw(94));
+}
+
 /// A consumer that has read beyond the damage is refused there, wherever the log's end is now: it must not start elsewhere.
 #[test]
 fn a_read_beyond_the_damage_is_refused_and_not_out_of_range() {
