@@ -90,12 +90,18 @@ impl World {
     }
 
     fn scan_from(&self, place: Place, frame: u64) -> Found {
+        self.scan_known(place, frame, &[])
+    }
+
+    /// `known`: slots that a checkpoint knows by what was in them before.
+    fn scan_known(&self, place: Place, frame: u64, known: &[(usize, u64)]) -> Found {
         let live = |slot: &Slot| match slot.state {
             SlotState::Live { file_seq } => Some(file_seq),
             SlotState::Kept | SlotState::Free | SlotState::Filled | SlotState::Filling => None,
         };
         let view = |slot: &Slot| SlotView { bytes: slot.bytes, file_seq: live(slot) };
-        let slots = self.journal.ring.slots.iter().map(view).collect();
+        let mut slots: Vec<SlotView> = self.journal.ring.slots.iter().map(view).collect();
+        known.iter().for_each(|(slot, file_seq)| slots[*slot].file_seq = Some(*file_seq));
         let mut scanner = Scanner::new(ID, 1, slots, place, frame, self.read_bytes);
         let mut found = Found::default();
         loop {
@@ -196,6 +202,30 @@ fn the_lost_beginning_of_a_file_is_damage() {
     let found = world.scan();
     assert_eq!(found.damage, vec![(first as u64, first as u64 + 1)]);
     assert_eq!(found.frames.last(), Some(&(first as u64 + 1)));
+}
+
+/// A file that the last checkpoint knows by its older frames begins with a long frame now, which is lost.
+#[test]
+fn the_lost_beginning_of_a_recycled_file_is_damage_however_long() {
+    for (long, reads) in [(30_000, 1), (30_000, 16), (50_000, 1), (500, 1)] {
+        let mut world = World::new(2);
+        world.read_bytes = reads * SECTOR as u64;
+        while world.journal.place().file_seq < 3 {
+            let last = world.frames.last().copied();
+            world.commit(if last.is_some_and(|(file, at, _)| file == 1 && at > 30_000) { long } else { 2_000 });
+            let place = world.journal.place();
+            world.journal.ring.free_before(place.file_seq);
+        }
+        let lost = world.frames.len();
+        assert_eq!((world.frames[lost - 1].0, world.frames[lost - 1].1), (0, 0), "the first file once more");
+        world.commit(200);
+        world.flip(lost, 10);
+        let (_, offset, len) = world.frames[lost - 2];
+        let place = Place { file_seq: 2, offset: (offset + len) as u64 };
+        let found = world.scan_known(place, lost as u64, &[(0, 1), (1, 2)]);
+        let lost = lost as u64;
+        assert_eq!((found.frames, found.damage), (vec![lost + 1], vec![(lost, lost + 1)]), "{long} bytes, {reads} reads");
+    }
 }
 
 #[test]

@@ -47,6 +47,7 @@ impl World {
                 let used = self.disk.used();
                 self.tell(|| format!("the disk is full but for {spare} bytes"));
                 self.disk.set_capacity(Some(used + spare));
+                self.full_since = Some(self.queue.now());
                 self.queue.push_in(lasts, Event::Roomy);
             }
             Disaster::Freeze { lasts } => {

@@ -17,6 +17,7 @@ pub use starts::ALL;
 use crate::claims::Claims;
 use crate::client::producer::MESSAGE_BYTES_MAX;
 use crate::plan::{TopicPlan, Workload};
+use crate::queue::Nanos;
 use crate::report::Invariant;
 use crate::settings::Settings;
 use highwater::ids::TopicId;
@@ -41,6 +42,8 @@ pub struct Topic {
     pub name: String,
     pub id: Option<TopicId>,
     pub state: TopicState,
+    /// When the administrator was told that it is deleted.
+    pub deleted_at: Nanos,
     pub segment_ms: u64,
     pub retention_bytes: i64,
     pub retention_ms: i64,
@@ -175,6 +178,7 @@ impl Ledger {
             name,
             id: None,
             state: TopicState::Planned,
+            deleted_at: 0,
             segment_ms: plan.segment_ms,
             retention_bytes: plan.retention_bytes,
             retention_ms: plan.retention_ms,

@@ -54,6 +54,7 @@ pub struct Seat {
 pub struct Process {
     pub seats: Vec<Seat>,
     pub ready: bool,
+    pub ready_at: Nanos,
     /// It does not serve: it changes the number of shards.
     pub resharding: bool,
     pub frozen_until: Nanos,
@@ -145,6 +146,7 @@ impl Process {
         Process {
             seats: Vec::new(),
             ready: false,
+            ready_at: 0,
             resharding: false,
             frozen_until: 0,
             started,
@@ -383,7 +385,7 @@ impl World {
         let at = self.queue.now();
         let node = self.node.as_mut().expect("the shard lives");
         assert!(!node.ready, "ready twice");
-        node.ready = true;
+        (node.ready, node.ready_at) = (true, at);
         let took = (at - node.started) / MICROS;
         self.stats.recoveries += 1;
         self.tell(|| format!("ready after {took} us"));

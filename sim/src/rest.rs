@@ -29,6 +29,8 @@ pub fn is_seal(bytes: &[u8]) -> Option<bool> {
 const EMPTY_DIRECTORY: u32 = 1;
 /// What was deleted takes a moment to go.
 const REST_SLACK: Nanos = 2 * SECONDS;
+/// On a full disk, what meets it is tried again every half a second.
+const FULL_SLACK: Nanos = 2 * SECONDS;
 const SEAL_SLACK: Nanos = SECONDS;
 
 impl World {
@@ -49,14 +51,25 @@ impl World {
             let detail = format!("{path} is removed, and still open");
             self.fail(Invariant::Leaks, detail);
         }
-        self.check_deleted();
+        self.check_deleted(now);
         true
     }
 
-    /// Files of a deleted topic are gone.
-    fn check_deleted(&mut self) {
+    /// A disk that was full has room again, or is to have it: what was deleted long before is gone, or it would have stayed full
+    /// for ever where only that makes room.
+    pub fn check_deleted_while_full(&mut self) {
+        let now = self.queue.now();
+        let Some(full_since) = self.full_since.take() else { return };
+        let Some(node) = self.node.as_ref().filter(|node| node.ready && !self.stopping) else { return };
+        if full_since.max(node.ready_at).max(node.frozen_until) + FULL_SLACK < now {
+            self.check_deleted(now - FULL_SLACK);
+        }
+    }
+
+    /// Files of topics deleted before are gone.
+    fn check_deleted(&mut self, before: Nanos) {
         let paths = self.disk.paths();
-        for topic in &self.ledger.topics {
+        for topic in self.ledger.topics.iter().filter(|topic| topic.deleted_at < before) {
             let (TopicState::Deleted, Some(id)) = (topic.state, topic.id) else { continue };
             let id = id.to_string();
             if let Some(path) = paths.iter().find(|path| path.contains(&id)) {

@@ -123,6 +123,8 @@ pub struct World {
     pub snapshot: Option<Disk>,
     /// Something was harmed under the node, or the disk was full: reads may have failed for it.
     pub read_errors: bool,
+    /// When the disk became full, while it is.
+    pub full_since: Option<Nanos>,
     pub calm: bool,
     /// When the faults ended.
     pub calm_since: Option<Nanos>,
@@ -177,6 +179,7 @@ impl World {
             asked_to_stop: 0,
             snapshot: None,
             read_errors: false,
+            full_since: None,
             calm: false,
             calm_since: None,
             stopping: false,
@@ -254,6 +257,7 @@ impl World {
             }
             Event::Fuse => self.on_fuse(),
             Event::Roomy => {
+                self.check_deleted_while_full();
                 self.disk.set_capacity(None);
                 self.tell(|| "the disk has room again".to_string());
             }
@@ -332,6 +336,7 @@ impl World {
         self.calm = true;
         self.calm_since = Some(self.queue.now());
         self.fuse = None;
+        self.check_deleted_while_full();
         self.disk.set_capacity(None);
         if let Some(node) = &mut self.node {
             node.frozen_until = 0;

@@ -23,8 +23,12 @@ use ring::Ring;
 const NOTE_BYTES_MAX: usize = 64;
 /// A placement in its footer takes no more.
 const PLACEMENT_BYTES_MAX: usize = 20;
-/// Bytes of the last file that batches leave to small entries.
-const NOTES_SPARE: u64 = 32 << 10;
+/// Bytes of the last file that batches leave to small entries: a share of a file, but no less and no more than this.
+const SPARE_MIN: u64 = 32 << 10;
+const SPARE_MAX: u64 = 512 << 10;
+const SPARES_PER_FILE: u64 = 8;
+/// Of them, what small entries leave to what recovery finds damaged, which cannot wait.
+const DAMAGE_SPARE: u64 = 16 << 10;
 
 /// A batch to be journalled.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +91,8 @@ pub struct Journal {
     next_frame: u64,
     directory_before: Vec<u8>,
     commit_bytes_max: usize,
+    /// What batches leave of the last file.
+    spare_bytes: u64,
     in_flight: bool,
 }
 
@@ -100,6 +106,7 @@ struct Placed {
 
 impl Journal {
     pub fn new(id: u64, run: u32, ring: Ring, pool: ArenaPool, commit_bytes_max: usize, resume: Resume) -> Journal {
+        let spare_bytes = (ring.file_bytes_min() / SPARES_PER_FILE).clamp(SPARE_MIN, SPARE_MAX);
         Journal {
             id,
             run,
@@ -111,6 +118,7 @@ impl Journal {
             next_frame: resume.next_frame,
             directory_before: encode_notes(&resume.notes_before),
             commit_bytes_max,
+            spare_bytes,
             in_flight: false,
         }
     }
@@ -136,14 +144,19 @@ impl Journal {
     pub fn ring_has_room(&self, len: usize) -> bool {
         let directory = (self.notes.len() + 1) * NOTE_BYTES_MAX;
         let bytes = self.sealed_bytes_max(directory) + (len + PLACEMENT_BYTES_MAX) as u64;
-        self.ring.fits(self.place, bytes, NOTES_SPARE)
+        self.ring.fits(self.place, bytes, self.spare_bytes)
     }
 
-    /// Whether the open frame can take another election and leave half of what is spared. Its vote is followed by a frame
-    /// with its epoch's start; the other half is for what recovery finds damaged, which cannot wait.
+    /// Whether the open frame can take another small entry from what batches leave: an election's vote is followed by a frame
+    /// with its epoch's start, a deletion by one that proves it.
     pub fn ring_has_room_for_notes(&self) -> bool {
+        self.ring_has_room_for_deletion(0)
+    }
+
+    /// Whether the open frame can take, from what batches leave, a decision of `len` bytes that makes room on a full disk.
+    pub fn ring_has_room_for_deletion(&self, len: usize) -> bool {
         let directory = (self.notes.len() + 1) * NOTE_BYTES_MAX;
-        self.ring.fits(self.place, 2 * self.sealed_bytes_max(directory), NOTES_SPARE / 2)
+        self.ring.fits(self.place, 2 * self.sealed_bytes_max(directory) + len as u64, DAMAGE_SPARE)
     }
 
     pub fn open_is_empty(&self) -> bool {

@@ -104,6 +104,11 @@ impl Ring {
         self.live(place.file_seq).map_or(0, |slot| slot.bytes - place.offset) + free.sum::<u64>()
     }
 
+    /// Bytes of its smallest file.
+    pub fn file_bytes_min(&self) -> u64 {
+        self.slots.iter().map(|slot| slot.bytes).min().unwrap_or(0)
+    }
+
     /// Bytes of all its files.
     pub fn bytes(&self) -> u64 {
         self.slots.iter().map(|slot| slot.bytes).sum()

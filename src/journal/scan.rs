@@ -12,8 +12,8 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use bytes::BytesMut;
 
-/// How far into an older file the search for a later frame looks.
-const SEARCH_BYTES: u64 = 4 << 20;
+/// How many reads into an older file the search for a later frame looks in any case.
+const SEARCH_READS: u64 = 4;
 
 /// What the scan wants or has found.
 #[derive(Debug)]
@@ -224,8 +224,8 @@ impl Scanner {
         for (index, slot) in self.slots.iter().enumerate() {
             let range = match slot.file_seq {
                 Some(seq) if seq == self.place.file_seq => (index, self.place.offset + SECTOR as u64, slot.bytes),
-                // An older file: only a newer file's lost beginning could hide behind its first sectors.
-                Some(seq) if seq < self.place.file_seq => (index, SECTOR as u64, slot.bytes.min(SEARCH_BYTES)),
+                // An older file: a newer file's lost beginning could hide behind its first sectors.
+                Some(seq) if seq < self.place.file_seq => (index, SECTOR as u64, slot.bytes),
                 Some(_) | None => (index, 0, slot.bytes),
             };
             if range.1 < range.2 {
@@ -245,10 +245,16 @@ impl Scanner {
         let Some(window) = self.window.as_ref().filter(|window| window.slot == slot && window.start == start) else {
             return Some(Step::Read { slot, offset: start, len: self.read_bytes.min(end - start) as usize });
         };
+        let mut stale = false;
         for (index, sector) in window.buf.chunks(SECTOR).enumerate() {
             let Ok(header) = Header::decode(sector, self.journal) else { continue };
             let here = start + (index * SECTOR) as u64;
             let in_place = header.place.offset == here && header.place.file_seq >= self.place.file_seq;
+            // Frames are written one behind the other: where an older one still stands, nothing newer is behind it.
+            stale |= header.place.offset == here
+                && here >= SEARCH_READS * self.read_bytes
+                && header.place.file_seq < self.place.file_seq
+                && self.slots[slot].file_seq == Some(header.place.file_seq);
             let later = header.frame > self.expected && header.run >= self.run;
             if in_place && later && proof.is_none_or(|best| header.frame < best.frame) {
                 *proof = Some(header);
@@ -258,7 +264,7 @@ impl Scanner {
         let read = window.buf.len() as u64;
         let last = ranges.last_mut().expect("looked at above");
         last.1 += read;
-        if read == 0 || last.1 >= last.2 {
+        if read == 0 || last.1 >= last.2 || stale {
             ranges.pop();
         }
         self.window = None;

@@ -42,6 +42,22 @@ enum Work {
     ProducerIds { shard: ShardId },
 }
 
+impl Work {
+    /// Records are smaller than the requests that asked for them, names and all; ids take a line.
+    fn bytes_max(&self) -> usize {
+        match self {
+            Work::Request { frame, .. } if self.deletes_topics() => 128 + 16 * frame.len(),
+            Work::Request { frame, .. } => 4096 + 8 * frame.len(),
+            Work::ProducerIds { .. } => 4096,
+        }
+    }
+
+    fn deletes_topics(&self) -> bool {
+        let Work::Request { frame, .. } = self else { return false };
+        frame.starts_with(&ApiKey::DELETE_TOPICS.0.to_be_bytes())
+    }
+}
+
 /// The decision under way.
 struct Deciding {
     number: u64,
@@ -149,16 +165,8 @@ impl Shard {
     /// Decides the next change, if none is under way.
     pub(super) fn pump_controller(&mut self) {
         while self.controller.deciding.is_none() && self.phase == Phase::Serving {
-            let Some(work) = self.controller.queue.front() else { return };
-            // Records are smaller than the requests that asked for them, names and all; ids take a line.
-            let bytes_max = match work {
-                Work::Request { frame, .. } => 4096 + 8 * frame.len(),
-                Work::ProducerIds { .. } => 4096,
-            };
-            if !self.can_append_local(bytes_max.min(self.config.journal.commit_bytes_max / 2)) {
-                return;
-            }
-            let Some(work) = self.controller.queue.pop_front() else { return };
+            let Some(next) = self.next_decision() else { return };
+            let Some(work) = self.controller.queue.remove(next) else { return };
             match work {
                 Work::Request { ticket, user, frame } => self.decide(ticket, &user, frame),
                 Work::ProducerIds { shard } => {
@@ -167,6 +175,18 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// Which one of those that wait can be journalled now: the first; or on a full disk the first that deletes topics, because
+    /// perhaps only that makes the room that the others wait for.
+    fn next_decision(&mut self) -> Option<usize> {
+        let first = self.controller.queue.front()?.bytes_max();
+        if self.finds_room(first.min(self.config.journal.commit_bytes_max / 2)) {
+            return Some(0);
+        }
+        let deletion = self.controller.queue.iter().position(Work::deletes_topics).filter(|_| self.disk_full)?;
+        let bytes = self.controller.queue[deletion].bytes_max();
+        self.journal().ring_has_room_for_deletion(bytes).then_some(deletion)
     }
 
     fn decide(&mut self, ticket: Ticket, user: &str, frame: Bytes) {

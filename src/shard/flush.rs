@@ -390,6 +390,7 @@ impl Shard {
         match result {
             Ok(()) if core::mem::take(&mut flight.full) => self.on_room(),
             Ok(()) => {}
+            Err(IoError::NoSpace) if self.is_deleted(slot) => return self.give_up_run(id, slot),
             Err(IoError::NoSpace) => {
                 let path = self.segment_path(slot);
                 self.on_disk_full(&path);
@@ -410,6 +411,16 @@ impl Shard {
         }
         let flight = self.flusher.in_flight.remove(&id).expect("just seen");
         self.on_run_written(slot, &flight);
+    }
+
+    /// A run of a deleted partition found no room: perhaps only its deletion makes some.
+    fn give_up_run(&mut self, id: u64, slot: u32) {
+        self.flusher.in_flight.remove(&id);
+        if let Some(partition) = self.partition(slot) {
+            partition.log.writing = false;
+        }
+        self.on_room();
+        self.remove_partition(slot);
     }
 
     fn on_run_written(&mut self, slot: u32, flight: &Flight) {

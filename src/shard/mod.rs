@@ -135,6 +135,8 @@ pub struct Shard {
     file_starts: BTreeMap<u64, (Place, u64, u32)>,
     /// Replicas that are to stand for election, a few at a time.
     campaigns: VecDeque<u32>,
+    /// Partitions whose deletion is not journalled yet.
+    deletions: VecDeque<PartitionKey>,
     /// Partitions whose folders are still to be looked at after recovery, and how many are being.
     untidy: VecDeque<u32>,
     tidying: usize,
@@ -215,6 +217,7 @@ impl Shard {
             disk_full: false,
             file_starts: BTreeMap::new(),
             campaigns: VecDeque::new(),
+            deletions: VecDeque::new(),
             untidy: VecDeque::new(),
             tidying: 0,
             partitions: Vec::new(),

@@ -24,8 +24,8 @@ use core::time::Duration;
 /// When, after the start, the first look is taken for what is too old; and how often files are closed that nobody reads.
 const FIRST_RETENTION: Duration = Duration::from_secs(30);
 const CLOSE_INTERVAL: Duration = Duration::from_secs(60);
-/// Elections held in one commit.
-const CAMPAIGNS_MAX: usize = 512;
+/// Elections and deletions in one commit.
+const NOTES_MAX: usize = 512;
 
 impl Shard {
     /// Makes a partition and lets it stand for election.
@@ -37,16 +37,19 @@ impl Shard {
         slot
     }
 
-    /// Holds the elections that are due, a bounded number in one frame.
+    /// Journals the deletions and holds the elections that are due, a bounded number in one frame.
     pub(super) fn pump_campaigns(&mut self) {
-        while self.journal().open_notes() < CAMPAIGNS_MAX && !self.campaigns.is_empty() {
+        while self.journal().open_notes() < NOTES_MAX && !(self.deletions.is_empty() && self.campaigns.is_empty()) {
             if !self.journal().ring_has_room_for_notes() {
                 // A checkpoint comes first.
                 self.journal_full = true;
                 return;
             }
-            let Some(slot) = self.campaigns.pop_front() else { return };
-            self.campaign(slot);
+            if let Some(key) = self.deletions.pop_front() {
+                self.journal().append_note(Note::Deleted { key });
+            } else if let Some(slot) = self.campaigns.pop_front() {
+                self.campaign(slot);
+            }
         }
     }
 
@@ -168,7 +171,7 @@ impl Shard {
         self.remove_partition_if_due(slot);
     }
 
-    /// A committed deletion: refuses whoever waits, and journals it.
+    /// A committed deletion: refuses whoever waits. It is journalled as soon as there is room for that.
     pub(super) fn delete_topic(&mut self, topic: TopicId) -> Vec<u32> {
         self.topic_settings.remove(&topic);
         self.counters.sent_bytes.remove(&topic);
@@ -182,7 +185,7 @@ impl Shard {
                 partition.deleted = true;
                 self.refuse_waiters(slot, &Appended::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
                 self.refuse_group_calls(slot);
-                self.journal().append_note(Note::Deleted { key });
+                self.deletions.push_back(key);
             }
         }
         let (from, to) = (PartitionKey { topic, index: 0 }, PartitionKey { topic, index: i32::MAX });
@@ -194,9 +197,13 @@ impl Shard {
     }
 
     pub(super) fn remove_partition_if_due(&mut self, slot: u32) {
-        if self.partition(slot).is_some_and(|partition| partition.deleted) {
+        if self.is_deleted(slot) {
             self.remove_partition(slot);
         }
+    }
+
+    pub(super) fn is_deleted(&self, slot: u32) -> bool {
+        self.partitions.get(slot as usize).is_some_and(|partition| partition.as_deref().is_some_and(|it| it.deleted))
     }
 
     /// Unlinks everything of a deleted partition, once that is proven and nothing is in flight.

@@ -1,7 +1,8 @@
 //! File tasks: a few ops one after another, then something else. Everything that is not on the path of a request.
 //!
 //! Invariant: a step is submitted only when the one before it has ended well. A full disk makes a task wait and try the same
-//! step again; any other failure of a write or a sync ends the shard, because what is durable is unknown then.
+//! step again, or give up where nobody needs what it makes; any other failure of a write, and every failure of a sync, ends
+//! the shard, because what is durable is unknown then.
 
 use super::compact::Wrote;
 use super::{Shard, timers::Timer};
@@ -113,6 +114,8 @@ pub struct Task {
     then: Then,
     path: String,
     outcome: Outcome,
+    /// The file that it was given.
+    lent: Option<FileId>,
     read: Vec<u8>,
     /// Its last step found the disk full.
     stuck: bool,
@@ -123,7 +126,8 @@ impl Shard {
         let id = self.next_task;
         self.next_task += 1;
         let outcome = Outcome { file, ..Outcome::default() };
-        let task = Task { steps: steps.into(), then, path: path.into(), outcome, read: Vec::new(), stuck: false };
+        let (steps, path, read) = (steps.into(), path.into(), Vec::new());
+        let task = Task { steps, then, path, outcome, lent: file, read, stuck: false };
         self.tasks.insert(id, task);
         self.run_task(id);
     }
@@ -191,15 +195,11 @@ impl Shard {
                 Some(pause) => self.timers.set(self.fx.now.mono.after(pause), Timer::RetryTask(id)),
                 None => self.run_task(id),
             },
-            Err(IoError::NoSpace)
-                if matches!(task.then, Then::Compacted { wrote: Wrote::Part | Wrote::Sealed, .. }) =>
-            {
-                // Nobody waits for it, and what it has written goes.
-                let mut task = self.tasks.remove(&id).expect("it was there");
-                let file = task.outcome.file.take();
-                self.on_compaction_stuck(file);
-            }
-            Err(IoError::NoSpace) => {
+            Err(IoError::NoSpace) if !matches!(task.steps.front(), Some(Step::Sync | Step::SyncDir(_))) => {
+                if self.gives_up(id) {
+                    return self.give_up_task(id);
+                }
+                let task = self.tasks.get_mut(&id).expect("just seen");
                 task.stuck = true;
                 let path = task.path.clone();
                 self.on_disk_full(&path);
@@ -210,6 +210,36 @@ impl Shard {
                 self.fx.halt(Halt::Disk { path, error });
             }
         }
+    }
+
+    /// Whether a task that finds no room ends there: nobody needs what it makes, and perhaps only what waits for its end, the
+    /// deletion of its partition or of its records, makes room.
+    fn gives_up(&self, id: u64) -> bool {
+        match &self.tasks[&id].then {
+            Then::Compacted { wrote, .. } => matches!(wrote, Wrote::Part | Wrote::Sealed),
+            Then::TableWritten { .. } => true,
+            Then::SegmentOpened { partition } | Then::Mended { partition } => self.is_deleted(*partition),
+            Then::Rolled { partition, base } => {
+                let partition = self.partitions[*partition as usize].as_deref();
+                partition.is_none_or(|partition| {
+                    let segment = partition.log.segments.iter().find(|segment| segment.base == *base);
+                    partition.deleted || segment.is_none_or(|segment| segment.end <= partition.proven_start)
+                })
+            }
+            _ => false,
+        }
+    }
+
+    fn give_up_task(&mut self, id: u64) {
+        let Task { then, mut outcome, lent, .. } = self.tasks.remove(&id).expect("it has just met a full disk");
+        let file = outcome.file.take();
+        self.on_room();
+        if matches!(then, Then::Compacted { .. }) {
+            return self.on_compaction_stuck(file);
+        }
+        let opened = file.filter(|file| Some(*file) != lent);
+        self.close_files(opened.into_iter().collect());
+        self.on_task(then, outcome);
     }
 
     pub(super) fn on_disk_full(&mut self, path: &str) {

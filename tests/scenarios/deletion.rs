@@ -3,7 +3,7 @@
 use crate::{all_hold, at_ms, crash};
 use highwater_sim::faults::Fault;
 use highwater_sim::plan::{Disaster, Plan};
-use highwater_sim::queue::MILLIS;
+use highwater_sim::queue::{MILLIS, SECONDS};
 
 /// Every topic but the first is deleted in the course of the run.
 fn deleting(seed: u64) -> Plan {
@@ -61,4 +61,18 @@ fn a_folder_that_is_removed_before_its_sync_harms_nothing() {
         plan
     });
     assert!(all_hold(plans, Fault::Roll) > 0);
+}
+
+/// A run, a roll or a file of a deleted partition that met a full disk does not hold up its removal, which makes the room.
+#[test]
+fn a_deleted_partition_goes_while_the_disk_is_full() {
+    let plans = (480..510).map(|seed| {
+        let mut plan = deleting(seed);
+        plan.heal_at = 6 * SECONDS;
+        plan.work.admin_pause_ms = 10 + seed % 3 * 10;
+        let full = Disaster::Full { spare: seed % 4 * 4096, lasts: 5 * SECONDS };
+        plan.chaos = vec![at_ms(300 + seed % 7 * 100, full)];
+        plan
+    });
+    assert!(all_hold(plans, Fault::DiskFull) > 0);
 }

@@ -272,7 +272,8 @@ impl Admin {
                 let code = answer.responses.first().map_or(ErrorCode::UNKNOWN_SERVER_ERROR, |result| result.error_code);
                 match code {
                     ErrorCode::NONE | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => {
-                        ctx.ledger.topics[topic].state = TopicState::Deleted;
+                        let topic = &mut ctx.ledger.topics[topic];
+                        (topic.state, topic.deleted_at) = (TopicState::Deleted, ctx.now);
                     }
                     ErrorCode::KAFKA_STORAGE_ERROR | ErrorCode::REQUEST_TIMED_OUT | ErrorCode::NOT_CONTROLLER => {}
                     other => ctx.fail(Invariant::Answers, format!("DeleteTopics is answered {other}")),
