@@ -163,13 +163,19 @@ impl Shard {
 
     fn replay_note(&mut self, note: &Note) {
         let slot = self.recovered(note.key());
+        let at = self.boot.recovery.damaged_at.clone();
         let Some(partition) = self.partition(slot) else { return };
         match note {
             Note::Batches { .. } => {}
-            Note::EpochStart { line, .. } => {
-                if partition.refusal.is_none() {
-                    partition.replica.apply_epoch_start(*line);
+            Note::EpochStart { .. } if partition.refusal.is_some() => {}
+            Note::EpochStart { key, line } => {
+                if partition.replica.end().offset == line.start {
+                    return partition.replica.apply_epoch_start(*line);
                 }
+                // The records between are lost, whether or not the directory of a lost frame still tells of them.
+                let (end, start) = (partition.log.end(), line.start);
+                let Some(at) = at else { panic!("{key}: an epoch from {start} on behind {end}, and no damage between them") };
+                self.refuse_partition(slot, end, &at);
             }
             Note::Vote { epoch, voted_for, .. } => partition.replica.apply_vote(*epoch, *voted_for),
             Note::LogStart { start, .. } => {

@@ -1,6 +1,6 @@
 //! Damage: exactly the partition that it hit refuses, and says where; without proof nothing wrong is served.
 
-use crate::{all_hold, at, at_ms, crash_and_harm, holds};
+use crate::{all_hold, at, at_ms, crash, crash_and_harm, holds};
 use highwater_sim::faults::Fault;
 use highwater_sim::plan::{Disaster, Harm, HarmKind, HarmTarget, Plan};
 use highwater_sim::queue::MILLIS;
@@ -99,6 +99,23 @@ fn a_log_start_beyond_what_damage_left_is_recovered() {
         plan
     });
     all_hold(plans, Fault::StartMoved);
+}
+
+/// The last frames of a run are lost, and the next run has begun epochs behind what they held: those epochs are refused with the
+/// records in front of them, or the one after would start before them.
+#[test]
+fn an_epoch_that_starts_behind_lost_records_is_refused_with_them() {
+    let plans = (700..740).map(|seed| {
+        let mut plan = Plan::brief(seed);
+        let harm = vec![journal(KINDS[seed as usize % 5]); 3];
+        let pairs = (1..6).map(|turn| turn * 600).flat_map(|at| {
+            let second = crash_and_harm(true, 2, harm.clone());
+            [at_ms(at, crash(true, 3)), at_ms(at + 40 + seed % 8 * 15, second)]
+        });
+        plan.chaos = pairs.collect();
+        plan
+    });
+    assert!(all_hold(plans, Fault::RefusedPart) > 0);
 }
 
 const INDEX_KINDS: [HarmKind; 5] =
