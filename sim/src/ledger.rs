@@ -553,9 +553,20 @@ impl Ledger {
 
     /// The batches whose numbers stand in these bytes.
     pub fn tags_in(&self, bytes: &[u8]) -> BTreeSet<BatchId> {
-        let tags = bytes.windows(TAG.len() + 4).filter(|window| window.starts_with(&TAG));
-        let numbers = tags.map(|window| u32::from_le_bytes(window[TAG.len()..].try_into().expect("four")));
-        numbers.filter(|number| (*number as usize) < self.batches.len()).collect()
+        let (mut found, mut rest) = (BTreeSet::new(), bytes);
+        while let Some(last) = rest.get(TAG.len() - 1) {
+            // Whole files are searched: by the last byte of where it may stand, most places are passed over.
+            let Some(pass) = TAG.iter().rev().position(|byte| byte == last).map(|back| back.max(1)) else {
+                rest = &rest[TAG.len()..];
+                continue;
+            };
+            if let Some(number) = rest.strip_prefix(&TAG).and_then(|behind| behind.first_chunk()) {
+                found.insert(u32::from_le_bytes(*number));
+            }
+            rest = &rest[pass..];
+        }
+        found.retain(|number| (*number as usize) < self.batches.len());
+        found
     }
 
     /// Damage has hit these bytes.

@@ -189,6 +189,8 @@ def main():
         # And what was acknowledged is there after a crash, too.
         broker.kill()
         broker.start()
+        if probe.until(0, 60)[0] is None:
+            wrong.append("a minute after the kill nothing can be appended")
         held = command("kcat", "-b", broker.address, "-C", "-t", PROBE, "-o", "beginning", "-e", "-q", "-f", "%o %s\\n", timeout=60).splitlines()
         missing = [line for line in (f"{offset} {at}" for at, offset in enumerate(probe.acknowledged)) if line not in set(held)]
         wrong += [f"after a kill {len(missing)} of {len(probe.acknowledged)} acknowledged records are missing, such as {missing[:3]}"] if missing else []
