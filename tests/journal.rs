@@ -224,7 +224,11 @@ fn the_lost_beginning_of_a_recycled_file_is_damage_however_long() {
         let place = Place { file_seq: 2, offset: (offset + len) as u64 };
         let found = world.scan_known(place, lost as u64, &[(0, 1), (1, 2)]);
         let lost = lost as u64;
-        assert_eq!((found.frames, found.damage), (vec![lost + 1], vec![(lost, lost + 1)]), "{long} bytes, {reads} reads");
+        assert_eq!(
+            (found.frames, found.damage),
+            (vec![lost + 1], vec![(lost, lost + 1)]),
+            "{long} bytes, {reads} reads"
+        );
     }
 }
 

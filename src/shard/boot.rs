@@ -224,9 +224,7 @@ impl Shard {
                         partition.machine = machine;
                     }
                 }
-                None => {
-                    self.make_partition(key, settings);
-                }
+                None => self.make_missing(key, settings),
             }
         }
         let deleting: Vec<_> = self.image.deleting().map(|(id, _)| id).collect();

@@ -7,10 +7,10 @@
 //! Invariant: one decision at a time: the next one sees everything that the last one did, committed and applied everywhere.
 
 use super::connection::Slot;
-use super::{Phase, Shard};
+use super::{Phase, Shard, produce};
 use crate::api::describe_quorum::Quorum;
 use crate::api::{self, Api, Route, View};
-use crate::boundary::ConnId;
+use crate::boundary::{ConnId, Level};
 use crate::configs::{BrokerSettings, BrokerValues};
 use crate::ids::{Offset, PartitionKey, ShardId, TopicId};
 use crate::journal::Entry;
@@ -20,9 +20,10 @@ use crate::records::{self, BatchBuilder};
 use crate::wire::frame::{decode_header, encode_response};
 use crate::wire::{ApiKey, Reader};
 use alloc::collections::VecDeque;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 /// Producer ids that a shard takes at once, as Kafka's brokers do.
 const PRODUCER_IDS: i64 = 1000;
@@ -32,6 +33,8 @@ pub struct Controller {
     /// With everything applied that was decided.
     pub image: Image,
     queue: VecDeque<Work>,
+    /// What has been decided and waits for room in the journal; nothing knows of it yet.
+    decided: Option<Decided>,
     deciding: Option<Deciding>,
     next_number: u64,
     pub image_sent: bool,
@@ -56,6 +59,15 @@ impl Work {
         let Work::Request { frame, .. } = self else { return false };
         frame.starts_with(&ApiKey::DELETE_TOPICS.0.to_be_bytes())
     }
+}
+
+/// A decision, and the batch of its records.
+struct Decided {
+    batch: BytesMut,
+    records: Vec<Record>,
+    reply: Reply,
+    /// It deletes topics, and may take what others leave of the journal.
+    deletes: bool,
 }
 
 /// The decision under way.
@@ -165,13 +177,20 @@ impl Shard {
     /// Decides the next change, if none is under way.
     pub(super) fn pump_controller(&mut self) {
         while self.controller.deciding.is_none() && self.phase == Phase::Serving {
+            if let Some(decided) = self.controller.decided.take() {
+                if let Err(decided) = self.commit_decided(decided) {
+                    self.controller.decided = Some(decided);
+                    return;
+                }
+                continue;
+            }
             let Some(next) = self.next_decision() else { return };
             let Some(work) = self.controller.queue.remove(next) else { return };
             match work {
                 Work::Request { ticket, user, frame } => self.decide(ticket, &user, frame),
                 Work::ProducerIds { shard } => {
                     let Decision { records, response } = allocate_producer_ids(&self.controller.image, PRODUCER_IDS);
-                    self.commit_decision(records, Reply::ProducerIds(shard, response.first, response.end));
+                    self.put_decision(records, Reply::ProducerIds(shard, response.first, response.end), false);
                 }
             }
         }
@@ -284,7 +303,7 @@ impl Shard {
                 if let Reply::Response(_, _, throttle_ms) = &mut reply {
                     *throttle_ms = permits.throttle_ms;
                 }
-                self.commit_decision(records, reply);
+                self.put_decision(records, reply, matches!(api, Api::DeleteTopics));
             }
             // An empty answer closes the connection on the shard that has it.
             Err(_) => self.send(ticket.shard, Letter::Forwarded { ticket, response: Vec::new(), throttle_ms: 0 }),
@@ -302,18 +321,38 @@ impl Shard {
         }
     }
 
-    /// Appends the records to the metadata log; the reply waits for their commit, and for every shard.
-    fn commit_decision(&mut self, records: Vec<Record>, reply: Reply) {
+    /// A decision, to be appended to the metadata log. One that no file of the journal holds is none: its connection is closed.
+    fn put_decision(&mut self, records: Vec<Record>, reply: Reply, deletes: bool) {
         if records.is_empty() {
             return self.reply_decision(reply);
         }
         let now = self.fx.now.wall;
         let mut batch = BatchBuilder::new();
         for record in &records {
-            self.controller.image.apply(record);
             batch.push(now, None, Some(&record.encode()), &[]);
         }
         let batch = batch.build();
+        let (bytes, bytes_max) = (batch.len() as u64, produce::batch_bytes_max(&self.config));
+        if bytes > bytes_max {
+            let text = format!("a change of the metadata of {bytes} bytes is refused: the most is {bytes_max}");
+            self.fx.log(Level::Warn, text);
+            let (Reply::Response(ticket, ..) | Reply::Again(ticket, _)) = reply else { panic!("ids take a line") };
+            return self.send(ticket.shard, Letter::Forwarded { ticket, response: Vec::new(), throttle_ms: 0 });
+        }
+        self.controller.decided = Some(Decided { batch, records, reply, deletes });
+    }
+
+    /// Appends the records to the metadata log; the reply waits for their commit, and for every shard. Given back where there is
+    /// no room.
+    fn commit_decided(&mut self, decided: Decided) -> Result<(), Decided> {
+        let len = decided.batch.len();
+        let spared = decided.deletes && self.disk_full;
+        if !self.finds_room(len) && !(spared && self.journal().ring_has_room_for_deletion(len)) {
+            return Err(decided);
+        }
+        let Decided { batch, records, reply, .. } = decided;
+        let now = self.fx.now.wall;
+        records.iter().for_each(|record| self.controller.image.apply(record));
         let slot = *self.slots.get(&PartitionKey::METADATA).expect("shard 0 has the metadata log");
         let (Some(partition), Some(journal)) = (self.partitions[slot as usize].as_deref_mut(), self.journal.as_mut())
         else {
@@ -326,6 +365,7 @@ impl Shard {
         self.controller.next_number += 1;
         let number = self.controller.next_number;
         self.controller.deciding = Some(Deciding { number, end, records, reply, left: None });
+        Ok(())
     }
 
     /// The metadata log's high watermark has moved.

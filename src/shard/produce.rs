@@ -324,6 +324,11 @@ impl Checked {
     }
 }
 
+/// The largest batch that the journal takes.
+pub(super) fn batch_bytes_max(config: &Config) -> u64 {
+    config.journal.file_bytes / BATCHES_PER_FILE_MIN
+}
+
 /// What a batch is held against beside its topic's settings.
 pub(super) struct Bounds {
     batch_bytes_max: u64,
@@ -336,7 +341,7 @@ pub(super) struct Bounds {
 impl Bounds {
     pub fn of(config: &Config, start: Offset) -> Bounds {
         Bounds {
-            batch_bytes_max: config.journal.file_bytes / BATCHES_PER_FILE_MIN,
+            batch_bytes_max: batch_bytes_max(config),
             decompressed_bytes_max: Shares::of(config.memory_bytes).decompressed as usize,
             start,
         }

@@ -23,6 +23,7 @@ use crate::records::BatchHeader;
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 
@@ -42,6 +43,8 @@ pub struct Recovery {
     lost: Option<Lost>,
     /// Partitions that a damaged frame, whose directory is lost as well, may have hit: all that are not proved whole.
     unproved: BTreeSet<u32>,
+    /// Such a frame is younger than the checkpoint: it may have held partitions that nothing else here knows of.
+    blind: bool,
     /// The last damage: file and offset.
     damaged_at: Option<(String, u64)>,
     refusals: Vec<(PartitionKey, Refusal)>,
@@ -54,7 +57,7 @@ impl Shard {
     /// Brings back the checkpoint's state and starts to read the journal.
     pub(super) fn start_replay(&mut self) {
         let checkpoint = self.boot.checkpoint.take().expect("it was read");
-        let defaults = alloc::sync::Arc::new(TopicSettings::resolve(&Default::default(), &self.config.broker));
+        let defaults = Arc::new(TopicSettings::resolve(&Default::default(), &self.config.broker));
         if self.me == ShardId(0) {
             match Image::decode(&checkpoint.metadata) {
                 Ok(image) => self.controller.image = image,
@@ -174,7 +177,9 @@ impl Shard {
                 }
                 // The records between are lost, whether or not the directory of a lost frame still tells of them.
                 let (end, start) = (partition.log.end(), line.start);
-                let Some(at) = at else { panic!("{key}: an epoch from {start} on behind {end}, and no damage between them") };
+                let Some(at) = at else {
+                    panic!("{key}: an epoch from {start} on behind {end}, and no damage between them")
+                };
                 self.refuse_partition(slot, end, &at);
             }
             Note::Vote { epoch, voted_for, .. } => partition.replica.apply_vote(*epoch, *voted_for),
@@ -275,7 +280,10 @@ impl Shard {
             let repeated = last.filter(|_| frame + 1 == lost.proof);
             match scanner.directory(frame).or(repeated) {
                 Some(notes) => notes.iter().for_each(|note| self.replay_lost(note, &at, frame)),
-                None => self.boot.recovery.unproved = (0..self.partitions.len() as u32).collect(),
+                None => {
+                    self.boot.recovery.unproved = (0..self.partitions.len() as u32).collect();
+                    self.boot.recovery.blind |= frame > self.boot.recovery.frame;
+                }
             }
         }
     }
@@ -377,7 +385,6 @@ impl Shard {
     /// Nothing good is left behind this: the journal goes on here, under a new run number.
     fn on_replayed(&mut self, scanner: &Scanner, resume: Resume) {
         self.settle_lost(scanner, None);
-        self.refuse_what_is_unproved();
         let checkpoint = self.boot.checkpoint.take().expect("it was read");
         if resume.next_frame <= checkpoint.frame {
             let slot = scanner.slot_of(resume.place.file_seq).unwrap_or(0);
@@ -387,6 +394,7 @@ impl Shard {
             self.fx.log(Level::Error, format!("{path} is damaged at offset {}: {reason}", resume.place.offset));
             return self.fx.halt(Halt::Damage { path, offset: resume.place.offset, reason });
         }
+        self.refuse_what_is_unproved();
         let run = scanner.run().max(checkpoint.run) + 1;
         // A run that went on behind a clean stop may have reserved room again in files that the stop had cut.
         let ran_on = resume.next_frame > checkpoint.frame + 1;
@@ -441,11 +449,22 @@ impl Shard {
         }
     }
 
+    /// A partition that should be here and is not: it was never begun, unless what is lost may have held it.
+    pub(super) fn make_missing(&mut self, key: PartitionKey, settings: Arc<TopicSettings>) {
+        let slot = self.make_partition(key, settings);
+        if let Some(at) = self.boot.recovery.damaged_at.clone().filter(|_| self.boot.recovery.blind) {
+            self.refuse_partition(slot, Offset(0), &at);
+        }
+    }
+
     /// Elections for everything that was brought back, and work that a crash interrupted.
     fn after_recovery(&mut self) {
         if self.me == ShardId(0) && !self.slots.contains_key(&PartitionKey::METADATA) {
             let settings = self.default_settings();
-            self.make_partition(PartitionKey::METADATA, settings);
+            self.make_missing(PartitionKey::METADATA, settings);
+            if self.fx.halted() {
+                return;
+            }
         }
         for slot in 0..self.partitions.len() as u32 {
             let Some(partition) = self.partition(slot) else { continue };

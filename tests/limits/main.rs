@@ -4,5 +4,6 @@
 mod compaction;
 mod connections;
 mod groups;
+mod metadata;
 mod node;
 mod quotas;

@@ -118,6 +118,28 @@ fn an_epoch_that_starts_behind_lost_records_is_refused_with_them() {
     assert!(all_hold(plans, Fault::RefusedPart) > 0);
 }
 
+/// The last frame is lost, nothing behind it proves that, and a checkpoint knows what it held: the node says so and halts.
+#[test]
+fn a_lost_frame_that_only_a_checkpoint_knows_is_no_torn_tail() {
+    holds(Plan::draw(2_000_423));
+}
+
+/// Frames that nothing tells of any more, from before the first checkpoint: partitions that the topics have and the shard does not
+/// know may have been in them. They refuse, and are not begun anew.
+#[test]
+fn partitions_that_lost_frames_may_have_held_are_not_begun_anew() {
+    let plans = (740..800).map(|seed| {
+        let mut plan = Plan::brief(seed);
+        (plan.shape.files, plan.shape.file_bytes, plan.shape.first_file_bytes) = (4, 128 << 10, 64 << 10);
+        plan.disk.write_us = 15_000;
+        let harm = vec![journal(KINDS[seed as usize % 5])];
+        let crashes = (1..8).map(|turn| at_ms(turn * 450, crash_and_harm(true, (seed % 6) as u32, harm.clone())));
+        plan.chaos = crashes.collect();
+        plan
+    });
+    assert!(all_hold(plans, Fault::RefusedPart) > 0);
+}
+
 const INDEX_KINDS: [HarmKind; 5] =
     [HarmKind::BitFlip, HarmKind::Zeroed, HarmKind::Lost, HarmKind::Misdirected, HarmKind::Garbage];
 
