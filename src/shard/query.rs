@@ -319,14 +319,17 @@ impl Shard {
         // One that holds the start and was not read, because it is not what held the largest.
         let unread = |chunk: &&Chunk| read.is_empty() && chunk.end > end && end < partition.log.tail_base();
         let chunks = segments.iter().flat_map(|segment| &segment.chunks);
-        let chunks = chunks.filter(|chunk| chunk.base >= end || unread(chunk));
+        // What memory holds as well is looked for there; what is refused, nowhere.
+        let limit = served_end.min(partition.log.tail_base());
+        let chunks = chunks.filter(|chunk| chunk.base < limit && (chunk.base >= end || unread(chunk)));
         // A segment whose table is not loaded was not read just now: it lies behind.
-        let whole = segments.iter().filter(|segment| segment.base >= end && segment.bytes > 0);
+        let whole = segments.iter().filter(|segment| (end..limit).contains(&segment.base) && segment.bytes > 0);
         let behind = chunks.map(|chunk| chunk.max_timestamp).chain(whole.map(|segment| segment.max_timestamp));
         let staged = tail().filter(|batch| batch.base >= end).map(|batch| batch.max_timestamp);
         let behind = behind.chain(staged).max().map(Timestamp);
-        match behind.filter(|behind| here.is_none_or(|(_, time)| *behind > time)) {
-            // Less each time, and further on.
+        // Less each time, or further on: or it would never end.
+        let next = |target: &Timestamp| *target < search.target || end > search.from;
+        match behind.filter(|behind| here.is_none_or(|(_, time)| *behind > time) && next(behind)) {
             Some(target) => self.search(slot, Search { target, from: end, ..search }),
             None => {
                 let answer = found_answer(partition, here);

@@ -320,7 +320,8 @@ impl Shard {
             return;
         }
         let key = partition.key;
-        let from = from.max(partition.replica.start());
+        // What is known to be lost may lie behind more that is lost, of which nothing tells.
+        let from = from.min(partition.log.end()).max(partition.replica.start());
         let refusal = Refusal { from, path: at.0.clone(), offset: at.1 };
         partition.refusal = Some(refusal.clone());
         let text = format!("partition {key} refuses: {refusal}");
@@ -439,7 +440,13 @@ impl Shard {
         for slot in 0..self.partitions.len() as u32 {
             let Some(partition) = self.partition(slot) else { continue };
             let (end, log_end, key) = (partition.replica.end().offset, partition.log.end(), partition.key);
-            if partition.refusal.is_some() || partition.deleted || (log_end == end && !unproved.contains(&slot)) {
+            let start = partition.replica.start();
+            let whole = match &partition.refusal {
+                // Of an earlier run, perhaps: then more is lost in front of it now.
+                Some(refusal) => refusal.from <= log_end.max(start),
+                None => log_end == end && !unproved.contains(&slot),
+            };
+            if whole || partition.deleted {
                 continue;
             }
             let Some(at) = self.boot.recovery.damaged_at.clone() else {

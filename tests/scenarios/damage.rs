@@ -140,6 +140,45 @@ fn partitions_that_lost_frames_may_have_held_are_not_begun_anew() {
     assert!(all_hold(plans, Fault::RefusedPart) > 0);
 }
 
+/// Crash upon crash, each with up to three damaged sectors, most of them in journals, of all shapes of a node.
+fn battered(seed: u64) -> Plan {
+    let mut plan = Plan::brief(seed);
+    plan.shape.shards = (seed % 3 + 1) as u16;
+    (plan.shape.files, plan.shape.file_bytes, plan.shape.first_file_bytes) = (4, (128 << (seed % 2)) << 10, 64 << 10);
+    plan.disk.write_us = [300, 3_000, 15_000, 1_000][(seed / 7 % 4) as usize];
+    plan.work.topics.iter_mut().for_each(|topic| topic.segment_ms = 200 + seed % 5 * 200);
+    let harm = |turn, number| Harm {
+        kind: KINDS[((seed / 3 + turn + number) % 5) as usize],
+        target: if (turn + number) % 5 == 0 { HarmTarget::Anything } else { HarmTarget::Journal },
+    };
+    let crashes = (1..9).map(|turn| {
+        let harms = (0..(seed + turn) % 4).map(|number| harm(turn, number)).collect();
+        let after_ops = ((seed + turn * 7) % 23) as u32;
+        at_ms(turn * 400 + seed % 13 * 10, crash_and_harm((turn + seed) % 3 > 0, after_ops, harms))
+    });
+    plan.chaos = crashes.collect();
+    if seed % 4 == 0 {
+        plan.chaos.push(at_ms(1_900, Disaster::Reshard { shards: (seed / 4 % 3 + 1) as u16 }));
+        plan.chaos.push(at_ms(1_900, Disaster::Stop { down: MILLIS }));
+    }
+    plan
+}
+
+/// What is known to be lost may lie behind more that is lost, of which nothing tells: a partition refuses from where its log ends,
+/// and leaves no gap in which nothing is served and nothing refused.
+#[test]
+fn a_refusal_reaches_down_to_where_the_log_ends() {
+    let plans = (70..90).chain(450..460).map(battered);
+    assert!(all_hold(plans, Fault::RefusedPart) > 0);
+}
+
+/// The largest time may be that of a record that is refused: the lookup ends all the same.
+#[test]
+fn a_lookup_by_time_ends_in_a_partition_that_refuses() {
+    let plans = (540..560).map(battered);
+    assert!(all_hold(plans, Fault::RefusedPart) > 0);
+}
+
 const INDEX_KINDS: [HarmKind; 5] =
     [HarmKind::BitFlip, HarmKind::Zeroed, HarmKind::Lost, HarmKind::Misdirected, HarmKind::Garbage];
 
