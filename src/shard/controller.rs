@@ -177,11 +177,12 @@ impl Shard {
     /// Decides the next change, if none is under way.
     pub(super) fn pump_controller(&mut self) {
         while self.controller.deciding.is_none() && self.phase == Phase::Serving {
-            if let Some(decided) = self.controller.decided.take() {
-                if let Err(decided) = self.commit_decided(decided) {
-                    self.controller.decided = Some(decided);
+            if let Some((len, deletes)) = self.controller.decided.as_ref().map(|it| (it.batch.len(), it.deletes)) {
+                let spare = deletes && self.disk_full && self.journal().ring_has_room_for_deletion(len);
+                if !spare && !self.finds_room(len) {
                     return;
                 }
+                self.commit_decided();
                 continue;
             }
             let Some(next) = self.next_decision() else { return };
@@ -342,14 +343,9 @@ impl Shard {
         self.controller.decided = Some(Decided { batch, records, reply, deletes });
     }
 
-    /// Appends the records to the metadata log; the reply waits for their commit, and for every shard. Given back where there is
-    /// no room.
-    fn commit_decided(&mut self, decided: Decided) -> Result<(), Decided> {
-        let len = decided.batch.len();
-        let spared = decided.deletes && self.disk_full;
-        if !self.finds_room(len) && !(spared && self.journal().ring_has_room_for_deletion(len)) {
-            return Err(decided);
-        }
+    /// Appends what is decided to the metadata log; the reply waits for its commit, and for every shard.
+    fn commit_decided(&mut self) {
+        let Some(decided) = self.controller.decided.take() else { return };
         let Decided { batch, records, reply, .. } = decided;
         let now = self.fx.now.wall;
         records.iter().for_each(|record| self.controller.image.apply(record));
@@ -365,7 +361,6 @@ impl Shard {
         self.controller.next_number += 1;
         let number = self.controller.next_number;
         self.controller.deciding = Some(Deciding { number, end, records, reply, left: None });
-        Ok(())
     }
 
     /// The metadata log's high watermark has moved.

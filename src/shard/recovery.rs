@@ -53,6 +53,13 @@ pub struct Recovery {
     frames: u64,
 }
 
+impl Recovery {
+    /// Where frames are lost that may have held partitions of which nothing else tells.
+    pub(super) fn blind_at(&self) -> Option<(String, u64)> {
+        self.damaged_at.clone().filter(|_| self.blind)
+    }
+}
+
 impl Shard {
     /// Brings back the checkpoint's state and starts to read the journal.
     pub(super) fn start_replay(&mut self) {
@@ -459,7 +466,7 @@ impl Shard {
     /// A partition that should be here and is not: it was never begun, unless what is lost may have held it.
     pub(super) fn make_missing(&mut self, key: PartitionKey, settings: Arc<TopicSettings>) {
         let slot = self.make_partition(key, settings);
-        if let Some(at) = self.boot.recovery.damaged_at.clone().filter(|_| self.boot.recovery.blind) {
+        if let Some(at) = self.boot.recovery.blind_at() {
             self.refuse_partition(slot, Offset(0), &at);
         }
     }

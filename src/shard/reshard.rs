@@ -33,6 +33,14 @@ pub struct Reshard {
 impl Shard {
     /// Recovery is over, and this start is to change the number of shards.
     pub(super) fn start_moving(&mut self, shards: u16) {
+        if let Some((path, offset)) = self.boot.recovery.blind_at() {
+            // In the new layout nobody would know that it refuses what may have been there.
+            let reason = format!(
+                "partitions may be lost there that nothing else tells of: start it with {} shards, as before, and then change their number",
+                self.config.shards
+            );
+            return self.fx.halt(Halt::Damage { path, offset, reason });
+        }
         self.phase = Phase::Moving;
         if self.me == ShardId(0) {
             let text = format!(

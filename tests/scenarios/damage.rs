@@ -154,10 +154,10 @@ fn battered(seed: u64) -> Plan {
     let crashes = (1..9).map(|turn| {
         let harms = (0..(seed + turn) % 4).map(|number| harm(turn, number)).collect();
         let after_ops = ((seed + turn * 7) % 23) as u32;
-        at_ms(turn * 400 + seed % 13 * 10, crash_and_harm((turn + seed) % 3 > 0, after_ops, harms))
+        at_ms(turn * 400 + seed % 13 * 10, crash_and_harm(!(turn + seed).is_multiple_of(3), after_ops, harms))
     });
     plan.chaos = crashes.collect();
-    if seed % 4 == 0 {
+    if seed.is_multiple_of(4) {
         plan.chaos.push(at_ms(1_900, Disaster::Reshard { shards: (seed / 4 % 3 + 1) as u16 }));
         plan.chaos.push(at_ms(1_900, Disaster::Stop { down: MILLIS }));
     }
