@@ -62,14 +62,16 @@
 //!   earlier one, a bad frame with proof behind it is damage, and one without is a torn tail.
 //! - **A snapshot lies between two frames.** A checkpoint is taken when no frame is half filled, and is used only when its
 //!   last frame is durable. What is appended can always be committed without waiting for a checkpoint, because the
-//!   checkpoint waits for what is appended: `Journal::ring_has_room` is asked first.
+//!   checkpoint waits for what is appended: `Journal::ring_has_room` is asked first. On a full disk deletions take what batches
+//!   leave of the ring, and what waits for room of a deleted partition's is given up: that may be all that makes room.
 //! - **Only committed bytes enter segments**, in whole batches, and everything a checkpoint says of a segment had arrived
 //!   before its sync began. The part-filled last sector is in the checkpoint, since its rewrite may tear.
 //! - **Nothing vanishes by absence.** A file is unlinked only when the log's new start, or a committed deletion that names
 //!   the topic's id, is durable in the journal; or when a durable checkpoint knows the compacted segment in its place.
 //! - **Damage is kept.** A journal file that holds damage, or what damage has cut off from its partition, leaves the ring under
 //!   another name (`journal-03.kept`) before anything is written behind it; it is never used again and never unlinked, also
-//!   not with an old layout. A start that finds damage keeps no more than its ring's files.
+//!   not with an old layout. A start that finds damage keeps no more than its ring's files. A partition refuses from where its
+//!   log still reaches, and one that only lost frames may have held refuses from its start: it is not begun anew.
 //! - **An index is never the only copy.** A table of chunks that fails its checksum, or is gone, is made anew from its segment:
 //!   each batch by its CRC, its neighbours and the log's epochs. No partition refuses for it.
 //! - **One layout holds.** The number of shards is changed by recovering all old journals into segments, writing the new
