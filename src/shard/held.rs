@@ -36,8 +36,10 @@ const SMALL_ANSWER: usize = 1 << 10;
 const ANSWER_PART: u64 = 8;
 const ANSWER_MIN: usize = 20 << 20;
 /// Who has taken nothing for this long is hung up where others wait for memory.
-pub const STUCK: Duration = Duration::from_secs(5);
-/// How often that is looked at.
+pub const STUCK: Duration = Duration::from_secs(2);
+/// Who has taken something within this time, or has had nothing to take before, is not slow.
+const MOVING: Duration = Duration::from_millis(100);
+/// How often it is looked at who waits for memory, and for whom.
 const STUCK_CHECK: Duration = Duration::from_secs(1);
 /// Of those that wait, so many are looked at in one step.
 const LOOKS_MAX: usize = 64;
@@ -232,13 +234,13 @@ impl Shard {
         if !self.conns.held.budget.is_over() {
             return;
         }
-        for conn in self.stuck(self.fx.now.mono, Duration::ZERO) {
+        for conn in self.stuck(self.fx.now.mono, MOVING) {
             if !self.conns.held.budget.is_over() {
                 return;
             }
             self.drop_reader(conn);
         }
-        // Nothing of the rest is on its way yet: the largest go.
+        // The rest goes on taking, or has only just been answered: the largest go.
         while self.conns.held.budget.is_over() {
             let largest = self.conns.iter().max_by_key(|(conn, connection)| (connection.output.bytes(), *conn));
             let Some((conn, _)) = largest else { break };
