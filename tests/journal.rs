@@ -31,6 +31,8 @@ struct Found {
     frames: Vec<u64>,
     /// First lost frame, and the frame that proves it.
     damage: Vec<(u64, u64)>,
+    /// Slot and offset of the last damage.
+    damaged_at: Option<(usize, u64)>,
     next_frame: u64,
     place: Place,
 }
@@ -117,7 +119,10 @@ impl World {
                     }
                     found.frames.push(frame.header.frame);
                 }
-                Step::Damage(damage) => found.damage.push((damage.first_frame, damage.proof)),
+                Step::Damage(damage) => {
+                    found.damage.push((damage.first_frame, damage.proof));
+                    found.damaged_at = Some((damage.slot, damage.offset));
+                }
                 Step::End(resume) => {
                     (found.next_frame, found.place) = (resume.next_frame, resume.place);
                     return found;
@@ -178,6 +183,7 @@ fn a_bad_frame_with_a_later_one_behind_it_is_damage() {
         world.commit(300).commit(9_000).commit(500);
         world.flip(2, at);
         let found = world.scan();
+        assert_eq!(found.damaged_at, Some((0, world.frames[1].1 as u64)), "flipped at {at}");
         assert_eq!((found.frames, found.damage, found.next_frame), (vec![1, 3], vec![(2, 3)], 4), "flipped at {at}");
     }
 }
@@ -201,6 +207,7 @@ fn the_lost_beginning_of_a_file_is_damage() {
     world.flip(first, 10);
     let found = world.scan();
     assert_eq!(found.damage, vec![(first as u64, first as u64 + 1)]);
+    assert_eq!(found.damaged_at, Some((1, 0)), "it is in the file that it begins");
     assert_eq!(found.frames.last(), Some(&(first as u64 + 1)));
 }
 
@@ -268,7 +275,7 @@ fn stale_frames_of_a_recycled_file_are_not_believed() {
     let next = world.frames.len() as u64 + 1;
     let found = world.scan_from(Place { file_seq: 3, offset: 0 }, next - 1);
     let place = Place { file_seq: 3, offset: len as u64 };
-    assert_eq!(found, Found { frames: vec![next - 1], damage: vec![], next_frame: next, place });
+    assert_eq!((found.frames, found.damage, found.next_frame, found.place), (vec![next - 1], vec![], next, place));
 }
 
 #[test]

@@ -276,11 +276,17 @@ impl Scanner {
             let notes_before = core::mem::take(&mut self.notes_before);
             return Step::End(Resume { place: self.place, next_frame: self.expected, notes_before });
         };
+        // The one frame that is lost did not fit here, where what proves it lies behind the next file's beginning.
+        let next = proof.place.file_seq == self.place.file_seq + 1 && proof.place.offset > 0;
+        let lost_at = match next && proof.frame == self.expected + 1 {
+            true => Place { file_seq: proof.place.file_seq, offset: 0 },
+            false => self.place,
+        };
         let damage = Damage {
             first_frame: self.expected,
             proof: proof.frame,
-            slot: self.slot_of(self.place.file_seq).unwrap_or(0),
-            offset: self.place.offset,
+            slot: self.slot_of(lost_at.file_seq).unwrap_or(0),
+            offset: lost_at.offset,
             files: (self.place.file_seq, proof.place.file_seq),
         };
         self.place = proof.place;

@@ -172,6 +172,12 @@ fn a_refusal_reaches_down_to_where_the_log_ends() {
     assert!(all_hold(plans, Fault::RefusedPart) > 0);
 }
 
+/// A frame that did not fit into one file begins the next: that one is named when it is lost, here for the metadata log.
+#[test]
+fn damage_to_the_first_frame_of_a_file_names_that_file() {
+    holds(battered(2080));
+}
+
 /// The largest time may be that of a record that is refused: the lookup ends all the same.
 #[test]
 fn a_lookup_by_time_ends_in_a_partition_that_refuses() {
