@@ -278,9 +278,10 @@ impl Scanner {
         };
         // The one frame that is lost did not fit here, where what proves it lies behind the next file's beginning.
         let next = proof.place.file_seq == self.place.file_seq + 1 && proof.place.offset > 0;
-        let lost_at = match next && proof.frame == self.expected + 1 {
-            true => Place { file_seq: proof.place.file_seq, offset: 0 },
-            false => self.place,
+        let lost_at = if next && proof.frame == self.expected + 1 {
+            Place { file_seq: proof.place.file_seq, offset: 0 }
+        } else {
+            self.place
         };
         let damage = Damage {
             first_frame: self.expected,

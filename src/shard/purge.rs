@@ -11,6 +11,7 @@
 use super::connection::Header;
 use super::partition::{Partition, Purge};
 use super::query::{Answer, Kind, Query};
+use super::removal::NOTES_MAX;
 use super::{Phase, Shard};
 use crate::boundary::ConnId;
 use crate::ids::Offset;
@@ -25,8 +26,6 @@ use alloc::vec::Vec;
 
 /// In place of an offset: the high watermark (`DeleteRecordsRequest.HIGH_WATERMARK`).
 const HIGH_WATERMARK: i64 = -1;
-/// Entries in a frame above which more of them wait for the next one.
-const NOTES_MAX: usize = 512;
 
 /// A deletion that waits for room in the journal.
 #[derive(Clone, Copy, Debug)]

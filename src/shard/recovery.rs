@@ -173,7 +173,6 @@ impl Shard {
 
     fn replay_note(&mut self, note: &Note) {
         let slot = self.recovered(note.key());
-        let at = self.boot.recovery.damaged_at.clone();
         let Some(partition) = self.partition(slot) else { return };
         match note {
             Note::Batches { .. } => {}
@@ -184,7 +183,7 @@ impl Shard {
                 }
                 // The records between are lost, whether or not the directory of a lost frame still tells of them.
                 let (end, start) = (partition.log.end(), line.start);
-                let Some(at) = at else {
+                let Some(at) = self.boot.recovery.damaged_at.clone() else {
                     panic!("{key}: an epoch from {start} on behind {end}, and no damage between them")
                 };
                 self.refuse_partition(slot, end, &at);

@@ -24,8 +24,8 @@ use core::time::Duration;
 /// When, after the start, the first look is taken for what is too old; and how often files are closed that nobody reads.
 const FIRST_RETENTION: Duration = Duration::from_secs(30);
 const CLOSE_INTERVAL: Duration = Duration::from_secs(60);
-/// Elections and deletions in one commit.
-const NOTES_MAX: usize = 512;
+/// Entries in a frame above which more elections, deletions and moves of starts wait for the next one.
+pub(super) const NOTES_MAX: usize = 512;
 
 impl Shard {
     /// Makes a partition and lets it stand for election.

@@ -222,7 +222,7 @@ impl Shard {
             Then::Rolled { partition, base } => {
                 let partition = self.partitions[*partition as usize].as_deref();
                 partition.is_none_or(|partition| {
-                    let segment = partition.log.segments.iter().find(|segment| segment.base == *base);
+                    let segment = partition.log.segment_at(*base);
                     partition.deleted || segment.is_none_or(|segment| segment.end <= partition.proven_start)
                 })
             }
