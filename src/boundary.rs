@@ -131,9 +131,9 @@ pub enum Op {
     /// Reserves `[offset, offset + len)` and extends the file to hold it; the range reads as zeros where it was not
     /// written. Answered by [`Done::Ended`].
     Allocate { file: FileId, offset: u64, len: u64 },
-    /// Fills `buf` from its start to its length, from `offset`. Direct: offset, length and the address of `buf` are
-    /// multiples of [`SECTOR`] (see `memory::aligned`). Answered by [`Done::Read`].
-    Read { file: FileId, offset: u64, buf: BytesMut },
+    /// Reads up to `len` bytes from `offset`, appended to `buf` within its spare capacity. Direct: offset, length and the
+    /// address behind what `buf` holds are multiples of [`SECTOR`] (see `memory::aligned`). Answered by [`Done::Read`].
+    Read { file: FileId, offset: u64, buf: BytesMut, len: usize },
     /// Writes the slices one after another from `offset`. Direct: offset, and each slice's length and address, are
     /// multiples of [`SECTOR`]. With `durable` the data (not the file's name) is on stable storage when it ends
     /// (`RWF_DSYNC`). Answered by [`Done::Wrote`].
@@ -185,7 +185,7 @@ pub enum Done {
     Opened(Result<Opened, IoError>),
     /// Ops without a result of their own: Allocate, Sync, Truncate, Close, MakeDir, Rename, Remove, SyncDir, Hangup.
     Ended(Result<(), IoError>),
-    /// The buffer, and how many of its bytes were read: fewer than asked at the end of the file, or for no reason.
+    /// The buffer, and how many bytes were appended to it: fewer than asked at the end of the file, or for no reason.
     Read {
         buf: BytesMut,
         result: Result<usize, IoError>,

@@ -3,6 +3,7 @@
 use crate::ids::{NodeId, ShardId};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use core::time::Duration;
 
 /// Everything a shard must know and cannot compute.
 #[derive(Clone, Debug)]
@@ -46,6 +47,8 @@ pub struct JournalConfig {
     pub chunk_bytes: usize,
     /// Chunks on their way to segments at once; a run of one partition takes no more than half of them.
     pub chunks_in_flight: usize,
+    /// What segments hold leaves the memory when for so long nobody has appended anything, or read it there.
+    pub rest: Duration,
 }
 
 impl Default for JournalConfig {
@@ -59,6 +62,7 @@ impl Default for JournalConfig {
             arena_bytes: 1 << 20,
             chunk_bytes: 512 << 10,
             chunks_in_flight: 8,
+            rest: Duration::from_secs(60),
         }
     }
 }

@@ -14,7 +14,7 @@ pub fn aligned(len: usize) -> BytesMut {
     align(BytesMut::with_capacity(len + SECTOR))
 }
 
-/// A buffer of `len` zeros at a sector-aligned address, to be filled by a direct read.
+/// A buffer of `len` zeros at a sector-aligned address.
 pub fn aligned_zeroed(len: usize) -> BytesMut {
     let mut buf = aligned(len);
     buf.resize(len, 0);

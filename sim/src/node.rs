@@ -22,6 +22,7 @@ use highwater::ids::{Epoch, NodeId, ShardId};
 use highwater::mail::Mail;
 use highwater::shard::{Observed, Shard};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 pub enum InFlight {
     Disk {
@@ -121,6 +122,7 @@ pub fn config(shape: &Shape, shards: Shards, shard: u16) -> Config {
             arena_bytes: shape.arena_bytes,
             chunk_bytes: shape.chunk_bytes,
             chunks_in_flight: 4,
+            rest: Duration::from_secs(5),
         },
         broker: [
             ("log.cleaner.backoff.ms", "150"),
@@ -502,7 +504,7 @@ impl World {
         let slow = self.slowness(op);
         let (rates, dice) = (&self.plan.disk, &mut self.streams.disk);
         let (base, fail, short) = match op {
-            Op::Read { buf, .. } => (rates.write_us + buf.len() as u64 / 4096, rates.read_error, rates.short),
+            Op::Read { len, .. } => (rates.write_us + *len as u64 / 4096, rates.read_error, rates.short),
             Op::Write { data, durable, .. } => {
                 let bytes: usize = data.iter().map(|slice| slice.len()).sum();
                 let fail = if *durable { rates.write_error.max(rates.sync_error) } else { rates.write_error };
@@ -686,7 +688,7 @@ fn brief(op: &Op) -> String {
             let len: usize = data.iter().map(|slice| slice.len()).sum();
             format!("Write {len} bytes at {offset} of {} (durable: {durable})", file.0)
         }
-        Op::Read { file, offset, buf } => format!("Read {} bytes at {offset} of {}", buf.len(), file.0),
+        Op::Read { file, offset, len, .. } => format!("Read {len} bytes at {offset} of {}", file.0),
         op => format!("{op:?}"),
     }
 }

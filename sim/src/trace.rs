@@ -68,7 +68,7 @@ impl Trace {
 
     fn done(&mut self, done: &Done) {
         match done {
-            Done::Read { buf, result: Ok(len) } => self.bytes(&buf[..*len]),
+            Done::Read { buf, result: Ok(len) } => self.bytes(&buf[buf.len() - len..]),
             Done::Received(Ok(buf)) => self.bytes(buf),
             Done::Wrote(Ok(len)) | Done::Sent(Ok(len)) => self.mix(*len as u64),
             Done::Ended(Ok(())) => self.mix(5),
@@ -104,9 +104,9 @@ impl Trace {
 
     fn op(&mut self, op: &Op) {
         match op {
-            Op::Read { file, offset, buf } => {
+            Op::Read { file, offset, len, .. } => {
                 self.mix(u64::from(file.0) << 40 ^ *offset);
-                self.mix(buf.len() as u64);
+                self.mix(*len as u64);
             }
             Op::Write { file, offset, data, durable } => {
                 self.mix(u64::from(file.0) << 40 ^ *offset ^ u64::from(*durable) << 63);

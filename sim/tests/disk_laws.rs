@@ -46,9 +46,9 @@ impl Bench {
     }
 
     fn read(&mut self, file: FileId) -> Vec<u8> {
-        let buf = BytesMut::zeroed(SECTORS * SECTOR);
-        match self.perform(Op::Read { file, offset: 0, buf }) {
-            Done::Read { buf, result: Ok(len) } => buf[..len].to_vec(),
+        let len = SECTORS * SECTOR;
+        match self.perform(Op::Read { file, offset: 0, buf: BytesMut::with_capacity(len), len }) {
+            Done::Read { buf, result: Ok(_) } => buf.to_vec(),
             other => panic!("{other:?}"),
         }
     }

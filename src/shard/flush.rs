@@ -9,6 +9,7 @@ use super::tasks::{Outcome, Step, Then};
 use super::timers::Timer;
 use super::{Level, Phase, Shard};
 use crate::boundary::{Done, FileId, Halt, IoError, Op, OpenMode, SECTOR};
+use crate::config::JournalConfig;
 use crate::ids::{Offset, PartitionKey};
 use crate::log::segment::{self, Segment};
 use crate::log::{Room, Run, RunMax, sidecar};
@@ -18,14 +19,13 @@ use alloc::format;
 use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use core::time::Duration;
 use rand::RngCore;
 
 /// How many batches are looked at for one that can be written now.
 const LOOK_AHEAD: usize = 4096;
-/// A shard that has been idle for so long, and owns more arenas than this, gives them back.
-const REST: Duration = Duration::from_secs(5);
+/// A shard that has been idle for a while, and owns more arenas than this, gives them back.
 const REST_ARENAS: usize = 8;
 const RETRY: Duration = Duration::from_millis(500);
 /// Files grow fourfold, by steps up to this.
@@ -44,6 +44,8 @@ pub struct Flusher {
     looked_at: usize,
     /// Since the last look, somebody has read batches from memory.
     tail_read: bool,
+    /// Buffers of runs that were written, for those to come: fresh memory costs more than what is copied into it.
+    spare: Vec<BytesMut>,
 }
 
 /// A run on its way.
@@ -84,6 +86,23 @@ impl Flusher {
 
     pub fn is_idle(&self) -> bool {
         self.queue.is_empty() && self.in_flight.is_empty() && self.opening == 0
+    }
+
+    /// An empty, aligned buffer with room for `len` bytes.
+    fn buffer(&mut self, len: usize) -> BytesMut {
+        let fits = self.spare.iter().position(|spare| spare.capacity() >= len);
+        fits.map_or_else(|| memory::aligned(len), |index| self.spare.swap_remove(index))
+    }
+
+    /// Takes back what was written, while there are no more than `bytes_max`.
+    fn take_back(&mut self, data: Bytes, bytes_max: usize) {
+        let held: usize = self.spare.iter().map(BytesMut::capacity).sum();
+        if let Ok(mut buf) = data.try_into_mut()
+            && held < bytes_max
+        {
+            buf.clear();
+            self.spare.push(buf);
+        }
     }
 }
 
@@ -166,7 +185,7 @@ impl Shard {
     /// Nobody has appended anything for a moment: what the load has taken goes back after a while.
     pub(super) fn rest_later(&mut self, frame: u64) {
         if self.journal().memory_bytes() > REST_ARENAS * self.config.journal.arena_bytes {
-            self.timers.set(self.fx.now.mono.after(REST), Timer::Rest { frame });
+            self.timers.set(self.fx.now.mono.after(self.config.journal.rest), Timer::Rest { frame });
         }
     }
 
@@ -193,6 +212,7 @@ impl Shard {
             }
         }
         self.flusher.looked_at = 0;
+        self.flusher.spare = Vec::new();
         self.journal().release_memory();
         if kept > 0 {
             self.rest_later(frame);
@@ -321,7 +341,7 @@ impl Shard {
 
     /// Writes a run behind the segment's end: the part-filled last sector again, the batches, zeros to the next sector.
     fn write_run(&mut self, slot: u32, file: FileId, run: Run) {
-        let Some(partition) = self.partition(slot) else { return };
+        let Some(partition) = self.partitions[slot as usize].as_deref_mut() else { return };
         let segment = partition.log.segments.back().expect("an active segment");
         let at = round_down(segment.bytes);
         assert!(
@@ -330,7 +350,7 @@ impl Shard {
             partition.key
         );
         let whole = round_up(segment.bytes - at + run.bytes() as u64);
-        let mut buf = memory::aligned(whole as usize);
+        let mut buf = self.flusher.buffer(whole as usize);
         buf.extend_from_slice(&partition.log.partial);
         for batch in partition.log.run_batches(&run) {
             buf.extend_from_slice(&batch.bytes);
@@ -410,7 +430,7 @@ impl Shard {
             return self.submit_flight(id);
         }
         let flight = self.flusher.in_flight.remove(&id).expect("just seen");
-        self.on_run_written(slot, &flight);
+        self.on_run_written(slot, flight);
     }
 
     /// A run of a deleted partition found no room: perhaps only its deletion makes some.
@@ -423,10 +443,10 @@ impl Shard {
         self.remove_partition(slot);
     }
 
-    fn on_run_written(&mut self, slot: u32, flight: &Flight) {
+    fn on_run_written(&mut self, slot: u32, flight: Flight) {
         let urgent = matches!(self.phase, Phase::Stopping | Phase::Moving);
         let now = self.fx.now.wall.0;
-        let chunk_bytes = self.config.journal.chunk_bytes;
+        let JournalConfig { chunk_bytes, chunks_in_flight, .. } = self.config.journal;
         let Some(partition) = self.partition(slot) else { return };
         partition.log.writing = false;
         let end = partition.log.segments.back().expect("an active segment").bytes + flight.run.bytes() as u64;
@@ -434,6 +454,7 @@ impl Shard {
         partition.log.on_written(&flight.run, partial.to_vec(), now);
         let deleted = partition.deleted;
         self.staged_bytes -= flight.run.bytes();
+        self.flusher.take_back(flight.data, chunks_in_flight * chunk_bytes);
         if deleted {
             return self.remove_partition(slot);
         }

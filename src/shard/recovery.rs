@@ -9,7 +9,7 @@ use super::partition::{Partition, empty_snapshot};
 use super::tasks::Step::{Rename, SyncDir};
 use super::tasks::Then;
 use super::{Shard, controller, produce};
-use crate::boundary::{Done, Halt, Level, Op, SECTOR};
+use crate::boundary::{Done, Halt, Level, Op};
 use crate::configs::TopicSettings;
 use crate::ids::{Offset, PartitionKey, ShardId};
 use crate::journal::frame::{Frame, Note};
@@ -17,7 +17,7 @@ use crate::journal::ring::{Ring, SlotState};
 use crate::journal::scan::{Damage, Scanner, SlotView, Step};
 use crate::journal::{Journal, Resume};
 use crate::log::Refusal;
-use crate::memory::{self, ArenaPool, Shares};
+use crate::memory::{self, ArenaPool, Shares, round_down};
 use crate::metadata::Image;
 use crate::records::BatchHeader;
 use alloc::collections::BTreeSet;
@@ -25,7 +25,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 /// Lost frames: the first, and the one behind the last.
 struct Lost {
@@ -37,8 +37,8 @@ struct Lost {
 pub struct Recovery {
     /// Frames up to this one are in the checkpoint.
     frame: u64,
-    /// The read in flight: slot, offset, and what of it has arrived.
-    read: Option<(usize, u64, BytesMut, usize)>,
+    /// The read in flight: slot, offset and length.
+    read: Option<(usize, u64, usize)>,
     /// Frames that are not what was written, and of which nothing has been told yet.
     lost: Option<Lost>,
     /// Partitions that a damaged frame, whose directory is lost as well, may have hit: all that are not proved whole.
@@ -101,10 +101,9 @@ impl Shard {
         loop {
             match scanner.step() {
                 Step::Read { slot, offset, len } => {
-                    let buf = memory::aligned_zeroed(len);
                     let file = self.boot.ring.slots[slot].file;
-                    self.boot.recovery.read = Some((slot, offset, BytesMut::new(), len));
-                    self.fx.submit(Op::Read { file, offset, buf }, Pending::Scan);
+                    self.boot.recovery.read = Some((slot, offset, len));
+                    self.fx.submit(Op::Read { file, offset, buf: memory::aligned(len), len }, Pending::Scan);
                     break;
                 }
                 Step::Frame(frame) => self.replay(&scanner, &frame),
@@ -119,31 +118,25 @@ impl Shard {
     }
 
     pub(super) fn on_scan_read(&mut self, done: Done) {
-        let Done::Read { buf, result } = done else { panic!("a read ended as {done:?}") };
-        let (slot, offset, mut have, len) = self.boot.recovery.read.take().expect("a read was in flight");
+        let Done::Read { mut buf, result } = done else { panic!("a read ended as {done:?}") };
+        let (slot, offset, len) = self.boot.recovery.read.expect("a read was in flight");
         let path = self.boot.ring.slots[slot].path.clone();
-        let read = match result {
+        match result {
             Ok(0) => {
-                let end = offset + have.len() as u64;
+                let end = offset + buf.len() as u64;
                 let reason = format!("the file ends at {end}, its size was recorded otherwise");
                 return self.fx.halt(Halt::Damage { path, offset: end, reason });
             }
-            // A short read may end inside a sector; the next one goes on at a whole one.
-            Ok(read) => read / SECTOR * SECTOR,
+            Ok(_) => {}
             Err(error) => return self.fx.halt(Halt::Disk { path, error }),
-        };
-        if have.is_empty() && read >= len {
-            have = buf;
-        } else {
-            have.extend_from_slice(&buf[..read]);
         }
-        if have.len() < len {
-            let file = self.boot.ring.slots[slot].file;
-            let (from, buf) = (offset + have.len() as u64, memory::aligned_zeroed(len - have.len()));
-            self.boot.recovery.read = Some((slot, offset, have, len));
-            return self.fx.submit(Op::Read { file, offset: from, buf }, Pending::Scan);
+        if buf.len() < len {
+            // A short read may end inside a sector; the next one goes on at a whole one.
+            buf.truncate(round_down(buf.len() as u64) as usize);
+            let (file, from, len) = (self.boot.ring.slots[slot].file, offset + buf.len() as u64, len - buf.len());
+            return self.fx.submit(Op::Read { file, offset: from, buf, len }, Pending::Scan);
         }
-        self.boot.scanner.as_mut().expect("recovery is under way").on_read(slot, offset, have);
+        self.boot.scanner.as_mut().expect("recovery is under way").on_read(slot, offset, buf);
         self.scan();
     }
 

@@ -166,8 +166,8 @@ impl Shard {
                 }
                 Some(file) => {
                     let left = task.outcome.len.saturating_sub(task.read.len() as u64);
-                    let buf = BytesMut::zeroed(left.min(1 << 20) as usize);
-                    Op::Read { file, offset: task.read.len() as u64, buf }
+                    let len = left.min(1 << 20) as usize;
+                    Op::Read { file, offset: task.read.len() as u64, buf: BytesMut::with_capacity(len), len }
                 }
             },
             Step::Sync => Op::Sync { file: opened() },
@@ -284,7 +284,7 @@ impl Task {
             }
             (Step::ReadAll(_), Done::Read { buf, result }) => {
                 let read = result?;
-                self.read.extend_from_slice(&buf[..read]);
+                self.read.extend_from_slice(&buf);
                 if read == 0 || self.read.len() as u64 >= self.outcome.len {
                     self.outcome.bytes = Some(core::mem::take(&mut self.read));
                     *self.steps.front_mut().expect("still there") = Step::Close;

@@ -79,19 +79,19 @@ impl<C: Core> Driver<C> {
         self.ring.allocate(Flight::File { token, file, kind: FileOp::Plain }, fd, offset, len);
     }
 
-    pub(super) fn read(&mut self, token: Token, file: FileId, offset: u64, buf: BytesMut) {
+    pub(super) fn read(&mut self, token: Token, file: FileId, offset: u64, mut buf: BytesMut, len: usize) {
         let (fd, direct) = self.files.begin(file);
         if direct {
-            assert_aligned(offset, &buf);
+            assert_aligned(offset, buf.spare_capacity_mut().as_ptr().cast(), len);
         }
-        self.ring.read(Flight::File { token, file, kind: FileOp::Read }, fd, offset, buf);
+        self.ring.read(Flight::File { token, file, kind: FileOp::Read }, fd, offset, buf, len);
     }
 
     pub(super) fn write(&mut self, token: Token, file: FileId, offset: u64, data: Vec<Bytes>, durable: bool) {
         let (fd, direct) = self.files.begin(file);
         if direct {
             for slice in &data {
-                assert_aligned(offset, slice);
+                assert_aligned(offset, slice.as_ptr(), slice.len());
             }
         }
         self.ring.write(Flight::File { token, file, kind: FileOp::Write }, fd, offset, data, durable);
@@ -253,8 +253,8 @@ pub(super) fn below(path: &str) -> &str {
     path
 }
 
-fn assert_aligned(offset: u64, slice: &[u8]) {
-    let (start, len) = (slice.as_ptr().addr(), slice.len());
+fn assert_aligned(offset: u64, start: *const u8, len: usize) {
+    let start = start.addr();
     let aligned = offset.is_multiple_of(SECTOR as u64) && len.is_multiple_of(SECTOR) && start.is_multiple_of(SECTOR);
     assert!(aligned, "a direct op that is not aligned: offset {offset}, {len} bytes at {start:#x}");
 }

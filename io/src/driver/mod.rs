@@ -253,7 +253,7 @@ impl<C: Core> Driver<C> {
         match op {
             Op::Open { path, mode } => self.open(token, &path, mode),
             Op::Allocate { file, offset, len } => self.allocate(token, file, offset, len),
-            Op::Read { file, offset, buf } => self.read(token, file, offset, buf),
+            Op::Read { file, offset, buf, len } => self.read(token, file, offset, buf, len),
             Op::Write { file, offset, data, durable } => self.write(token, file, offset, data, durable),
             Op::Sync { file } => self.sync(token, file),
             Op::Truncate { file, len } => self.truncate(token, file, len),

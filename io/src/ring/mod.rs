@@ -73,7 +73,7 @@ pub struct Completion<T> {
 /// What comes back with an op.
 pub enum Payload {
     Nothing,
-    /// The buffer of a read or receive. Received bytes are appended to it.
+    /// The buffer of a read or receive: the bytes were appended to it.
     Buffer(BytesMut),
     /// Who connected.
     Peer(Option<SocketAddr>),
@@ -82,8 +82,8 @@ pub enum Payload {
 /// What the kernel may touch while an op is in flight.
 enum Held {
     Nothing,
-    Read(BytesMut),
-    Receive(BytesMut),
+    /// Bytes are appended to it.
+    Buffer(BytesMut),
     /// The kernel picks a buffer of the pool.
     Pooled,
     Data(Vec<Bytes>),
@@ -234,9 +234,13 @@ impl<T> Ring<T> {
         let count = result.unwrap_or(0) as usize;
         let payload = match held {
             Held::Nothing | Held::Data(_) | Held::Path(_) | Held::Paths(..) | Held::Counter(_) => Payload::Nothing,
-            Held::Read(buf) => Payload::Buffer(buf),
-            Held::Receive(mut buf) => {
-                assert!(count <= buf.capacity() - buf.len(), "{count} bytes received into {} of room", buf.capacity());
+            Held::Buffer(mut buf) => {
+                assert!(
+                    count <= buf.capacity() - buf.len(),
+                    "{count} bytes more in {} of {}",
+                    buf.len(),
+                    buf.capacity()
+                );
                 // SAFETY: the kernel was given the spare capacity of `buf` and has written `count` bytes at its start.
                 unsafe { buf.set_len(buf.len() + count) };
                 Payload::Buffer(buf)

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use io_uring::types::{Fd, FsyncFlags};
 use io_uring::{opcode, squeue};
 use std::ffi::CString;
+use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 
 const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
@@ -60,11 +61,12 @@ impl<T> Ring<T> {
         self.start(context, Held::Nothing, |_| opcode::Close::new(Fd(fd)).build());
     }
 
-    /// Fills `buf` from its start to its length.
-    pub fn read(&mut self, context: T, fd: RawFd, offset: u64, buf: BytesMut) {
-        self.start(context, Held::Read(buf), |slot| {
-            let Held::Read(buf) = &mut slot.held else { unreachable!("a read holds its buffer") };
-            opcode::Read::new(Fd(fd), buf.as_mut_ptr(), length(buf.len())).offset(offset).build()
+    /// Appends up to `len` bytes to `buf`, within its spare capacity.
+    pub fn read(&mut self, context: T, fd: RawFd, offset: u64, buf: BytesMut, len: usize) {
+        self.start(context, Held::Buffer(buf), |slot| {
+            let room = slot.room();
+            assert!(room.len() >= len, "a read of {len} bytes into room for {}", room.len());
+            opcode::Read::new(Fd(fd), room.as_mut_ptr().cast(), length(len)).offset(offset).build()
         });
     }
 
@@ -93,9 +95,8 @@ impl<T> Ring<T> {
     /// Appends to `buf`, within its spare capacity, of which there must be some.
     pub fn receive(&mut self, context: T, fd: RawFd, buf: BytesMut) {
         assert!(buf.capacity() > buf.len(), "no room to receive into: {} bytes, all used", buf.len());
-        self.start(context, Held::Receive(buf), |slot| {
-            let Held::Receive(buf) = &mut slot.held else { unreachable!("a receive holds its buffer") };
-            let room = buf.spare_capacity_mut();
+        self.start(context, Held::Buffer(buf), |slot| {
+            let room = slot.room();
             opcode::Recv::new(Fd(fd), room.as_mut_ptr().cast(), length(room.len())).build()
         });
     }
@@ -140,6 +141,12 @@ enum Gathered {
 }
 
 impl<T> Slot<T> {
+    /// Where the buffer of a read or receive has room.
+    fn room(&mut self) -> &mut [MaybeUninit<u8>] {
+        let Held::Buffer(buf) = &mut self.held else { unreachable!("only buffers are appended to") };
+        buf.spare_capacity_mut()
+    }
+
     fn gather(&mut self) -> Gathered {
         let Held::Data(data) = &self.held else { unreachable!("only data is gathered") };
         self.slices.clear();

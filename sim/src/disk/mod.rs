@@ -129,7 +129,7 @@ impl Disk {
     pub fn perform(&mut self, op: Op, trouble: Trouble, mark: u64, dice: &mut Dice, counts: &mut Counts) -> Done {
         match op {
             Op::Open { path, mode } => Done::Opened(self.open(&path, mode, trouble, counts)),
-            Op::Read { file, offset, buf } => self.read(file, offset, buf, trouble, dice, counts),
+            Op::Read { file, offset, buf, len } => self.read(file, offset, (buf, len), trouble, dice, counts),
             Op::Write { file, offset, data, durable } => {
                 Done::Wrote(self.write(file, offset, &data, durable, trouble, dice, counts))
             }
@@ -189,7 +189,7 @@ impl Disk {
         &mut self,
         file: FileId,
         offset: u64,
-        mut buf: BytesMut,
+        (mut buf, len): (BytesMut, usize),
         trouble: Trouble,
         dice: &mut Dice,
         counts: &mut Counts,
@@ -198,11 +198,13 @@ impl Disk {
             Ok(handle) => handle,
             Err(error) => return Done::Read { buf, result: Err(error) },
         };
+        let spare = buf.spare_capacity_mut();
+        assert!(len > 0 && spare.len() >= len, "{}: a read of {len} bytes into room for {}", handle.path, spare.len());
         if handle.direct {
             let aligned = offset.is_multiple_of(SECTOR as u64)
-                && buf.len().is_multiple_of(SECTOR)
-                && (buf.as_ptr() as usize).is_multiple_of(SECTOR);
-            assert!(aligned, "{}: direct read of {} bytes at {offset} is not aligned", handle.path, buf.len());
+                && len.is_multiple_of(SECTOR)
+                && (spare.as_ptr() as usize).is_multiple_of(SECTOR);
+            assert!(aligned, "{}: direct read of {len} bytes at {offset} is not aligned", handle.path);
         }
         if trouble == Trouble::Fail {
             counts.add(Fault::ReadError);
@@ -210,12 +212,14 @@ impl Disk {
         }
         let live = self.file(handle.file).live();
         let start = (offset as usize).min(live.len());
-        let mut len = buf.len().min(live.len() - start);
+        let mut len = len.min(live.len() - start);
         if trouble == Trouble::Short {
             len = shorter(len, handle.direct, dice);
             counts.add(Fault::ShortRead);
         }
-        live.read(start, &mut buf[..len]);
+        let have = buf.len();
+        buf.resize(have + len, 0);
+        live.read(start, &mut buf[have..]);
         Done::Read { buf, result: Ok(len) }
     }
 

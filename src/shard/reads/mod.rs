@@ -150,7 +150,7 @@ enum Stage {
     OpeningSidecar,
     Sidecar { read: Vec<u8>, len: u64, file: crate::boundary::FileId },
     Rebuilding(Box<Rebuilding>),
-    Reading { chunks: Vec<Chunk>, from: u64, have: BytesMut },
+    Reading { chunks: Vec<Chunk>, from: u64 },
 }
 
 /// The jobs of one read letter.
@@ -197,24 +197,18 @@ impl Reads {
 }
 
 impl Job {
-    /// `count` bytes more, those in `buf`: with what there was, and what is still to be filled, unless `needed` bytes are there
-    /// or the file ends.
-    fn join(
-        &mut self,
-        mut have: BytesMut,
-        mut buf: BytesMut,
-        count: usize,
-        needed: usize,
-    ) -> (BytesMut, Option<BytesMut>) {
-        let enough = have.len() + count >= needed;
+    /// The last `count` bytes of `have` have come: how many more are to be read behind them, unless `needed` bytes are there or
+    /// the file ends.
+    fn missing(&mut self, have: &mut BytesMut, count: usize, needed: usize) -> Option<usize> {
         // A direct read goes on at a whole sector.
-        let whole = round_down(count as u64) as usize;
+        let whole = round_down(have.len() as u64) as usize;
         // A file that ends inside a sector, too early, gives the same bytes again and again.
-        self.stalled = if whole > 0 { 0 } else { self.stalled + 1 };
-        let over = enough || count == 0 || self.stalled > STALLED_MAX;
-        let rest = buf.split_off(if over { count } else { whole });
-        have.unsplit(buf);
-        (have, (!over).then_some(rest))
+        self.stalled = if whole + count > have.len() { 0 } else { self.stalled + 1 };
+        if have.len() >= needed || count == 0 || self.stalled > STALLED_MAX {
+            return None;
+        }
+        have.truncate(whole);
+        Some(round_up(needed as u64) as usize - whole)
     }
 }
 
@@ -336,8 +330,8 @@ impl Shard {
         let job = self.reads.jobs.get_mut(&id).expect("just seen");
         job.ahead_bytes = if ahead { len } else { 0 };
         self.reads.ahead_bytes += job.ahead_bytes;
-        job.stage = Stage::Reading { chunks, from, have: BytesMut::new() };
-        self.submit_read(id, buf);
+        job.stage = Stage::Reading { chunks, from };
+        self.submit_read(id, buf, len);
     }
 
     /// The chunks that a job asks for: neighbours, as many as one read brings.
@@ -396,10 +390,10 @@ impl Shard {
         }
     }
 
-    /// `buf` is for what is still missing.
-    fn submit_read(&mut self, id: u64, buf: BytesMut) {
+    /// Reads `len` bytes behind those that are there.
+    fn submit_read(&mut self, id: u64, have: BytesMut, len: usize) {
         let job = &self.reads.jobs[&id];
-        let Stage::Reading { chunks, from, have } = &job.stage else { panic!("job {id} does not read") };
+        let Stage::Reading { chunks, from } = &job.stage else { panic!("job {id} does not read") };
         let offset = from + have.len() as u64;
         let partition = self.partitions[job.slot as usize].as_deref();
         let segment = partition.and_then(|partition| partition.log.segment_named(job.name));
@@ -408,7 +402,7 @@ impl Shard {
             let chunks = chunks.clone();
             return self.read_anew(id, &chunks);
         };
-        self.fx.submit(Op::Read { file, offset, buf }, Pending::ReadSegment(id));
+        self.fx.submit(Op::Read { file, offset, buf: have, len }, Pending::ReadSegment(id));
     }
 
     fn read_anew(&mut self, id: u64, chunks: &[Chunk]) {
@@ -444,8 +438,8 @@ impl Shard {
                     self.on_sidecar(id, file, &read);
                     Ok(())
                 }
-                Ok(count) => {
-                    read.extend_from_slice(&buf[..count]);
+                Ok(_) => {
+                    read.extend_from_slice(&buf);
                     job.stage = Stage::Sidecar { read, len, file };
                     self.read_sidecar(id);
                     Ok(())
@@ -459,8 +453,8 @@ impl Shard {
                 Ok(count) => return self.on_piece(id, rebuilding, buf, count),
                 Err(error) => Err(error),
             },
-            (Stage::Reading { chunks, from, have }, Done::Read { buf, result }) => match result {
-                Ok(count) => return self.on_bytes(id, (chunks, from, have), buf, count),
+            (Stage::Reading { chunks, from }, Done::Read { buf, result }) => match result {
+                Ok(count) => return self.on_bytes(id, chunks, from, buf, count),
                 Err(error) => return self.on_read_failed(id, error, &chunks),
             },
             (_, done) => panic!("read {id} ended as {done:?}"),
@@ -471,17 +465,16 @@ impl Shard {
     }
 
     /// `count` bytes more have come: goes on until the chunks are whole or the file ends.
-    fn on_bytes(&mut self, id: u64, read: (Vec<Chunk>, u64, BytesMut), buf: BytesMut, count: usize) {
-        let (chunks, from, have) = read;
+    fn on_bytes(&mut self, id: u64, chunks: Vec<Chunk>, from: u64, mut have: BytesMut, count: usize) {
         let job = self.reads.jobs.get_mut(&id).expect("it reads");
         let last = chunks.last().expect("a read has chunks");
         let needed = (last.position + u64::from(last.len) - from) as usize;
-        let (have, rest) = job.join(have, buf, count, needed);
-        job.stage = Stage::Reading { chunks, from, have };
-        match rest {
-            Some(rest) => self.submit_read(id, rest),
-            None => self.on_chunks_read(id),
+        let missing = job.missing(&mut have, count, needed);
+        if let Some(len) = missing {
+            job.stage = Stage::Reading { chunks, from };
+            return self.submit_read(id, have, len);
         }
+        self.on_chunks_read(id, chunks, from, have);
     }
 
     fn on_log_opened(&mut self, id: u64, file: crate::boundary::FileId) {
@@ -503,11 +496,12 @@ impl Shard {
     fn read_sidecar(&mut self, id: u64) {
         let Stage::Sidecar { read, len, file } = &self.reads.jobs[&id].stage else { panic!("job {id} reads no table") };
         let left = len.saturating_sub(read.len() as u64) as usize;
-        let op = Op::Read { file: *file, offset: read.len() as u64, buf: BytesMut::zeroed(left.min(TABLE_READ_MAX)) };
         if left == 0 {
             let (file, read) = (*file, read.clone());
             return self.on_sidecar(id, file, &read);
         }
+        let len = left.min(TABLE_READ_MAX);
+        let op = Op::Read { file: *file, offset: read.len() as u64, buf: BytesMut::with_capacity(len), len };
         self.fx.submit(op, Pending::ReadSegment(id));
     }
 
@@ -537,12 +531,9 @@ impl Shard {
     }
 
     /// Verifies what was read, chunk by chunk.
-    fn on_chunks_read(&mut self, id: u64) {
+    fn on_chunks_read(&mut self, id: u64, mut chunks: Vec<Chunk>, from: u64, mut have: BytesMut) {
         let job = self.reads.jobs.get_mut(&id).expect("it reads");
         let (slot, name) = (job.slot, job.name);
-        let Stage::Reading { mut chunks, from, mut have } = core::mem::replace(&mut job.stage, Stage::Start) else {
-            panic!("job {id} does not read")
-        };
         self.reads.ahead_bytes -= core::mem::take(&mut job.ahead_bytes);
         let waiting = self.reads.arrived(slot, name, &chunks);
         self.reads.pool.on_read(reach_bytes(&chunks));

@@ -63,14 +63,14 @@ impl ReadPool {
         self.arenas.arena_bytes() - EDGES
     }
 
-    /// A buffer of `len` bytes, whole sectors, to be filled by a direct read. Chunks are forgotten for it where there is
-    /// no room, those that were read ahead only if it is `urgent`. `None`: everything is in use.
+    /// An empty buffer with room for `len` bytes, whole sectors, for a direct read. Chunks are forgotten for it where there
+    /// is no room, those that were read ahead only if it is `urgent`. `None`: everything is in use.
     pub fn take(&mut self, len: usize, urgent: bool) -> Option<BytesMut> {
         assert!(len.is_multiple_of(SECTOR), "a direct read of {len} bytes");
         if len > self.arenas.arena_bytes() {
             // One huge batch: the heap's, and one at a time.
             let may = urgent && !core::mem::replace(&mut self.huge, true);
-            return may.then(|| memory::aligned_zeroed(len));
+            return may.then(|| memory::aligned(len));
         }
         if self.open.as_ref().is_none_or(|(_, left)| *left < len) {
             self.make_room(urgent);
@@ -80,9 +80,9 @@ impl ReadPool {
             }
         }
         let (arena, left) = self.open.as_mut().expect("just seen");
-        arena.resize(len, 0);
         *left -= len;
-        Some(arena.split())
+        let rest = arena.split_off(len);
+        Some(core::mem::replace(arena, rest))
     }
 
     /// A read of so many bytes is over.
@@ -170,7 +170,10 @@ mod tests {
     const SEGMENT: Name = Name { base: Offset(0), generation: 0 };
 
     fn read(pool: &mut ReadPool, position: u64, len: usize, urgent: bool) -> Option<Bytes> {
-        let bytes = pool.take(len, urgent)?.freeze();
+        let mut buf = pool.take(len, urgent)?;
+        assert!(buf.is_empty() && buf.capacity() >= len && buf.as_ptr().align_offset(SECTOR) == 0);
+        buf.resize(len, 0);
+        let bytes = buf.freeze();
         pool.remember((0, SEGMENT, position), bytes.clone());
         Some(bytes)
     }

@@ -13,7 +13,7 @@ use crate::log::check::Fault;
 use crate::log::rebuild::Rebuild;
 use crate::log::segment::{self, Chunk};
 use crate::log::sidecar;
-use crate::memory::{aligned_zeroed, round_down, round_up};
+use crate::memory::{aligned, round_down, round_up};
 use crate::records::BatchHeader;
 use crate::shard::effects::Pending;
 use crate::shard::flush::seal_steps;
@@ -33,9 +33,8 @@ const BATCH_BYTES_MAX: u64 = 64 << 20;
 /// How far a table has come.
 pub struct Rebuilding {
     table: Rebuild,
-    /// Where the piece under way begins, a whole sector, and what of it has come.
+    /// Where the piece under way begins, a whole sector.
     from: u64,
-    have: BytesMut,
     /// How much of it there is to come.
     needed: usize,
 }
@@ -58,7 +57,7 @@ impl Shard {
         let text = format!("{path}: {reason}; it is made anew from its segment");
         self.fx.log(Level::Warn, text);
         self.reads.rebuilding = Some(id);
-        let rebuilding = Rebuilding { table, from: 0, have: BytesMut::new(), needed: 0 };
+        let rebuilding = Rebuilding { table, from: 0, needed: 0 };
         self.next_piece(id, Box::new(rebuilding), PIECE_BYTES);
     }
 
@@ -71,13 +70,12 @@ impl Shard {
         }
         rebuilding.from = round_down(position);
         rebuilding.needed = (position - rebuilding.from + wanted.max(PIECE_BYTES).min(left)) as usize;
-        rebuilding.have = BytesMut::new();
-        let buf = aligned_zeroed(round_up(rebuilding.needed as u64) as usize);
-        self.read_piece(id, rebuilding, buf);
+        let len = round_up(rebuilding.needed as u64) as usize;
+        self.read_piece(id, rebuilding, aligned(len), len);
     }
 
-    fn read_piece(&mut self, id: u64, rebuilding: Box<Rebuilding>, buf: BytesMut) {
-        let offset = rebuilding.from + rebuilding.have.len() as u64;
+    fn read_piece(&mut self, id: u64, rebuilding: Box<Rebuilding>, have: BytesMut, len: usize) {
+        let offset = rebuilding.from + have.len() as u64;
         let job = self.reads.jobs.get_mut(&id).expect("it reads");
         let partition = self.partitions[job.slot as usize].as_deref();
         let segment = partition.and_then(|partition| partition.log.segment_named(job.name));
@@ -87,16 +85,14 @@ impl Shard {
             return self.rebuild_over(id);
         };
         job.stage = Stage::Rebuilding(rebuilding);
-        self.fx.submit(Op::Read { file, offset, buf }, Pending::ReadSegment(id));
+        self.fx.submit(Op::Read { file, offset, buf: have, len }, Pending::ReadSegment(id));
     }
 
     /// `count` bytes more have come.
-    pub(super) fn on_piece(&mut self, id: u64, mut rebuilding: Box<Rebuilding>, buf: BytesMut, count: usize) {
+    pub(super) fn on_piece(&mut self, id: u64, mut rebuilding: Box<Rebuilding>, mut have: BytesMut, count: usize) {
         let job = self.reads.jobs.get_mut(&id).expect("it reads");
-        let (have, rest) = job.join(core::mem::take(&mut rebuilding.have), buf, count, rebuilding.needed);
-        rebuilding.have = have;
-        if let Some(rest) = rest {
-            return self.read_piece(id, rebuilding, rest);
+        if let Some(len) = job.missing(&mut have, count, rebuilding.needed) {
+            return self.read_piece(id, rebuilding, have, len);
         }
         let slot = job.slot;
         let Some(partition) = self.partitions[slot as usize].as_deref() else {
@@ -104,8 +100,8 @@ impl Shard {
             return self.rebuild_over(id);
         };
         let start = (rebuilding.table.position() - rebuilding.from) as usize;
-        let end = rebuilding.needed.min(rebuilding.have.len());
-        let piece = rebuilding.have.get(start..end).unwrap_or_default();
+        let end = rebuilding.needed.min(have.len());
+        let piece = have.get(start..end).unwrap_or_default();
         let log_start = partition.replica.start();
         let fits = |header: &BatchHeader| {
             let epoch = partition.replica.epoch_of(header.base_offset.max(log_start));

@@ -17,6 +17,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::Notify;
 
 /// The place of a node: its disk, its configuration, and what is seen of its processes.
@@ -79,6 +80,7 @@ impl Site {
                 arena_bytes: 128 << 10,
                 chunk_bytes: 16 << 10,
                 chunks_in_flight: 4,
+                rest: Duration::from_secs(5),
             },
             broker: self.broker.iter().cloned().collect(),
         }
