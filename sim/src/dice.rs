@@ -17,6 +17,8 @@ pub enum Purpose {
     Workload,
     /// The seeds handed to the shards.
     Core,
+    /// Part of the plan too.
+    Damage,
 }
 
 /// One stream of chance.

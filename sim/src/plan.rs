@@ -315,6 +315,9 @@ impl Plan {
         if dice.coin() {
             harm_indexes(dice, &mut plan);
         }
+        if damage {
+            batter(&mut Dice::new(seed, Purpose::Damage), &mut plan);
+        }
         plan
     }
 
@@ -585,6 +588,33 @@ fn harm_indexes(dice: &mut Dice, plan: &mut Plan) {
     for _ in 0..dice.below(6) {
         let at = dice.between(plan.heal_at / 12, plan.heal_at);
         plan.chaos.push(Chaos { at, what: Disaster::Harm(index(dice)) });
+    }
+}
+
+/// In one of three runs with damage: crash upon crash, and up to three sectors more at each of them.
+fn batter(dice: &mut Dice, plan: &mut Plan) {
+    if dice.below(3) > 0 {
+        return;
+    }
+    for _ in 0..dice.between(2, 5) {
+        let what = Disaster::Crash {
+            power: dice.coin(),
+            after_ops: dice.below(30) as u32,
+            down: dice.between(1, 100) * MILLIS,
+            again_after_ops: dice.chance(200_000).then(|| dice.below(60) as u32),
+            harm: Vec::new(),
+        };
+        plan.chaos.push(Chaos { at: dice.between(plan.heal_at / 12, plan.heal_at), what });
+    }
+    for chaos in &mut plan.chaos {
+        if let Disaster::Crash { harm: harms, .. } = &mut chaos.what {
+            let target =
+                |dice: &mut Dice| if dice.chance(800_000) { HarmTarget::Journal } else { HarmTarget::Anything };
+            harms.extend((0..dice.below(4)).map(|_| {
+                let target = target(dice);
+                harm(dice, target)
+            }));
+        }
     }
 }
 
