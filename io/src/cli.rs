@@ -6,7 +6,7 @@ use crate::serve;
 use crate::settings::ServeArgs;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -64,8 +64,9 @@ pub fn run() -> ExitCode {
         Some(Command::Produce(args)) => finish(produce::run(&args)),
         Some(Command::Consume(args)) => finish(consume::run(&args)),
         Some(Command::Completions { shell }) => {
-            clap_complete::generate(shell, &mut Cli::command(), "highwater", &mut std::io::stdout());
-            ExitCode::SUCCESS
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "highwater", &mut script);
+            finish(std::io::stdout().write_all(&script))
         }
         Some(Command::Log(args)) => finish(log::run(&args)),
         Some(Command::Bench(args)) => bench::run(args),

@@ -9,8 +9,15 @@ use crate::run::{
 use crate::shrink::shrink;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
+use std::fmt;
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 use std::time::Instant;
+
+/// Prints a line. Fails, and does not panic as `println!` does, where whoever reads it has read enough.
+fn print_line(line: fmt::Arguments<'_>) -> io::Result<()> {
+    writeln!(io::stdout().lock(), "{line}")
+}
 
 /// Replay a seed, or sweep many.
 #[derive(clap::Args, Debug)]
@@ -45,75 +52,86 @@ pub struct Args {
 
 pub fn run(args: Args) -> ExitCode {
     name_panics();
-    match (args.seed, args.seeds) {
+    let ended = match (args.seed, args.seeds) {
         (Some(seed), _) => replay_one(seed, &args),
         (None, Some(count)) => sweep_many(count, &args),
         (None, None) => {
             eprintln!("say which seed to replay (highwater sim 7), or how many to sweep (highwater sim --seeds 1000)");
-            ExitCode::from(2)
+            return ExitCode::from(2);
+        }
+    };
+    match ended {
+        Ok(good) => verdict(good),
+        // Whoever reads our output has read enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("highwater sim: {error}");
+            ExitCode::FAILURE
         }
     }
 }
 
-/// Prints the smallest plan that fails as this seed does.
-fn shrink_one(seed: u64) -> ExitCode {
+/// Prints the smallest plan that fails as this seed does. Gives, as those below, whether all was well.
+fn shrink_one(seed: u64) -> io::Result<bool> {
     let Some(failure) = run_seed(seed, false).failure else {
-        println!("seed {seed} keeps every invariant: there is nothing to shrink");
-        return ExitCode::SUCCESS;
+        print_line(format_args!("seed {seed} keeps every invariant: there is nothing to shrink"))?;
+        return Ok(true);
     };
     let bar = ProgressBar::new_spinner().with_message("plans tried");
     let (plan, report) = shrink(Plan::draw(seed), failure.invariant, |_| bar.inc(1));
     bar.finish_and_clear();
-    println!("{plan:#?}");
+    print_line(format_args!("{plan:#?}"))?;
     let failure = report.failure.expect("it still fails");
-    println!("{}: {}", failure.invariant.name(), failure.detail);
-    ExitCode::FAILURE
+    print_line(format_args!("{}: {}", failure.invariant.name(), failure.detail))?;
+    Ok(false)
 }
 
-fn replay_one(seed: u64, args: &Args) -> ExitCode {
+fn replay_one(seed: u64, args: &Args) -> io::Result<bool> {
     if args.shrink {
         return shrink_one(seed);
     }
     let story = Story { told: !args.json && !args.trace, ops: args.ops, lines: Vec::new() };
     let plan = Plan::draw(seed);
     if story.told {
-        println!("seed {seed}");
-        plan.describe().iter().for_each(|line| println!("  {line}"));
-        println!();
+        print_line(format_args!("seed {seed}"))?;
+        for line in plan.describe() {
+            print_line(format_args!("  {line}"))?;
+        }
+        print_line(format_args!(""))?;
     }
     let report = held(run_story(plan, story));
     if args.json {
-        println!("{}", report_json(&report));
+        print_line(format_args!("{}", report_json(&report)))?;
     } else if args.trace {
-        println!("{:016x}", report.trace);
+        print_line(format_args!("{:016x}", report.trace))?;
     } else {
-        tell(&report);
+        tell(&report)?;
     }
-    verdict(report.failure.is_none())
+    Ok(report.failure.is_none())
 }
 
 fn verdict(good: bool) -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn tell(report: &Report) {
+fn tell(report: &Report) -> io::Result<()> {
     for line in &report.story {
-        println!("{line}");
+        print_line(format_args!("{line}"))?;
     }
     let stats = &report.stats;
-    println!();
-    println!("seed {}, trace {:016x}", report.seed, report.trace);
-    println!(
+    print_line(format_args!(""))?;
+    print_line(format_args!("seed {}, trace {:016x}", report.seed, report.trace))?;
+    print_line(format_args!(
         "{:.3} s of virtual time, {} events, {} disk ops",
         report.virtual_ns as f64 / 1e9,
         stats.events,
         stats.disk_ops
-    );
-    println!(
+    ))?;
+    print_line(format_args!(
         "{} produce and {} fetch requests; {} records acknowledged, {} of them read back; {} offsets committed",
         stats.produces, stats.fetches, stats.records_acked, stats.records_read, stats.commits
-    );
-    println!(
+    ))?;
+    print_line(format_args!(
         "{} crashes, {} recoveries, {} audits; {} checkpoints, {} journal files begun, {} segments begun, {} refusals",
         stats.crashes,
         stats.recoveries,
@@ -122,22 +140,22 @@ fn tell(report: &Report) {
         stats.journal_turns,
         stats.segments,
         stats.refusals
-    );
+    ))?;
     let fired: Vec<String> = report
         .counts
         .iter()
         .filter(|(_, count)| *count > 0)
         .map(|(fault, count)| format!("{} {count}", fault.name()))
         .collect();
-    println!("faults: {}", fired.join(", "));
+    print_line(format_args!("faults: {}", fired.join(", ")))?;
     match &report.failure {
-        None => println!("verdict: every invariant held"),
+        None => print_line(format_args!("verdict: every invariant held")),
         Some(failure) => {
-            println!("verdict: BROKEN: {}\n  {}", failure.invariant.name(), failure.detail);
+            print_line(format_args!("verdict: BROKEN: {}\n  {}", failure.invariant.name(), failure.detail))?;
             let replay = replay(report.seed);
-            println!(
+            print_line(format_args!(
                 "  again: {replay}\n  with every op of the disk: {replay} --ops\n  the smallest plan that fails so: {replay} --shrink"
-            );
+            ))
         }
     }
 }
@@ -173,7 +191,7 @@ fn report_json(report: &Report) -> Value {
     })
 }
 
-fn sweep_many(count: u64, args: &Args) -> ExitCode {
+fn sweep_many(count: u64, args: &Args) -> io::Result<bool> {
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from));
     let seeds: Vec<u64> = (args.from..args.from.saturating_add(count)).collect();
     let bar = if args.json { ProgressBar::hidden() } else { ProgressBar::new(count) };
@@ -193,35 +211,35 @@ fn sweep_many(count: u64, args: &Args) -> ExitCode {
     let silent = if result.seeds >= ALL_FAULTS_FROM { result.silent() } else { Vec::new() };
     let few = result.seeds >= ALL_FAULTS_FROM && median(&result.records) < RECORDS_PROMISED;
     if args.json {
-        println!("{}", sweep_json(&result, &silent, began.elapsed().as_secs_f64()));
+        print_line(format_args!("{}", sweep_json(&result, &silent, began.elapsed().as_secs_f64())))?;
     } else {
-        print_sweep(&result, &silent, began.elapsed().as_secs_f64(), args.trace);
+        print_sweep(&result, &silent, began.elapsed().as_secs_f64(), args.trace)?;
     }
     if few {
         eprintln!("{RECORDS_PROMISED} records acknowledged and read back are promised at the median");
     }
-    verdict(result.failed.is_empty() && silent.is_empty() && !few)
+    Ok(result.failed.is_empty() && silent.is_empty() && !few)
 }
 
-fn print_sweep(sweep: &Sweep, silent: &[Fault], seconds: f64, trace: bool) {
+fn print_sweep(sweep: &Sweep, silent: &[Fault], seconds: f64, trace: bool) -> io::Result<()> {
     let mut group = "";
     for (fault, count) in sweep.counts.iter() {
         if fault.group() != group {
             group = fault.group();
-            println!("{group}");
+            print_line(format_args!("{group}"))?;
         }
-        println!("  {count:>10}  {}", fault.name());
+        print_line(format_args!("  {count:>10}  {}", fault.name()))?;
     }
     let virtual_seconds = sweep.virtual_ns as f64 / 1e9;
-    println!(
+    print_line(format_args!(
         "{} seeds in {seconds:.1} s ({:.1} a second); {:.0} s of virtual time ({:.0} times real); {} events",
         sweep.seeds,
         sweep.seeds as f64 / seconds,
         virtual_seconds,
         virtual_seconds / seconds,
         sweep.events
-    );
-    println!(
+    ))?;
+    print_line(format_args!(
         "at the median {} requests, {} records acknowledged and read back, {} offsets committed, {} crashes, {} checkpoints, {} journal files begun, {} segments begun; {} refusals in all",
         median(&sweep.requests),
         median(&sweep.records),
@@ -231,14 +249,14 @@ fn print_sweep(sweep: &Sweep, silent: &[Fault], seconds: f64, trace: bool) {
         median(&sweep.journal_turns),
         median(&sweep.segments),
         sweep.refusals
-    );
+    ))?;
     if trace {
-        println!("trace {:016x}", sweep.trace);
+        print_line(format_args!("trace {:016x}", sweep.trace))?;
     }
     for fault in silent {
-        println!("never fired: {}", fault.name());
+        print_line(format_args!("never fired: {}", fault.name()))?;
     }
-    println!("{} passed, {} failed", sweep.seeds - sweep.failed.len() as u64, sweep.failed.len());
+    print_line(format_args!("{} passed, {} failed", sweep.seeds - sweep.failed.len() as u64, sweep.failed.len()))
 }
 
 fn sweep_json(sweep: &Sweep, silent: &[Fault], seconds: f64) -> Value {

@@ -250,3 +250,15 @@ fn what_needs_no_broker_needs_none() {
     let (code, _, _) = crate::broker::run(&["topic", "shout"]);
     assert_eq!(code, Some(2));
 }
+
+/// As in `highwater sim 1 | head`.
+#[test]
+fn a_reader_that_has_read_enough_is_no_failure() {
+    for command in [&["completions", "bash"][..], &["config"], &["sim", "1"], &["sim", "--seeds", "1"]] {
+        let mut child = crate::broker::highwater(command).spawn().expect("started");
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().expect("ended");
+        let err = String::from_utf8_lossy(&ended.stderr);
+        assert!(ended.status.success() && !err.contains("panicked"), "{command:?}: {err}");
+    }
+}

@@ -147,8 +147,14 @@ fn every_kind_of_file_is_dumped() {
         };
         assert!(out.contains(told), "{name} does not tell {told}: {out}");
     }
-    let segment = files(&data).into_iter().find(|path| path.extension().is_some_and(|e| e == "log")).expect("one");
+    let mut segments = files(&data).into_iter().filter(|path| path.extension().is_some_and(|e| e == "log"));
+    let (segment, other) = (segments.next().expect("one"), segments.next().expect("two"));
     flip(&segment, 30);
-    let (code, _, err) = run(&["log", "dump", segment.to_str().expect("UTF-8")]);
+    let (segment, other) = (segment.to_str().expect("UTF-8"), other.to_str().expect("UTF-8"));
+    let (code, _, err) = run(&["log", "dump", segment]);
     assert!(code == Some(1) && err.contains("checksum") && err.contains("byte 0"), "{err}");
+    // As a shell hands over the files of all partitions: what is wrong with one of them hides no other.
+    let (code, out, err) = run(&["log", "dump", segment, other]);
+    assert!(code == Some(1) && err.contains(segment) && !err.contains(other), "{err}");
+    assert!(out.contains(&format!("{segment}:\n")) && out.contains(&format!("{other}:\n")), "{out}");
 }

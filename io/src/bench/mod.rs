@@ -14,6 +14,7 @@ mod tests;
 mod wire;
 
 use crate::client::cluster::Cluster;
+use crate::commands::table::print_line;
 use crate::process::Process;
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use meter::{Line, Meter};
@@ -154,9 +155,9 @@ pub fn run(args: Args) -> ExitCode {
     let printed = result.and_then(|((meter, settings), common)| {
         let report = meter.report(settings)?;
         if common.json {
-            println!("{}", report.json());
+            print_line(format_args!("{}", report.json()))?;
         } else {
-            print!("{}", report.table());
+            print_line(format_args!("{}", report.table().trim_end()))?;
         }
         Ok(meter.failed())
     });

@@ -1,6 +1,6 @@
 //! `highwater group`: lists, describes, resets and deletes consumer groups.
 
-use super::table::{Table, print_json};
+use super::table::{Table, print_json, print_line};
 use super::{Target, each};
 use crate::client::cluster::{Cluster, EARLIEST, LATEST, Missing};
 use crate::client::offsets::{self, Committer};
@@ -199,7 +199,11 @@ fn describe(cluster: &mut Cluster, name: &str, as_json: bool) -> io::Result<()> 
         }));
     }
     let count = group.members.len();
-    println!("{name}  {}  {count} members  {}", group.state, if count > 0 { &group.protocol } else { "-" });
+    print_line(format_args!(
+        "{name}  {}  {count} members  {}",
+        group.state,
+        if count > 0 { &group.protocol } else { "-" }
+    ))?;
     if count > 0 {
         let mut table = Table::new(&["member", "client", "host"]);
         group.members.into_iter().for_each(|member| table.row(member));
@@ -284,7 +288,7 @@ fn delete(cluster: &mut Cluster, group: &str, as_json: bool) -> io::Result<()> {
     if as_json {
         return print_json(&json!({ "group": group, "deleted": true }));
     }
-    println!("{group}: deleted");
+    print_line(format_args!("{group}: deleted"))?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 //! An entity is a user, a client id, both, or an address; `--default-user` and its like stand for all that have no quota of
 //! their own. Invariant: what is not named stays as it is.
 
-use super::table::{Table, print_json};
+use super::table::{Table, print_json, print_line};
 use super::{Target, key_value};
 use crate::client::cluster::Cluster;
 use crate::client::{check, failed};
@@ -216,7 +216,7 @@ fn set(args: &Set) -> io::Result<()> {
         if args.json {
             print_json(&json!({ "entity": what, "quota": key, "value": value, "set": !args.dry_run }))?;
         } else {
-            println!("{what}: {key} {} {value}", if args.dry_run { "could be" } else { "is" });
+            print_line(format_args!("{what}: {key} {} {value}", if args.dry_run { "could be" } else { "is" }))?;
         }
     }
     Ok(())
@@ -244,7 +244,7 @@ fn delete(args: &Delete) -> io::Result<()> {
         if args.json {
             print_json(&json!({ "entity": what, "quota": key, "deleted": true }))?;
         } else {
-            println!("{what}: {key} deleted");
+            print_line(format_args!("{what}: {key} deleted"))?;
         }
     }
     Ok(())

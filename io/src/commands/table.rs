@@ -1,5 +1,6 @@
 //! Tables for people: columns as wide as what stands in them, headings in capitals, nothing at the ends of lines.
 
+use std::fmt;
 use std::io::{self, Write};
 
 pub struct Table {
@@ -40,6 +41,11 @@ impl Table {
 pub fn list<T: ToString>(items: &[T]) -> String {
     let items: Vec<String> = items.iter().map(T::to_string).collect();
     if items.is_empty() { "-".to_owned() } else { items.join(",") }
+}
+
+/// Prints a line. Fails, and does not panic as `println!` does, where whoever reads it has read enough.
+pub fn print_line(line: fmt::Arguments<'_>) -> io::Result<()> {
+    writeln!(io::stdout().lock(), "{line}")
 }
 
 /// Prints one JSON value on a line of its own.

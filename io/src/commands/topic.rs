@@ -1,6 +1,6 @@
 //! `highwater topic`: makes, lists, describes and deletes topics.
 
-use super::table::{Table, list, print_json};
+use super::table::{Table, list, print_json, print_line};
 use super::{Target, each, key_value};
 use crate::client::cluster::{Cluster, EARLIEST, LATEST, Topic};
 use crate::client::{check, failed};
@@ -124,7 +124,7 @@ fn create(args: &Create) -> io::Result<()> {
             }));
         }
         let done = if args.dry_run { "could be made" } else { "made" };
-        println!("{}: {done}, {} partitions", topic.name, topic.num_partitions);
+        print_line(format_args!("{}: {done}, {} partitions", topic.name, topic.num_partitions))?;
         Ok(())
     })
 }
@@ -165,7 +165,12 @@ fn describe_one(cluster: &mut Cluster, name: &str, as_json: bool) -> io::Result<
         return print_json(&described(topic, &configs, |index| (starts.get(&index), ends.get(&index))));
     }
     let set: Vec<String> = configs.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    println!("{}  id {}  {}", topic.name, topic.id, if set.is_empty() { "-".to_owned() } else { set.join(" ") });
+    print_line(format_args!(
+        "{}  id {}  {}",
+        topic.name,
+        topic.id,
+        if set.is_empty() { "-".to_owned() } else { set.join(" ") }
+    ))?;
     let mut table = Table::new(&["partition", "leader", "replicas", "in sync", "start", "end"]);
     for partition in &topic.partitions {
         let offset = |found: Option<&i64>| found.map_or("-".to_owned(), i64::to_string);
@@ -238,7 +243,7 @@ fn delete(args: &Names) -> io::Result<()> {
         if args.json {
             return print_json(&json!({ "name": name, "deleted": true }));
         }
-        println!("{name}: deleted");
+        print_line(format_args!("{name}: deleted"))?;
         Ok(())
     })
 }

@@ -1,9 +1,9 @@
-//! `highwater log dump FILE`: what one file holds, as far as it can be read.
+//! `highwater log dump FILE...`: what each file holds, as far as it can be read.
 //!
 //! What a file is, its first bytes tell; a segment has none of its own and is taken for one. The line that says what is wrong
-//! comes last, and makes the exit code 1.
+//! comes last, and makes the exit code 1. Several files are told apart by a line with the name of each.
 
-use super::super::table::{Table, print_json};
+use super::super::table::{Table, print_json, print_line};
 use crate::client::failed;
 use highwater::checkpoint::Checkpoint;
 use highwater::ids::{Offset, PartitionKey, TopicId};
@@ -15,9 +15,25 @@ use highwater::shard::format::{FORMAT, Format};
 use serde_json::{Value, json};
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-pub fn run(file: &Path, as_json: bool) -> io::Result<()> {
+pub fn run(files: &[PathBuf], as_json: bool) -> io::Result<()> {
+    let mut wrong = Vec::new();
+    for file in files {
+        if files.len() > 1 && as_json {
+            print_json(&json!({ "file": file.display().to_string() }))?;
+        } else if files.len() > 1 {
+            print_line(format_args!("{}:", file.display()))?;
+        }
+        match dump(file, as_json) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => wrong.push(error.to_string()),
+            ended => ended?,
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(failed(wrong.join("\n"))) }
+}
+
+fn dump(file: &Path, as_json: bool) -> io::Result<()> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
     let bytes = fs::read(file).map_err(named)?;
     let dumped = match bytes.get(..4) {
@@ -35,8 +51,7 @@ fn format_file(bytes: &[u8], as_json: bool) -> io::Result<()> {
     if as_json {
         return print_json(&json!({ "shards": shards, "layout": layout, "cluster": cluster_id }));
     }
-    println!("{shards} shards, layout {layout}, cluster {cluster_id}");
-    Ok(())
+    print_line(format_args!("{shards} shards, layout {layout}, cluster {cluster_id}"))
 }
 
 fn segment(bytes: &[u8], as_json: bool) -> io::Result<()> {
@@ -118,7 +133,7 @@ fn chunk_table(bytes: &[u8], as_json: bool) -> io::Result<()> {
     if as_json {
         return Ok(());
     }
-    println!("partition {key}, segment {}", base.0);
+    print_line(format_args!("partition {key}, segment {}", base.0))?;
     table.print()
 }
 
@@ -151,7 +166,7 @@ fn journal(bytes: &[u8], as_json: bool) -> io::Result<()> {
     if as_json {
         return Ok(());
     }
-    println!("journal {journal:016x}");
+    print_line(format_args!("journal {journal:016x}"))?;
     table.print()
 }
 
@@ -212,7 +227,7 @@ fn checkpoint(bytes: &[u8], as_json: bool) -> io::Result<()> {
             "partitions": found.partitions.iter().map(partition).collect::<Vec<_>>(),
         }));
     }
-    println!(
+    print_line(format_args!(
         "generation {}, journal {:016x}, run {}, as of frame {}; replay from frame {} in file {} at byte {}",
         found.generation,
         found.journal,
@@ -221,7 +236,7 @@ fn checkpoint(bytes: &[u8], as_json: bool) -> io::Result<()> {
         found.replay_frame,
         found.replay.file_seq,
         found.replay.offset
-    );
+    ))?;
     let mut table = Table::new(&["partition", "start", "high watermark", "flushed", "epoch", "segments", "bytes"]);
     for one in &found.partitions {
         let bytes: u64 = one.log.segments.iter().map(|segment| segment.bytes).sum();

@@ -17,10 +17,11 @@ pub struct Args {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Print what a file holds: a segment, its chunk table, a journal file, a checkpoint, the format file
+    /// Print what files hold: segments, their chunk tables, journal files, checkpoints, the format file
     Dump {
-        /// The file
-        file: PathBuf,
+        /// The files
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
         /// One JSON object for each line
         #[arg(long)]
         json: bool,
@@ -37,7 +38,7 @@ enum Command {
 
 pub fn run(args: &Args) -> io::Result<()> {
     match &args.command {
-        Command::Dump { file, json } => dump::run(file, *json),
+        Command::Dump { files, json } => dump::run(files, *json),
         Command::Verify { folder, json } => verify::run(folder, *json),
     }
 }

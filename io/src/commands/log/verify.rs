@@ -9,7 +9,7 @@
 //! behind the checkpoint is held against the journal's own checksums alone. Invariants: nothing is changed; a fault names the
 //! file and the byte; what went by a durable decision (retention, deletion) is not missed.
 
-use super::super::table::{Table, print_json};
+use super::super::table::{Table, print_json, print_line};
 use crate::client::failed;
 use crate::folder::Folder;
 use highwater::checkpoint::{Checkpoint, PartitionSnapshot};
@@ -267,7 +267,7 @@ impl Verifier {
             }
             table.print()?;
         } else {
-            println!("{files} files, {bytes} bytes: all is as it was written");
+            print_line(format_args!("{files} files, {bytes} bytes: all is as it was written"))?;
         }
         match count {
             0 => Ok(()),
