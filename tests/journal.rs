@@ -209,6 +209,22 @@ fn the_lost_beginning_of_a_file_is_damage() {
     assert_eq!(found.damage, vec![(first as u64, first as u64 + 1)]);
     assert_eq!(found.damaged_at, Some((1, 0)), "it is in the file that it begins");
     assert_eq!(found.frames.last(), Some(&(first as u64 + 1)));
+    // So is it with more frames lost behind it, of which none says where the first of them began.
+    world.commit(200);
+    world.flip(first + 1, 10);
+    let found = world.scan();
+    assert_eq!(found.damage, vec![(first as u64, first as u64 + 2)]);
+    assert_eq!(found.damaged_at, Some((1, 0)));
+    // A frame that is lost at the end of a file, where the next one begins as it should.
+    let mut world = World::new(3);
+    while world.frames.last().is_none_or(|(file, _, _)| *file == 0) {
+        world.commit(15_000);
+    }
+    let last = world.frames.len() - 1;
+    world.flip(last, 10);
+    let found = world.scan();
+    assert_eq!(found.damage, vec![(last as u64, last as u64 + 1)]);
+    assert_eq!(found.damaged_at, Some((0, world.frames[last - 1].1 as u64)));
 }
 
 /// A file that the last checkpoint knows by its older frames begins with a long frame now, which is lost.

@@ -276,17 +276,17 @@ impl Scanner {
             let notes_before = core::mem::take(&mut self.notes_before);
             return Step::End(Resume { place: self.place, next_frame: self.expected, notes_before });
         };
-        // The one frame that is lost did not fit here, where what proves it lies behind the next file's beginning.
-        let next = proof.place.file_seq == self.place.file_seq + 1 && proof.place.offset > 0;
-        let lost_at = if next && proof.frame == self.expected + 1 {
-            Place { file_seq: proof.place.file_seq, offset: 0 }
-        } else {
-            self.place
+        // Where the first good frame lies behind the next file's beginning, that is lost, whatever else is: the frame there
+        // is none that comes after this place. Frames before it may have been too long for what is left of this file.
+        let next = Place { file_seq: self.place.file_seq + 1, offset: 0 };
+        let (lost_at, slot) = match self.slot_of(next.file_seq) {
+            Some(slot) if proof.place > next => (next, slot),
+            Some(_) | None => (self.place, self.slot_of(self.place.file_seq).unwrap_or(0)),
         };
         let damage = Damage {
             first_frame: self.expected,
             proof: proof.frame,
-            slot: self.slot_of(lost_at.file_seq).unwrap_or(0),
+            slot,
             offset: lost_at.offset,
             files: (self.place.file_seq, proof.place.file_seq),
         };

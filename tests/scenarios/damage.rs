@@ -176,6 +176,7 @@ fn a_refusal_reaches_down_to_where_the_log_ends() {
 #[test]
 fn damage_to_the_first_frame_of_a_file_names_that_file() {
     holds(battered(2080));
+    holds(Plan::draw(2_000_880));
 }
 
 /// The largest time may be that of a record that is refused: the lookup ends all the same.
