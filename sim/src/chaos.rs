@@ -31,7 +31,7 @@ impl World {
             }
             Disaster::Stop { .. } if self.stopping => {}
             Disaster::Stop { down } => {
-                if self.node.as_ref().is_some_and(|node| node.ready) {
+                if self.node.as_ref().is_some_and(|node| node.ready()) {
                     self.counts.add(Fault::Stop);
                     self.stop_for = Some(down);
                     self.stop();
@@ -77,7 +77,7 @@ impl World {
                 }
             }
             Disaster::Look => {
-                if self.node.as_ref().is_some_and(|node| node.ready) {
+                if self.node.as_ref().is_some_and(|node| node.ready()) {
                     self.look_at_disk();
                 }
             }
@@ -174,7 +174,7 @@ impl World {
         let Some(node) = self.node.take() else { return };
         self.stats.crashes += 1;
         self.counts.add(if power { Fault::PowerLoss } else { Fault::Kill });
-        if !node.ready {
+        if !node.ready() {
             self.counts.add(Fault::CrashInRecovery);
         }
         if node.resharding {
@@ -323,7 +323,7 @@ impl World {
             return self.fail(Invariant::Liveness, detail);
         }
         self.queue.push_in(200 * MILLIS, Event::Watch);
-        if !unfinished.is_empty() || self.stopping || self.node.as_ref().is_none_or(|node| !node.ready) {
+        if !unfinished.is_empty() || self.stopping || self.node.as_ref().is_none_or(|node| !node.ready()) {
             self.quiet_since = None;
             return;
         }

@@ -106,7 +106,7 @@ impl World {
         let (client, shard) = (conn.client, conn.shard);
         let delay = self.wire_delay();
         // It was told of more shards than the process has that starts meanwhile.
-        let listens = |node: &crate::node::Process| node.ready && usize::from(shard) < node.seats.len();
+        let listens = |node: &crate::node::Process| node.ready() && usize::from(shard) < node.seats.len();
         if !self.node.as_ref().is_some_and(listens) {
             self.net.conns.remove(&id);
             self.queue.push_in(delay, Event::ToClient { client, conn: id, wire: Wire::Reset });

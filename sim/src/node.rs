@@ -54,8 +54,8 @@ pub struct Seat {
 
 pub struct Process {
     pub seats: Vec<Seat>,
-    pub ready: bool,
-    pub ready_at: Nanos,
+    /// From then on it serves.
+    pub ready_at: Option<Nanos>,
     /// It does not serve: it changes the number of shards.
     pub resharding: bool,
     pub frozen_until: Nanos,
@@ -147,8 +147,7 @@ impl Process {
     fn new(plan: &Plan, started: Nanos, skew_ms: i64) -> Process {
         Process {
             seats: Vec::new(),
-            ready: false,
-            ready_at: 0,
+            ready_at: None,
             resharding: false,
             frozen_until: 0,
             started,
@@ -157,6 +156,10 @@ impl Process {
             closed: BTreeSet::new(),
             failures: 0,
         }
+    }
+
+    pub fn ready(&self) -> bool {
+        self.ready_at.is_some()
     }
 
     fn now(&self, at: Nanos) -> Now {
@@ -386,8 +389,8 @@ impl World {
         assert_eq!(shard, 0, "only shard 0 says that all are ready");
         let at = self.queue.now();
         let node = self.node.as_mut().expect("the shard lives");
-        assert!(!node.ready, "ready twice");
-        (node.ready, node.ready_at) = (true, at);
+        assert!(node.ready_at.is_none(), "ready twice");
+        node.ready_at = Some(at);
         let took = (at - node.started) / MICROS;
         self.stats.recoveries += 1;
         self.tell(|| format!("ready after {took} us"));
@@ -540,7 +543,7 @@ impl World {
 
     pub fn on_done(&mut self, shard: u16, token: Token) {
         let node = self.node.as_mut().expect("the event was for this run");
-        let node_ready = node.ready;
+        let node_ready = node.ready();
         let seat = &mut node.seats[usize::from(shard)];
         // A canceled op has two events; the first one ends it.
         let Some(op) = seat.ops.remove(&token) else { return };
@@ -658,7 +661,7 @@ impl World {
     /// What each shard waits for, for the message of a run that hangs.
     pub fn waiting(&self) -> String {
         let Some(node) = &self.node else { return "no process runs".to_string() };
-        let mut text = format!("ready: {}", node.ready);
+        let mut text = format!("ready: {}", node.ready());
         for (index, seat) in node.seats.iter().enumerate() {
             let ops: Vec<String> = seat.ops.iter().map(|(token, op)| format!("{} {}", token.0, describe(op))).collect();
             let due = seat.shard.deadline().map(|due| due.0 / MILLIS);

@@ -60,8 +60,9 @@ impl World {
     pub fn check_deleted_while_full(&mut self) {
         let now = self.queue.now();
         let Some(full_since) = self.full_since.take() else { return };
-        let Some(node) = self.node.as_ref().filter(|node| node.ready && !self.stopping) else { return };
-        if full_since.max(node.ready_at).max(node.frozen_until) + FULL_SLACK < now {
+        let Some(node) = self.node.as_ref().filter(|_| !self.stopping) else { return };
+        let Some(ready_at) = node.ready_at else { return };
+        if full_since.max(ready_at).max(node.frozen_until) + FULL_SLACK < now {
             self.check_deleted(now - FULL_SLACK);
         }
     }

@@ -66,8 +66,13 @@ struct Decided {
     batch: BytesMut,
     records: Vec<Record>,
     reply: Reply,
-    /// It deletes topics, and may take what others leave of the journal.
-    deletes: bool,
+}
+
+impl Decided {
+    /// Then it may take what others leave of the journal.
+    fn deletes_topics(&self) -> bool {
+        self.records.iter().any(|record| matches!(record, Record::TopicDeleted { .. }))
+    }
 }
 
 /// The decision under way.
@@ -177,7 +182,8 @@ impl Shard {
     /// Decides the next change, if none is under way.
     pub(super) fn pump_controller(&mut self) {
         while self.controller.deciding.is_none() && self.phase == Phase::Serving {
-            if let Some((len, deletes)) = self.controller.decided.as_ref().map(|it| (it.batch.len(), it.deletes)) {
+            if let Some(decided) = &self.controller.decided {
+                let (len, deletes) = (decided.batch.len(), decided.deletes_topics());
                 let spare = deletes && self.disk_full && self.journal().ring_has_room_for_deletion(len);
                 if !spare && !self.finds_room(len) {
                     return;
@@ -191,7 +197,7 @@ impl Shard {
                 Work::Request { ticket, user, frame } => self.decide(ticket, &user, frame),
                 Work::ProducerIds { shard } => {
                     let Decision { records, response } = allocate_producer_ids(&self.controller.image, PRODUCER_IDS);
-                    self.put_decision(records, Reply::ProducerIds(shard, response.first, response.end), false);
+                    self.put_decision(records, Reply::ProducerIds(shard, response.first, response.end));
                 }
             }
         }
@@ -304,7 +310,7 @@ impl Shard {
                 if let Reply::Response(_, _, throttle_ms) = &mut reply {
                     *throttle_ms = permits.throttle_ms;
                 }
-                self.put_decision(records, reply, matches!(api, Api::DeleteTopics));
+                self.put_decision(records, reply);
             }
             // An empty answer closes the connection on the shard that has it.
             Err(_) => self.send(ticket.shard, Letter::Forwarded { ticket, response: Vec::new(), throttle_ms: 0 }),
@@ -323,7 +329,7 @@ impl Shard {
     }
 
     /// A decision, to be appended to the metadata log. One that no file of the journal holds is none: its connection is closed.
-    fn put_decision(&mut self, records: Vec<Record>, reply: Reply, deletes: bool) {
+    fn put_decision(&mut self, records: Vec<Record>, reply: Reply) {
         if records.is_empty() {
             return self.reply_decision(reply);
         }
@@ -340,13 +346,13 @@ impl Shard {
             let (Reply::Response(ticket, ..) | Reply::Again(ticket, _)) = reply else { panic!("ids take a line") };
             return self.send(ticket.shard, Letter::Forwarded { ticket, response: Vec::new(), throttle_ms: 0 });
         }
-        self.controller.decided = Some(Decided { batch, records, reply, deletes });
+        self.controller.decided = Some(Decided { batch, records, reply });
     }
 
     /// Appends what is decided to the metadata log; the reply waits for its commit, and for every shard.
     fn commit_decided(&mut self) {
         let Some(decided) = self.controller.decided.take() else { return };
-        let Decided { batch, records, reply, .. } = decided;
+        let Decided { batch, records, reply } = decided;
         let now = self.fx.now.wall;
         records.iter().for_each(|record| self.controller.image.apply(record));
         let slot = *self.slots.get(&PartitionKey::METADATA).expect("shard 0 has the metadata log");

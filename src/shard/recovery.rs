@@ -206,7 +206,6 @@ impl Shard {
         let slot = self.recovered(key);
         let header = BatchHeader::parse(bytes).unwrap_or_else(|error| panic!("{key}: a journalled batch: {error}"));
         let (base, end, stamp) = (header.base_offset, header.end_offset(), header.max_timestamp.0);
-        let at = self.boot.recovery.damaged_at.clone();
         let Some(partition) = self.partition(slot) else { return };
         if partition.deleted {
             return;
@@ -221,7 +220,9 @@ impl Shard {
             if refused_from.is_some() {
                 return;
             }
-            let Some(at) = at else { panic!("{key}: a batch at {base} behind {log_end}, and no damage between them") };
+            let Some(at) = self.boot.recovery.damaged_at.clone() else {
+                panic!("{key}: a batch at {base} behind {log_end}, and no damage between them")
+            };
             return self.refuse_partition(slot, log_end, &at);
         }
         if base == log_end {

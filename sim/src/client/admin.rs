@@ -6,7 +6,7 @@
 use crate::client::alter::{self, Change, Target};
 use crate::client::member::TOPIC;
 use crate::client::quotas::{self, QuotaChange};
-use crate::client::{Ctx, Link, Linked, Sent, Turn, decode};
+use crate::client::{Ctx, Link, Linked, Sent, decode};
 use crate::dice::Dice;
 use crate::faults::Fault;
 use crate::ledger::{ALL, Known, Part, TopicState};
@@ -71,12 +71,76 @@ impl Linked for Admin {
         &mut self.link
     }
 
-    fn turn(&mut self, ctx: &mut Ctx, turn: Turn<What>) {
-        if let Turn::Answers(answers) = turn {
-            for (sent, body) in answers {
-                self.on_answer(ctx, sent, &body);
+    fn on_answer(&mut self, ctx: &mut Ctx, sent: Sent<What>, body: &[u8]) {
+        match sent.what {
+            What::Create(topics) => {
+                let Some(answer) = decode::<CreateTopicsResponse>(ctx, body, sent.version) else { return };
+                self.on_created(ctx, &topics, &answer);
+            }
+            What::Delete(topic) => {
+                let Some(answer) = decode::<DeleteTopicsResponse>(ctx, body, sent.version) else { return };
+                let code = answer.responses.first().map_or(ErrorCode::UNKNOWN_SERVER_ERROR, |result| result.error_code);
+                match code {
+                    ErrorCode::NONE | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => {
+                        let topic = &mut ctx.ledger.topics[topic];
+                        (topic.state, topic.deleted_at) = (TopicState::Deleted, ctx.now);
+                    }
+                    ErrorCode::KAFKA_STORAGE_ERROR | ErrorCode::REQUEST_TIMED_OUT | ErrorCode::NOT_CONTROLLER => {}
+                    other => ctx.fail(Invariant::Answers, format!("DeleteTopics is answered {other}")),
+                }
+            }
+            What::Purge { part, offset, known, asked } => {
+                let Some(answer) = decode::<DeleteRecordsResponse>(ctx, body, sent.version) else { return };
+                let result = answer.topics.first().and_then(|topic| topic.partitions.first());
+                let Some(result) = result.filter(|result| result.partition_index == ctx.ledger.parts[part].index)
+                else {
+                    let detail = "DeleteRecords answers for another partition, or for none".to_string();
+                    return ctx.fail(Invariant::Answers, detail);
+                };
+                on_purged(ctx, (part, offset, asked), known, (result.error_code, result.low_watermark));
+            }
+            What::Metadata(known) => {
+                let Some(answer) = decode::<MetadataResponse>(ctx, body, sent.version) else { return };
+                on_metadata(ctx, &known, &answer);
+            }
+            What::Configs(target) => {
+                let Some(answer) = decode::<DescribeConfigsResponse>(ctx, body, sent.version) else { return };
+                alter::on_configs(ctx, target, &answer);
+            }
+            What::Alter(change) => {
+                let Some(answer) = decode::<IncrementalAlterConfigsResponse>(ctx, body, sent.version) else { return };
+                let told = answer.responses.first().map(|told| (told.error_code, told.error_message.as_deref()));
+                let (code, message) = told.unwrap_or((ErrorCode::UNKNOWN_SERVER_ERROR, None));
+                alter::on_altered(ctx, &change, code, message);
+            }
+            What::AlterAllAtOnce(change) => {
+                let Some(answer) = decode::<AlterConfigsResponse>(ctx, body, sent.version) else { return };
+                let told = answer.responses.first().map(|told| (told.error_code, told.error_message.as_deref()));
+                let (code, message) = told.unwrap_or((ErrorCode::UNKNOWN_SERVER_ERROR, None));
+                alter::on_altered(ctx, &change, code, message);
+            }
+            What::Grow(topic, count) => {
+                let Some(answer) = decode::<CreatePartitionsResponse>(ctx, body, sent.version) else { return };
+                on_grown(ctx, topic, count, &answer);
+            }
+            What::SetQuota(change) => {
+                let Some(answer) = decode::<AlterClientQuotasResponse>(ctx, body, sent.version) else { return };
+                quotas::on_quota_set(ctx, change.as_ref(), &answer);
+            }
+            What::Quotas => {
+                let Some(answer) = decode::<DescribeClientQuotasResponse>(ctx, body, sent.version) else { return };
+                quotas::on_quotas(ctx, &answer);
+            }
+            What::Versions => {
+                let Some(answer) = decode::<ApiVersionsResponse>(ctx, body, sent.version) else { return };
+                if !answer.error_code.is_none() || answer.api_keys.is_empty() {
+                    ctx.fail(Invariant::Answers, format!("ApiVersions is answered {}", answer.error_code));
+                }
             }
         }
+    }
+
+    fn go_on(&mut self, ctx: &mut Ctx) {
         if !self.link.is_up() || !self.link.sent.is_empty() {
             return;
         }
@@ -259,75 +323,6 @@ impl Admin {
         let request = CreatePartitionsRequest { topics, timeout_ms: 30_000, validate_only };
         let count = if validate_only { 0 } else { count };
         self.link.send(ctx, self.version.clamp(0, 3), &request, What::Grow(topic, count), true);
-    }
-
-    fn on_answer(&mut self, ctx: &mut Ctx, sent: Sent<What>, body: &[u8]) {
-        match sent.what {
-            What::Create(topics) => {
-                let Some(answer) = decode::<CreateTopicsResponse>(ctx, body, sent.version) else { return };
-                self.on_created(ctx, &topics, &answer);
-            }
-            What::Delete(topic) => {
-                let Some(answer) = decode::<DeleteTopicsResponse>(ctx, body, sent.version) else { return };
-                let code = answer.responses.first().map_or(ErrorCode::UNKNOWN_SERVER_ERROR, |result| result.error_code);
-                match code {
-                    ErrorCode::NONE | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => {
-                        let topic = &mut ctx.ledger.topics[topic];
-                        (topic.state, topic.deleted_at) = (TopicState::Deleted, ctx.now);
-                    }
-                    ErrorCode::KAFKA_STORAGE_ERROR | ErrorCode::REQUEST_TIMED_OUT | ErrorCode::NOT_CONTROLLER => {}
-                    other => ctx.fail(Invariant::Answers, format!("DeleteTopics is answered {other}")),
-                }
-            }
-            What::Purge { part, offset, known, asked } => {
-                let Some(answer) = decode::<DeleteRecordsResponse>(ctx, body, sent.version) else { return };
-                let result = answer.topics.first().and_then(|topic| topic.partitions.first());
-                let Some(result) = result.filter(|result| result.partition_index == ctx.ledger.parts[part].index)
-                else {
-                    let detail = "DeleteRecords answers for another partition, or for none".to_string();
-                    return ctx.fail(Invariant::Answers, detail);
-                };
-                on_purged(ctx, (part, offset, asked), known, (result.error_code, result.low_watermark));
-            }
-            What::Metadata(known) => {
-                let Some(answer) = decode::<MetadataResponse>(ctx, body, sent.version) else { return };
-                on_metadata(ctx, &known, &answer);
-            }
-            What::Configs(target) => {
-                let Some(answer) = decode::<DescribeConfigsResponse>(ctx, body, sent.version) else { return };
-                alter::on_configs(ctx, target, &answer);
-            }
-            What::Alter(change) => {
-                let Some(answer) = decode::<IncrementalAlterConfigsResponse>(ctx, body, sent.version) else { return };
-                let told = answer.responses.first().map(|told| (told.error_code, told.error_message.as_deref()));
-                let (code, message) = told.unwrap_or((ErrorCode::UNKNOWN_SERVER_ERROR, None));
-                alter::on_altered(ctx, &change, code, message);
-            }
-            What::AlterAllAtOnce(change) => {
-                let Some(answer) = decode::<AlterConfigsResponse>(ctx, body, sent.version) else { return };
-                let told = answer.responses.first().map(|told| (told.error_code, told.error_message.as_deref()));
-                let (code, message) = told.unwrap_or((ErrorCode::UNKNOWN_SERVER_ERROR, None));
-                alter::on_altered(ctx, &change, code, message);
-            }
-            What::Grow(topic, count) => {
-                let Some(answer) = decode::<CreatePartitionsResponse>(ctx, body, sent.version) else { return };
-                on_grown(ctx, topic, count, &answer);
-            }
-            What::SetQuota(change) => {
-                let Some(answer) = decode::<AlterClientQuotasResponse>(ctx, body, sent.version) else { return };
-                quotas::on_quota_set(ctx, change.as_ref(), &answer);
-            }
-            What::Quotas => {
-                let Some(answer) = decode::<DescribeClientQuotasResponse>(ctx, body, sent.version) else { return };
-                quotas::on_quotas(ctx, &answer);
-            }
-            What::Versions => {
-                let Some(answer) = decode::<ApiVersionsResponse>(ctx, body, sent.version) else { return };
-                if !answer.error_code.is_none() || answer.api_keys.is_empty() {
-                    ctx.fail(Invariant::Answers, format!("ApiVersions is answered {}", answer.error_code));
-                }
-            }
-        }
     }
 
     fn on_created(&mut self, ctx: &mut Ctx, topics: &[usize], answer: &CreateTopicsResponse) {

@@ -7,7 +7,7 @@
 //! Invariant: what is judged was acknowledged before the reading began.
 
 use crate::client::producer::passing;
-use crate::client::{Ctx, Link, Linked, Sent, Turn, decode};
+use crate::client::{Ctx, Link, Linked, Sent, decode};
 use crate::faults::Fault;
 use crate::ledger::compacted::{Reading, Seen, TOPIC, parse};
 use crate::node::wall;
@@ -93,16 +93,49 @@ impl Linked for Keeper {
         &mut self.link
     }
 
-    fn turn(&mut self, ctx: &mut Ctx, turn: Turn<What>) {
-        match turn {
-            Turn::Nothing | Turn::Up => {}
-            Turn::Lost(sent) => self.lost(sent),
-            Turn::Answers(answers) => {
-                for (sent, body) in answers {
-                    self.on_answer(ctx, sent, &body);
+    fn on_answer(&mut self, ctx: &mut Ctx, sent: Sent<What>, body: &[u8]) {
+        match sent.what {
+            What::Create => {
+                let Some(answer) = decode::<CreateTopicsResponse>(ctx, body, sent.version) else { return };
+                match answer.topics.first().map(|topic| topic.error_code) {
+                    Some(ErrorCode::NONE | ErrorCode::TOPIC_ALREADY_EXISTS) => self.created = true,
+                    Some(_) if !ctx.calm => {}
+                    other => ctx.fail(Invariant::Answers, format!("CreateTopics {TOPIC}: {other:?}")),
                 }
             }
+            What::Init => {
+                let Some(answer) = decode::<InitProducerIdResponse>(ctx, body, sent.version) else { return };
+                if answer.error_code.is_none() {
+                    self.identity = Some((answer.producer_id, answer.producer_epoch));
+                    let verdict = ctx.ledger.given_producer_id(answer.producer_id);
+                    ctx.judge(verdict);
+                }
+            }
+            What::Write(parcel) => {
+                let Some(answer) = decode::<ProduceResponse>(ctx, body, sent.version) else { return };
+                self.on_written(ctx, parcel, &answer);
+            }
+            What::Read { offset } => {
+                let Some(answer) = decode::<FetchResponse>(ctx, body, sent.version) else { return };
+                self.on_read(ctx, offset, &answer);
+            }
         }
+    }
+
+    /// The connection is gone. What was not acknowledged is sent again, where that is safe.
+    fn on_lost(&mut self, sent: Vec<Sent<What>>) {
+        self.scan = None;
+        for sent in sent {
+            if let What::Write(parcel) = sent.what
+                && self.plan.idempotent
+                && !parcel.again
+            {
+                self.open = Some(parcel);
+            }
+        }
+    }
+
+    fn go_on(&mut self, ctx: &mut Ctx) {
         if !self.link.is_up() || !self.link.sent.is_empty() || ctx.ledger.compacted_lax() {
             return;
         }
@@ -110,9 +143,8 @@ impl Linked for Keeper {
             return self.link.wake(ctx, self.next_at);
         }
         self.act(ctx);
-        if let Turn::Lost(sent) = self.link.maybe_leave(ctx) {
-            self.lost(sent);
-        }
+        let turn = self.link.maybe_leave(ctx);
+        self.turn(ctx, turn);
         self.link.wake(ctx, self.next_at);
     }
 }
@@ -172,19 +204,6 @@ impl Keeper {
             let acked = ctx.ledger.compacted.acked();
             self.scan = Some(Scan { seen: Vec::new(), next: 0, acked, start: 0 });
             self.read(ctx, 0);
-        }
-    }
-
-    /// The connection is gone. What was not acknowledged is sent again, where that is safe.
-    fn lost(&mut self, sent: Vec<Sent<What>>) {
-        self.scan = None;
-        for sent in sent {
-            if let What::Write(parcel) = sent.what
-                && self.plan.idempotent
-                && !parcel.again
-            {
-                self.open = Some(parcel);
-            }
         }
     }
 
@@ -252,35 +271,6 @@ impl Keeper {
         let topics = vec![FetchTopic { topic: TOPIC.into(), partitions: vec![partition], ..FetchTopic::default() }];
         let request = FetchRequest { max_bytes: 1 << 16, session_epoch: -1, topics, ..FetchRequest::default() };
         self.link.send(ctx, 12, &request, What::Read { offset }, true);
-    }
-
-    fn on_answer(&mut self, ctx: &mut Ctx, sent: Sent<What>, body: &[u8]) {
-        match sent.what {
-            What::Create => {
-                let Some(answer) = decode::<CreateTopicsResponse>(ctx, body, sent.version) else { return };
-                match answer.topics.first().map(|topic| topic.error_code) {
-                    Some(ErrorCode::NONE | ErrorCode::TOPIC_ALREADY_EXISTS) => self.created = true,
-                    Some(_) if !ctx.calm => {}
-                    other => ctx.fail(Invariant::Answers, format!("CreateTopics {TOPIC}: {other:?}")),
-                }
-            }
-            What::Init => {
-                let Some(answer) = decode::<InitProducerIdResponse>(ctx, body, sent.version) else { return };
-                if answer.error_code.is_none() {
-                    self.identity = Some((answer.producer_id, answer.producer_epoch));
-                    let verdict = ctx.ledger.given_producer_id(answer.producer_id);
-                    ctx.judge(verdict);
-                }
-            }
-            What::Write(parcel) => {
-                let Some(answer) = decode::<ProduceResponse>(ctx, body, sent.version) else { return };
-                self.on_written(ctx, parcel, &answer);
-            }
-            What::Read { offset } => {
-                let Some(answer) = decode::<FetchResponse>(ctx, body, sent.version) else { return };
-                self.on_read(ctx, offset, &answer);
-            }
-        }
     }
 
     fn on_written(&mut self, ctx: &mut Ctx, parcel: Parcel, answer: &ProduceResponse) {

@@ -5,7 +5,7 @@
 //! It leads where it is told to: every partition of the first topic goes to one member. What it is told goes into the
 //! claims of the ledger, and is judged there.
 
-use crate::client::{Ctx, Link, Linked, Sent, Turn, decode};
+use crate::client::{Ctx, Link, Linked, Sent, decode};
 use crate::dice::Dice;
 use crate::ledger::{Ledger, TopicState};
 use crate::plan::GroupsPlan;
@@ -84,17 +84,77 @@ impl Linked for Member {
         &mut self.link
     }
 
-    fn turn(&mut self, ctx: &mut Ctx, turn: Turn<What>) {
-        match turn {
-            Turn::Answers(answers) => {
-                for (sent, body) in answers {
-                    self.on_answer(ctx, sent, &body);
+    fn on_answer(&mut self, ctx: &mut Ctx, sent: Sent<What>, body: &[u8]) {
+        match sent.what {
+            What::Find => {
+                let Some(answer) = decode::<FindCoordinatorResponse>(ctx, body, sent.version) else { return };
+                let error = answer.coordinators.first().map_or(answer.error_code, |found| found.error_code);
+                if self.passes(ctx, "FindCoordinator", error) {
+                    self.stage = if self.plain { Stage::Stable } else { Stage::Joining };
                 }
             }
-            // What was on its way has an unknown end; a join is asked again.
-            Turn::Lost(_) if self.stage == Stage::Syncing => self.stage = Stage::Joining,
-            Turn::Lost(_) | Turn::Up | Turn::Nothing => {}
+            What::Delete(numbers) => {
+                let Some(answer) = decode::<OffsetDeleteResponse>(ctx, body, sent.version) else { return };
+                let partition = answer.topics.first().and_then(|topic| topic.partitions.first());
+                let error = partition.map_or(answer.error_code, |partition| partition.error_code);
+                self.on_deleted(ctx, &numbers, error);
+            }
+            What::DeleteGroup(numbers) => {
+                let Some(answer) = decode::<DeleteGroupsResponse>(ctx, body, sent.version) else { return };
+                let error = answer.results.first().map_or(ErrorCode::UNKNOWN_SERVER_ERROR, |result| result.error_code);
+                self.on_deleted(ctx, &numbers, error);
+            }
+            What::Join => {
+                let Some(answer) = decode::<JoinGroupResponse>(ctx, body, sent.version) else { return };
+                self.on_joined(ctx, &answer);
+            }
+            What::Sync => {
+                let Some(answer) = decode::<SyncGroupResponse>(ctx, body, sent.version) else { return };
+                if self.passes(ctx, "SyncGroup", answer.error_code) {
+                    self.owned = answer.assignment.iter().map(|byte| i32::from(*byte)).collect();
+                    self.stage = Stage::Stable;
+                    let owner = self.instance.as_ref().unwrap_or(&self.id);
+                    let verdict = ctx.ledger.claims.assigned(&self.group, self.generation, owner, &self.owned);
+                    ctx.judge(verdict);
+                }
+            }
+            What::Beat => {
+                let Some(answer) = decode::<HeartbeatResponse>(ctx, body, sent.version) else { return };
+                self.passes(ctx, "Heartbeat", answer.error_code);
+            }
+            What::Commit(numbers) => {
+                let Some(answer) = decode::<OffsetCommitResponse>(ctx, body, sent.version) else { return };
+                self.on_committed(ctx, &numbers, &answer);
+            }
+            What::Fetch => {
+                let Some(answer) = decode::<OffsetFetchResponse>(ctx, body, sent.version) else { return };
+                let (error, seen) = seen_in(&answer);
+                if self.passes(ctx, "OffsetFetch", error) {
+                    for (partition, offset) in seen {
+                        let verdict = ctx.ledger.claims.fetched(&self.group, partition, offset, sent.at);
+                        ctx.judge(verdict);
+                    }
+                }
+            }
+            What::Leave => {
+                let Some(answer) = decode::<LeaveGroupResponse>(ctx, body, sent.version) else { return };
+                let error = answer.members.first().map_or(answer.error_code, |member| member.error_code);
+                if self.passes(ctx, "LeaveGroup", error) {
+                    self.id.clear();
+                    self.stage = Stage::Joining;
+                }
+            }
         }
+    }
+
+    /// What was on its way has an unknown end; a join is asked again.
+    fn on_lost(&mut self, _: Vec<Sent<What>>) {
+        if self.stage == Stage::Syncing {
+            self.stage = Stage::Joining;
+        }
+    }
+
+    fn go_on(&mut self, ctx: &mut Ctx) {
         if !self.link.is_up() || !self.link.sent.is_empty() || self.stage == Stage::Refused {
             return;
         }
@@ -359,69 +419,6 @@ impl Member {
             ..LeaveGroupRequest::default()
         };
         self.link.send(ctx, self.version.clamp(3, 5), &request, What::Leave, true);
-    }
-
-    fn on_answer(&mut self, ctx: &mut Ctx, sent: Sent<What>, body: &[u8]) {
-        match sent.what {
-            What::Find => {
-                let Some(answer) = decode::<FindCoordinatorResponse>(ctx, body, sent.version) else { return };
-                let error = answer.coordinators.first().map_or(answer.error_code, |found| found.error_code);
-                if self.passes(ctx, "FindCoordinator", error) {
-                    self.stage = if self.plain { Stage::Stable } else { Stage::Joining };
-                }
-            }
-            What::Delete(numbers) => {
-                let Some(answer) = decode::<OffsetDeleteResponse>(ctx, body, sent.version) else { return };
-                let partition = answer.topics.first().and_then(|topic| topic.partitions.first());
-                let error = partition.map_or(answer.error_code, |partition| partition.error_code);
-                self.on_deleted(ctx, &numbers, error);
-            }
-            What::DeleteGroup(numbers) => {
-                let Some(answer) = decode::<DeleteGroupsResponse>(ctx, body, sent.version) else { return };
-                let error = answer.results.first().map_or(ErrorCode::UNKNOWN_SERVER_ERROR, |result| result.error_code);
-                self.on_deleted(ctx, &numbers, error);
-            }
-            What::Join => {
-                let Some(answer) = decode::<JoinGroupResponse>(ctx, body, sent.version) else { return };
-                self.on_joined(ctx, &answer);
-            }
-            What::Sync => {
-                let Some(answer) = decode::<SyncGroupResponse>(ctx, body, sent.version) else { return };
-                if self.passes(ctx, "SyncGroup", answer.error_code) {
-                    self.owned = answer.assignment.iter().map(|byte| i32::from(*byte)).collect();
-                    self.stage = Stage::Stable;
-                    let owner = self.instance.as_ref().unwrap_or(&self.id);
-                    let verdict = ctx.ledger.claims.assigned(&self.group, self.generation, owner, &self.owned);
-                    ctx.judge(verdict);
-                }
-            }
-            What::Beat => {
-                let Some(answer) = decode::<HeartbeatResponse>(ctx, body, sent.version) else { return };
-                self.passes(ctx, "Heartbeat", answer.error_code);
-            }
-            What::Commit(numbers) => {
-                let Some(answer) = decode::<OffsetCommitResponse>(ctx, body, sent.version) else { return };
-                self.on_committed(ctx, &numbers, &answer);
-            }
-            What::Fetch => {
-                let Some(answer) = decode::<OffsetFetchResponse>(ctx, body, sent.version) else { return };
-                let (error, seen) = seen_in(&answer);
-                if self.passes(ctx, "OffsetFetch", error) {
-                    for (partition, offset) in seen {
-                        let verdict = ctx.ledger.claims.fetched(&self.group, partition, offset, sent.at);
-                        ctx.judge(verdict);
-                    }
-                }
-            }
-            What::Leave => {
-                let Some(answer) = decode::<LeaveGroupResponse>(ctx, body, sent.version) else { return };
-                let error = answer.members.first().map_or(answer.error_code, |member| member.error_code);
-                if self.passes(ctx, "LeaveGroup", error) {
-                    self.id.clear();
-                    self.stage = Stage::Joining;
-                }
-            }
-        }
     }
 
     fn on_joined(&mut self, ctx: &mut Ctx, answer: &JoinGroupResponse) {

@@ -169,11 +169,29 @@ trait Linked {
 
     fn link(&mut self) -> &mut Link<Self::What>;
 
-    /// Goes on with what happened on the link.
-    fn turn(&mut self, ctx: &mut Ctx, turn: Turn<Self::What>);
-
     /// Comes before what the link does on a wake.
     fn look(&mut self, _: &mut Ctx) {}
+
+    /// A whole answer, behind its header.
+    fn on_answer(&mut self, ctx: &mut Ctx, sent: Sent<Self::What>, body: &[u8]);
+
+    /// The connection is gone, and with it the answers to these.
+    fn on_lost(&mut self, _: Vec<Sent<Self::What>>) {}
+
+    /// Does what is next, after whatever happened on the link.
+    fn go_on(&mut self, ctx: &mut Ctx);
+
+    fn turn(&mut self, ctx: &mut Ctx, turn: Turn<Self::What>) {
+        match turn {
+            Turn::Nothing => {}
+            Turn::Lost(sent) => self.on_lost(sent),
+            Turn::Answers(answers) => {
+                for (sent, body) in answers {
+                    self.on_answer(ctx, sent, &body);
+                }
+            }
+        }
+    }
 }
 
 impl<C: Linked> Actor for C {
@@ -181,12 +199,14 @@ impl<C: Linked> Actor for C {
         self.look(ctx);
         let turn = self.link().on_wake(ctx);
         self.turn(ctx, turn);
+        self.go_on(ctx);
         self.link().stay_awake(ctx);
     }
 
     fn on_wire(&mut self, ctx: &mut Ctx, conn: ConnId, wire: Wire) {
         let turn = self.link().on_wire(ctx, conn, wire);
         self.turn(ctx, turn);
+        self.go_on(ctx);
     }
 
     fn retire(&mut self, ctx: &mut Ctx) {
@@ -206,7 +226,6 @@ pub struct Sent<T> {
 /// What happened on a link.
 pub enum Turn<T> {
     Nothing,
-    Up,
     /// The connection is gone, and with it the answers to these.
     Lost(Vec<Sent<T>>),
     /// Whole answers, each with its request.
@@ -332,7 +351,7 @@ impl<T> Link<T> {
         match (self.state, wire) {
             (State::Connecting, Wire::Open) => {
                 self.state = State::Up(conn);
-                Turn::Up
+                Turn::Nothing
             }
             (State::Retired, Wire::Open) => {
                 self.dead = conn;

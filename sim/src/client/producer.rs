@@ -7,7 +7,7 @@
 //! it is called back before anything else goes out.
 
 use crate::client::batch::{Recipe, build};
-use crate::client::{Ctx, Link, Linked, Sent, Turn, decode};
+use crate::client::{Ctx, Link, Linked, Sent, decode};
 use crate::dice::Dice;
 use crate::faults::Fault;
 use crate::ledger::{BatchId, Ledger, Part, State, TopicState};
@@ -79,16 +79,39 @@ impl Linked for Producer {
         &mut self.link
     }
 
-    fn turn(&mut self, ctx: &mut Ctx, turn: Turn<What>) {
-        match turn {
-            Turn::Nothing | Turn::Up => {}
-            Turn::Lost(_) => self.call_back_all(),
-            Turn::Answers(answers) => {
-                for (sent, body) in answers {
-                    self.on_answer(ctx, sent, &body);
+    fn on_answer(&mut self, ctx: &mut Ctx, sent: Sent<What>, body: &[u8]) {
+        match sent.what {
+            What::Init => {
+                let Some(answer) = decode::<InitProducerIdResponse>(ctx, body, sent.version) else { return };
+                if answer.error_code.is_none() {
+                    self.identity = Some((answer.producer_id, answer.producer_epoch));
+                    let verdict = ctx.ledger.given_producer_id(answer.producer_id);
+                    ctx.judge(verdict);
+                }
+            }
+            What::Produce(parts) => {
+                ctx.stats.produce_took_max = ctx.stats.produce_took_max.max(ctx.now - sent.at);
+                let Some(answer) = decode::<ProduceResponse>(ctx, body, sent.version) else { return };
+                self.on_produced(ctx, &parts, &answer);
+            }
+        }
+    }
+
+    /// The connection is gone: an idempotent producer sends everything again.
+    fn on_lost(&mut self, _: Vec<Sent<What>>) {
+        for lane in self.lanes.values_mut() {
+            lane.hold = false;
+            let flying = std::mem::take(&mut lane.flying);
+            if self.plan.idempotent {
+                // One before them may have been refused, and wait already.
+                for parcel in flying.into_iter().filter(|parcel| parcel.bad.is_none() && !parcel.again) {
+                    lane.put_back(parcel);
                 }
             }
         }
+    }
+
+    fn go_on(&mut self, ctx: &mut Ctx) {
         self.pump(ctx);
     }
 }
@@ -103,20 +126,6 @@ impl Producer {
             lanes: BTreeMap::new(),
             made: 0,
             next_at: 0,
-        }
-    }
-
-    /// The connection is gone: an idempotent producer sends everything again.
-    fn call_back_all(&mut self) {
-        for lane in self.lanes.values_mut() {
-            lane.hold = false;
-            let flying = std::mem::take(&mut lane.flying);
-            if self.plan.idempotent {
-                // One before them may have been refused, and wait already.
-                for parcel in flying.into_iter().filter(|parcel| parcel.bad.is_none() && !parcel.again) {
-                    lane.put_back(parcel);
-                }
-            }
         }
     }
 
@@ -173,9 +182,7 @@ impl Producer {
             }
             self.ship(ctx, parcels);
             let turn = self.link.maybe_leave(ctx);
-            if let Turn::Lost(_) = turn {
-                self.call_back_all();
-            }
+            self.turn(ctx, turn);
         }
         // A link keeps its earliest wake only: what is to be sent again later needs one of its own.
         let waiting = self.lanes.iter().filter(|(_, lane)| !lane.queue.is_empty() && lane.resume_at > ctx.now);
@@ -369,24 +376,6 @@ impl Producer {
         if answered {
             for parcel in parcels {
                 self.lanes.get_mut(&parcel.part).expect("it was made").flying.push_back(parcel);
-            }
-        }
-    }
-
-    fn on_answer(&mut self, ctx: &mut Ctx, sent: Sent<What>, body: &[u8]) {
-        match sent.what {
-            What::Init => {
-                let Some(answer) = decode::<InitProducerIdResponse>(ctx, body, sent.version) else { return };
-                if answer.error_code.is_none() {
-                    self.identity = Some((answer.producer_id, answer.producer_epoch));
-                    let verdict = ctx.ledger.given_producer_id(answer.producer_id);
-                    ctx.judge(verdict);
-                }
-            }
-            What::Produce(parts) => {
-                ctx.stats.produce_took_max = ctx.stats.produce_took_max.max(ctx.now - sent.at);
-                let Some(answer) = decode::<ProduceResponse>(ctx, body, sent.version) else { return };
-                self.on_produced(ctx, &parts, &answer);
             }
         }
     }

@@ -6,7 +6,7 @@
 
 use crate::client::batch::take;
 use crate::client::session::Session;
-use crate::client::{Ctx, Link, Linked, Sent, Turn, decode};
+use crate::client::{Ctx, Link, Linked, Sent, decode};
 use crate::dice::Dice;
 use crate::faults::Fault;
 use crate::ledger::{Found, Known, Ledger, Part, TopicState};
@@ -102,12 +102,52 @@ impl Linked for Reader {
         &mut self.link
     }
 
-    fn turn(&mut self, ctx: &mut Ctx, turn: Turn<What>) {
-        if let Turn::Answers(answers) = turn {
-            for (sent, body) in answers {
-                self.on_answer(ctx, sent, &body);
+    fn on_answer(&mut self, ctx: &mut Ctx, sent: Sent<What>, body: &[u8]) {
+        match sent.what {
+            What::Offsets(asked) => {
+                let Some(partition) = listed(ctx, body, sent.version, &asked) else { return };
+                self.on_offset(ctx, &asked, partition.error_code, partition.offset);
+            }
+            What::Since(asked, target, known) => {
+                let Some(partition) = listed(ctx, body, sent.version, &asked) else { return };
+                self.on_found(ctx, &asked, &partition, |ledger, found| {
+                    ledger.found_by_time(asked.part, target, known, found)
+                });
+            }
+            What::Largest(asked, known) => {
+                let Some(partition) = listed(ctx, body, sent.version, &asked) else { return };
+                self.on_found(ctx, &asked, &partition, |ledger, found| ledger.found_largest(asked.part, known, found));
+            }
+            What::EpochEnd(asked, epoch) => {
+                let Some(answer) = decode::<OffsetForLeaderEpochResponse>(ctx, body, sent.version) else { return };
+                let partition = answer.topics.first().and_then(|topic| topic.partitions.first());
+                let Some(partition) = partition else {
+                    return ctx.fail(Invariant::Answers, "OffsetForLeaderEpoch answers nothing".to_string());
+                };
+                if !partition.error_code.is_none() {
+                    return self.on_error(ctx, &asked, partition.error_code);
+                }
+                let (of, end) = (partition.leader_epoch, partition.end_offset);
+                let verdict = ctx.ledger.found_epoch_end(asked.part, epoch, asked.known, of, end);
+                ctx.judge(verdict);
+            }
+            What::Fetch(asked, limits) => {
+                let Some(answer) = decode::<FetchResponse>(ctx, body, sent.version) else { return };
+                if let Some(session) = &mut self.session
+                    && session.is_lost(ctx, &answer)
+                {
+                    return;
+                }
+                if !answer.error_code.is_none() {
+                    return ctx.fail(Invariant::Answers, format!("Fetch is answered {}", answer.error_code));
+                }
+                self.check_limits(ctx, sent.at, (&asked, &limits), &answer);
+                self.on_fetched(ctx, &asked, limits.incremental, &answer);
             }
         }
+    }
+
+    fn go_on(&mut self, ctx: &mut Ctx) {
         self.pump(ctx);
     }
 
@@ -351,51 +391,6 @@ impl Reader {
         ctx.stats.fetches += 1;
         self.fetches_left = self.fetches_left.saturating_sub(1);
         self.link.send(ctx, self.version, &request, What::Fetch(asked, limits), true);
-    }
-
-    fn on_answer(&mut self, ctx: &mut Ctx, sent: Sent<What>, body: &[u8]) {
-        match sent.what {
-            What::Offsets(asked) => {
-                let Some(partition) = listed(ctx, body, sent.version, &asked) else { return };
-                self.on_offset(ctx, &asked, partition.error_code, partition.offset);
-            }
-            What::Since(asked, target, known) => {
-                let Some(partition) = listed(ctx, body, sent.version, &asked) else { return };
-                self.on_found(ctx, &asked, &partition, |ledger, found| {
-                    ledger.found_by_time(asked.part, target, known, found)
-                });
-            }
-            What::Largest(asked, known) => {
-                let Some(partition) = listed(ctx, body, sent.version, &asked) else { return };
-                self.on_found(ctx, &asked, &partition, |ledger, found| ledger.found_largest(asked.part, known, found));
-            }
-            What::EpochEnd(asked, epoch) => {
-                let Some(answer) = decode::<OffsetForLeaderEpochResponse>(ctx, body, sent.version) else { return };
-                let partition = answer.topics.first().and_then(|topic| topic.partitions.first());
-                let Some(partition) = partition else {
-                    return ctx.fail(Invariant::Answers, "OffsetForLeaderEpoch answers nothing".to_string());
-                };
-                if !partition.error_code.is_none() {
-                    return self.on_error(ctx, &asked, partition.error_code);
-                }
-                let (of, end) = (partition.leader_epoch, partition.end_offset);
-                let verdict = ctx.ledger.found_epoch_end(asked.part, epoch, asked.known, of, end);
-                ctx.judge(verdict);
-            }
-            What::Fetch(asked, limits) => {
-                let Some(answer) = decode::<FetchResponse>(ctx, body, sent.version) else { return };
-                if let Some(session) = &mut self.session
-                    && session.is_lost(ctx, &answer)
-                {
-                    return;
-                }
-                if !answer.error_code.is_none() {
-                    return ctx.fail(Invariant::Answers, format!("Fetch is answered {}", answer.error_code));
-                }
-                self.check_limits(ctx, sent.at, (&asked, &limits), &answer);
-                self.on_fetched(ctx, &asked, limits.incremental, &answer);
-            }
-        }
     }
 
     /// Neither more than was asked for, nor before it was due.
