@@ -99,10 +99,10 @@
 //!   one file to sync for each partition at a checkpoint instead of two. Neighbouring chunks are merged by combining
 //!   their checksums, so that the table is small however small the writes were.
 //! - Large runs are written twice, as small ones are. Batches of 128 KiB written once, straight to their segments, reach the
-//!   disk no sooner where the segments' files are merely reserved (`scripts/writes`, MB/s in two rounds: 1,020 and 1,057, for twice
-//!   the CPU, where two writes take 1,182 and 1,030); only into files that were written full before (1,797 and 1,968). Those are
-//!   the files of a log that recycles what retention deletes; one that still grows has none, and writing them full first
-//!   is a second write too.
+//!   disk no sooner where the segments' files are merely reserved (`scripts/writes`, MB/s in two rounds: 746 and 744, where two
+//!   writes take 832 and 691); only into files that were written full before (1,362 and 1,541). Those are the files of a
+//!   log that recycles what retention deletes; one that still grows has none, and writing them full first is a second
+//!   write too.
 //! - A shard takes snapshots of all its partitions at once, so the checkpoint says as of which frame it is, and frames up
 //!   to that one are read again only for batches that are in no segment yet.
 #![no_std]

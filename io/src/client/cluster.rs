@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// How long leaders and coordinators may take to come to be.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// And with each partition of a new topic: Kafka makes the files of 10,000 in about a minute.
+const PATIENCE_EACH: Duration = Duration::from_millis(10);
 const PAUSE: Duration = Duration::from_millis(20);
 /// The newest versions in which topics go by their names everywhere they are asked for.
 const METADATA: i16 = 12;
@@ -161,7 +163,7 @@ impl Cluster {
     pub fn offsets(&mut self, topic: &Topic, partitions: &[i32], time: i64) -> io::Result<BTreeMap<i32, i64>> {
         let mut offsets = BTreeMap::new();
         for (leader, indexes) in by_leader(topic, partitions) {
-            let give_up = Instant::now() + PATIENCE;
+            let give_up = Instant::now() + PATIENCE + PATIENCE_EACH * indexes.len() as u32;
             loop {
                 match self.leader_offsets(topic, leader, &indexes, time)? {
                     Ok(found) => break offsets.extend(found),
