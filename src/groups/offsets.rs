@@ -101,7 +101,8 @@ impl Coordinator {
                     metadata: Arc::from(partition.metadata.as_str()),
                     at: now.wall,
                     expires,
-                    topic_id: topic.id,
+                    // The version of the record that tells of a retention has no place for the id.
+                    topic_id: if expires.is_none() { topic.id } else { TopicId::ZERO },
                 };
                 out.records.push(Record::Offset {
                     group: name.clone(),
@@ -163,22 +164,24 @@ impl Coordinator {
         out.replies.push((call, Reply::Partitions(reply)));
     }
 
-    /// What was committed for a topic that is gone.
-    pub(super) fn forget_topic(&self, id: TopicId, out: &mut Decision) {
+    /// What was committed for a topic that is gone; by its name, where its id was not known.
+    pub(super) fn forget_topic(&self, id: TopicId, gone: &str, out: &mut Decision) {
         for (name, group) in &self.groups {
             for (topic, offsets) in &group.offsets {
-                let gone = offsets.iter().filter(|(_, stored)| stored.committed.topic_id == id);
-                out.records.extend(gone.map(|(index, _)| tombstone(name, topic, *index)));
+                let is_meant = |stored: &Stored| match stored.committed.topic_id {
+                    TopicId::ZERO => **topic == *gone,
+                    known => known == id,
+                };
+                let offsets = offsets.iter().filter(|(_, stored)| is_meant(stored));
+                out.records.extend(offsets.map(|(index, _)| tombstone(name, topic, *index)));
             }
         }
     }
 
     /// Lets go what is past its retention, some of it at a time.
     pub(super) fn on_retention_due(&mut self, now: Now, out: &mut Decision) {
-        let mut more = false;
         for (name, group) in &self.groups {
             if out.records.len() >= TOMBSTONES_MAX {
-                more = true;
                 break;
             }
             let before = out.records.len();
@@ -193,6 +196,7 @@ impl Coordinator {
                 out.records.push(Record::Group { group: name.clone(), value: None });
             }
         }
+        let more = out.records.len() >= TOMBSTONES_MAX;
         let wait_ms = if more { 0 } else { self.settings.retention_check_ms as i64 };
         self.timers.set(after_ms(now.mono, wait_ms), Due::Retention);
     }

@@ -33,8 +33,11 @@ pub enum Request {
         states: Vec<String>,
         types: Vec<String>,
     },
-    /// These topics are deleted: so is what was committed for them.
-    TopicDeleted(TopicId),
+    /// The topic is deleted: so is what was committed for it.
+    TopicDeleted {
+        id: TopicId,
+        name: Arc<str>,
+    },
 }
 
 /// Who in which generation asks.
@@ -231,7 +234,7 @@ impl Request {
             | Request::DeleteGroup { .. }
             | Request::Describe { .. }
             | Request::List { .. }
-            | Request::TopicDeleted(_) => Reply::Refused(error),
+            | Request::TopicDeleted { .. } => Reply::Refused(error),
         }
     }
 
@@ -244,7 +247,7 @@ impl Request {
             | Request::Commit(_)
             | Request::DeleteOffsets { .. }
             | Request::DeleteGroup { .. }
-            | Request::TopicDeleted(_) => true,
+            | Request::TopicDeleted { .. } => true,
             Request::Heartbeat(_) | Request::Fetch(_) | Request::Describe { .. } | Request::List { .. } => false,
         }
     }

@@ -93,7 +93,7 @@ impl Coordinator {
             Request::DeleteGroup { group } => self.delete_group(call, &group, &mut out),
             Request::Describe { group } => self.describe(call, &group, &mut out),
             Request::List { states, types } => self.list(call, &states, &types, &mut out),
-            Request::TopicDeleted(id) => self.forget_topic(id, &mut out),
+            Request::TopicDeleted { id, name } => self.forget_topic(id, &name, &mut out),
         }
         out
     }
@@ -238,10 +238,11 @@ impl Coordinator {
         (needed - start >= (self.settings.slack / START_STEPS).max(1)).then_some(needed)
     }
 
-    /// The topics for which anything is committed.
-    pub fn topics(&self) -> BTreeSet<TopicId> {
-        let offsets = self.groups.values().flat_map(|group| group.offsets.values()).flat_map(BTreeMap::values);
-        offsets.map(|stored| stored.committed.topic_id).collect()
+    /// The topics for which anything is committed, and their names.
+    pub fn topics(&self) -> BTreeSet<(TopicId, Arc<str>)> {
+        let offsets = self.groups.values().flat_map(|group| &group.offsets);
+        let ids = offsets.flat_map(|(name, all)| all.values().map(move |stored| (stored.committed.topic_id, name)));
+        ids.map(|(id, name)| (id, name.clone())).collect()
     }
 
     /// About what it takes in memory.

@@ -1,5 +1,7 @@
 //! The coordinator by its behaviours: one group of members that a test moves through time.
 
+mod retention;
+
 use super::*;
 use crate::boundary::{Instant, Now, Timestamp};
 use crate::ids::TopicId;
@@ -549,7 +551,7 @@ fn offsets_of_topics_that_are_read_are_not_deleted() {
     assert_eq!(delete(&mut world, "t"), ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC);
     assert_eq!(delete(&mut world, "other"), ErrorCode::NONE);
     assert_eq!((world.committed("t", 0), world.committed("other", 0)), (Some(5), None));
-    world.ask(Request::TopicDeleted(TopicId([3; 16])));
+    world.ask(Request::TopicDeleted { id: TopicId([3; 16]), name: "t".into() });
     assert_eq!(world.committed("t", 0), None);
 }
 

@@ -393,6 +393,10 @@ impl Shard {
         let mut slots = Vec::new();
         self.image_changes += 1;
         for record in records {
+            if let Record::TopicDeleted { id } = record {
+                // While the image knows its name.
+                self.forget_topic_in_groups(*id);
+            }
             self.image.apply(record);
             match record {
                 Record::TopicCreated(topic) => {
@@ -400,10 +404,7 @@ impl Shard {
                     let settings = self.settings_of(topic.id);
                     slots.extend(mine.into_iter().map(|key| self.make_partition(key, settings.clone())));
                 }
-                Record::TopicDeleted { id } => {
-                    slots.extend(self.delete_topic(*id));
-                    self.forget_topic_in_groups(*id);
-                }
+                Record::TopicDeleted { id } => slots.extend(self.delete_topic(*id)),
                 // Looked up in the image where they are needed.
                 Record::ProducerIdsAllocated { .. } | Record::QuotasChanged { .. } => {}
                 Record::TopicConfigured { id, .. } => self.configure_topic(*id),

@@ -15,6 +15,7 @@ use crate::wire::ErrorCode;
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
@@ -132,14 +133,19 @@ impl Shard {
 
     fn on_groups_loaded(&mut self, slot: u32) {
         let now = self.fx.now;
-        let known: BTreeSet<TopicId> = self.image.topics().map(|topic| topic.id).collect();
+        let ids: BTreeSet<TopicId> = self.image.topics().map(|topic| topic.id).collect();
+        let names: BTreeSet<Arc<str>> = self.image.topics().map(|topic| Arc::from(&*topic.name)).collect();
         let Some(groups) = self.groups(slot) else { return };
         let stage = core::mem::replace(&mut groups.stage, Stage::Failed);
         let Stage::Loading { mut coordinator, .. } = stage else { panic!("a coordinator is loaded twice") };
         let decision = coordinator.loaded(now);
         // Topics may have gone while nobody was there to hear of it.
-        let gone = coordinator.topics().into_iter().filter(|id| *id != TopicId::ZERO && !known.contains(id));
-        groups.queue.extend(gone.map(|id| (None, Request::TopicDeleted(id))));
+        let is_gone = |(id, name): &(TopicId, Arc<str>)| match *id {
+            TopicId::ZERO => !names.contains(name),
+            id => !ids.contains(&id),
+        };
+        let gone = coordinator.topics().into_iter().filter(is_gone);
+        groups.queue.extend(gone.map(|(id, name)| (None, Request::TopicDeleted { id, name })));
         groups.stage = Stage::Active(coordinator);
         groups.take(decision);
         self.pump_groups(slot);

@@ -23,6 +23,7 @@ use crate::records::{self, BatchBuilder};
 use crate::wire::ErrorCode;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -360,11 +361,12 @@ impl Shard {
     }
 
     /// Tells every coordinator of this shard that a topic is gone.
-    pub(super) fn forget_topic_in_groups(&mut self, topic: TopicId) {
+    pub(super) fn forget_topic_in_groups(&mut self, id: TopicId) {
+        let Some(name) = self.image.topic(id).map(|topic| Arc::from(&*topic.name)) else { return };
         for slot in self.coordinators() {
             let active = self.groups(slot).filter(|groups| groups.coordinator().is_some());
             if let Some(groups) = active {
-                groups.queue.push_back((None, Request::TopicDeleted(topic)));
+                groups.queue.push_back((None, Request::TopicDeleted { id, name: Arc::clone(&name) }));
                 self.pump_groups(slot);
             }
         }
