@@ -1,4 +1,4 @@
-//! What a lookup costs, counted in reads of the disk.
+//! What a lookup costs, counted in reads of the disk; and when a file goes that nobody needs any more.
 
 use super::*;
 use crate::client::batch::{Recipe, build};
@@ -66,6 +66,10 @@ impl Auditor {
         ((partition.offset, partition.timestamp), self.reads - before)
     }
 
+    fn segments(&self) -> usize {
+        self.disk.paths().iter().filter(|path| path.ends_with(".log")).count()
+    }
+
     fn delete_below(&mut self, offset: i64) -> i64 {
         let partitions = vec![DeleteRecordsPartition { partition_index: 0, offset }];
         let topics = vec![DeleteRecordsTopic { name: "t".into(), partitions }];
@@ -123,4 +127,24 @@ fn the_largest_time_is_that_of_a_record_that_is_left() {
         assert_eq!(auditor.lookup(FIRST_MS).0, (-1, -1));
         assert_eq!((auditor.lookup(-2).0.0, auditor.lookup(-1).0.0), (end, end));
     }
+}
+
+/// Damage to the last frame is taken for a torn tail: where that is all that says that records were deleted, recovery looks
+/// for their segments.
+#[test]
+fn a_segment_below_the_logs_start_goes_when_another_frame_proves_the_one_that_says_so() {
+    let shape = shape();
+    let mut auditor = Auditor::start(Disk::default(), &shape);
+    auditor.fill(400);
+    let mut auditor = auditor.restart(&shape);
+    let before = auditor.segments();
+    assert_eq!(auditor.delete_below(150), 150);
+    auditor.until(|auditor| auditor.inbox.is_empty()).expect("all is done but what waits for time to pass");
+    assert_eq!(auditor.segments(), before, "the frame that gives them up is the last one");
+    let answered_at = auditor.now.mono;
+    auditor.until(|auditor| auditor.segments() == before - 50).expect("they go");
+    let waited = auditor.now.mono.since(answered_at).as_millis();
+    assert!((5..20).contains(&waited), "an idle node proves its last frame after 10 ms, not {waited}");
+    let mut auditor = auditor.restart(&shape);
+    assert_eq!((auditor.lookup(-2).0.0, auditor.segments()), (150, before - 50));
 }
