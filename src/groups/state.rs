@@ -241,8 +241,10 @@ impl Coordinator {
     /// The topics for which anything is committed, and their names.
     pub fn topics(&self) -> BTreeSet<(TopicId, Arc<str>)> {
         let offsets = self.groups.values().flat_map(|group| &group.offsets);
-        let ids = offsets.flat_map(|(name, all)| all.values().map(move |stored| (stored.committed.topic_id, name)));
-        ids.map(|(id, name)| (id, name.clone())).collect()
+        let topics = offsets.flat_map(|(name, all)| all.values().map(move |stored| (stored.committed.topic_id, name)));
+        // There may be a million offsets of a few topics.
+        let topics: BTreeSet<(TopicId, &Arc<str>)> = topics.collect();
+        topics.into_iter().map(|(id, name)| (id, name.clone())).collect()
     }
 
     /// About what it takes in memory.

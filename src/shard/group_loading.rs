@@ -12,10 +12,8 @@ use crate::ids::{Offset, TopicId};
 use crate::log::segment::Chunk;
 use crate::records::{self, BatchHeader, iter};
 use crate::wire::ErrorCode;
-use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
@@ -133,19 +131,18 @@ impl Shard {
 
     fn on_groups_loaded(&mut self, slot: u32) {
         let now = self.fx.now;
-        let ids: BTreeSet<TopicId> = self.image.topics().map(|topic| topic.id).collect();
-        let names: BTreeSet<Arc<str>> = self.image.topics().map(|topic| Arc::from(&*topic.name)).collect();
         let Some(groups) = self.groups(slot) else { return };
         let stage = core::mem::replace(&mut groups.stage, Stage::Failed);
         let Stage::Loading { mut coordinator, .. } = stage else { panic!("a coordinator is loaded twice") };
         let decision = coordinator.loaded(now);
         // Topics may have gone while nobody was there to hear of it.
-        let is_gone = |(id, name): &(TopicId, Arc<str>)| match *id {
-            TopicId::ZERO => !names.contains(name),
-            id => !ids.contains(&id),
-        };
-        let gone = coordinator.topics().into_iter().filter(is_gone);
-        groups.queue.extend(gone.map(|(id, name)| (None, Request::TopicDeleted { id, name })));
+        let mut gone = coordinator.topics();
+        gone.retain(|(id, name)| match *id {
+            TopicId::ZERO => self.image.topic_named(name).is_none(),
+            id => self.image.topic(id).is_none(),
+        });
+        let groups = self.groups(slot).expect("just seen");
+        groups.queue.extend(gone.into_iter().map(|(id, name)| (None, Request::TopicDeleted { id, name })));
         groups.stage = Stage::Active(coordinator);
         groups.take(decision);
         self.pump_groups(slot);
