@@ -163,6 +163,10 @@ impl World {
         self.error(call)
     }
 
+    pub fn leave(&mut self, id: &str) {
+        self.ask(Request::Leave(Leave { group: "g".into(), members: vec![(id.into(), None)] }));
+    }
+
     pub fn commit(&mut self, id: &str, generation: i32, offset: i64) -> ErrorCode {
         let call = self.ask(Request::Commit(commit_of(who(id, generation), "t", 0, offset)));
         self.error(call)
@@ -321,7 +325,7 @@ fn a_zombies_commit_is_refused() {
     let mut world = World::new(SETTINGS);
     let ids = world.stable(&["a", "b"]);
     let old = world.generation();
-    world.ask(Request::Leave(Leave { group: "g".into(), members: vec![(ids[1].clone(), None)] }));
+    world.leave(&ids[1]);
     assert_eq!(world.commit(&ids[1], old, 9), ErrorCode::UNKNOWN_MEMBER_ID);
     world.ask(Request::Join(Join { member: ids[0].clone(), ..member("a") }));
     assert_eq!(world.commit(&ids[0], old, 9), ErrorCode::ILLEGAL_GENERATION);
@@ -451,7 +455,7 @@ fn a_group_whose_last_member_left_keeps_its_protocol_type_and_generation() {
     let (_, a) = world.join(member("a"));
     world.pass(10_000);
     let id = world.joined(a).member;
-    world.ask(Request::Leave(Leave { group: "g".into(), members: vec![(id, None)] }));
+    world.leave(&id);
     let group = &world.coordinator.groups["g"];
     assert_eq!((group.protocol_type.as_deref(), group.generation), (Some("consumer"), 2));
 }
@@ -528,7 +532,7 @@ fn groups_are_described_listed_and_deleted() {
         world.error(call)
     };
     assert_eq!(delete(&mut world), ErrorCode::NON_EMPTY_GROUP);
-    world.ask(Request::Leave(Leave { group: "g".into(), members: vec![(a, None)] }));
+    world.leave(&a);
     assert_eq!(delete(&mut world), ErrorCode::NONE);
     assert_eq!(delete(&mut world), ErrorCode::GROUP_ID_NOT_FOUND);
     world.restart();
@@ -566,7 +570,7 @@ fn offsets_go_a_week_after_the_last_member_and_the_group_with_them() {
         world.beat(&a);
     }
     assert_eq!(world.committed("t", 0), Some(5), "it has a member that reads the topic");
-    world.ask(Request::Leave(Leave { group: "g".into(), members: vec![(a, None)] }));
+    world.leave(&a);
     world.pass(6 * day);
     assert_eq!(world.committed("t", 0), Some(5));
     world.pass(day + 600_000);

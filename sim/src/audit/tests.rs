@@ -20,6 +20,13 @@ impl Auditor {
         auditor
     }
 
+    /// The topic's segments, and nothing of them in memory.
+    fn filled(shape: &Shape) -> Auditor {
+        let mut auditor = Auditor::start(Disk::default(), shape);
+        auditor.fill(400);
+        auditor.restart(shape)
+    }
+
     /// A topic, and so many segments of one batch each; every batch has three records, so far apart.
     fn fill(&mut self, step: i64) {
         let config = CreatableTopicConfig { name: "segment.ms".into(), value: Some("1".into()) };
@@ -88,9 +95,7 @@ fn shape() -> Shape {
 #[test]
 fn a_lookup_by_time_reads_one_chunk_of_a_hundred_segments() {
     let shape = shape();
-    let mut auditor = Auditor::start(Disk::default(), &shape);
-    auditor.fill(400);
-    let mut auditor = auditor.restart(&shape);
+    let mut auditor = Auditor::filled(&shape);
     for id in [0, 1, 41, 77, i64::from(SEGMENTS) - 1] {
         for (within, record) in [(-199, 0), (0, 0), (1, 1), (401, 2)] {
             let (found, reads) = auditor.lookup(FIRST_MS + id * 1_000 + within);
@@ -134,9 +139,7 @@ fn the_largest_time_is_that_of_a_record_that_is_left() {
 #[test]
 fn a_segment_below_the_logs_start_goes_when_another_frame_proves_the_one_that_says_so() {
     let shape = shape();
-    let mut auditor = Auditor::start(Disk::default(), &shape);
-    auditor.fill(400);
-    let mut auditor = auditor.restart(&shape);
+    let mut auditor = Auditor::filled(&shape);
     let before = auditor.segments();
     assert_eq!(auditor.delete_below(150), 150);
     auditor.until(|auditor| auditor.inbox.is_empty()).expect("all is done but what waits for time to pass");

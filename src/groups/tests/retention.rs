@@ -15,10 +15,6 @@ impl World {
         }
     }
 
-    fn leave(&mut self, id: &str) {
-        self.ask(Request::Leave(Leave { group: "g".into(), members: vec![(id.into(), None)] }));
-    }
-
     /// Commits for another topic than the one that members read.
     fn commit_elsewhere(&mut self, id: &str, topic: &str, topic_id: [u8; 16], offset: i64) {
         let generation = self.generation();
